@@ -1,0 +1,50 @@
+# The commands of the project; `make help` lists them.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+DEV := .venv/dev
+BIN := $(DEV)/bin
+RUN := .venv/run
+JOBS ?= 2
+
+.PHONY: help setup demo test check bench-quick clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(RUN)/.done: requirements/run.txt pyproject.toml
+	$(PYTHON) -m venv $(RUN)
+	$(RUN)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt
+	$(RUN)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+$(DEV)/.done: requirements/dev.txt pyproject.toml
+	$(PYTHON) -m venv $(DEV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+setup: $(DEV)/.done ## Install everything that checks and tests need into .venv
+
+demo: $(RUN)/.done ## Run the whole product over the shipped market tape (at most 90 s)
+	$(RUN)/bin/dtms demo
+
+check: $(DEV)/.done ## Run every linter and the type checker
+	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/deptry src
+
+test: check ## Run every check and every test
+	$(BIN)/python -m pytest -n $(JOBS)
+
+bench-quick: $(DEV)/.done ## Time the parts that need no peer (under 60 s)
+	$(BIN)/python -m bench.quick
+
+clean: ## Remove the environment, caches and run-time files
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage coverage.xml
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

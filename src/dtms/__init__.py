@@ -1,0 +1,1 @@
+"""Defensive Trade Management System: protects open trading positions."""

@@ -1,0 +1,1 @@
+"""Files in, files out: recorded and generated market tapes."""

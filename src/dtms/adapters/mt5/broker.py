@@ -1,0 +1,192 @@
+"""What the MetaTrader 5 terminal knows, by our port `BrokerReads`; this class has no way to send an order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import count as counter
+from typing import Any, TypeVar
+
+from dtms.adapters.mt5 import constants, mapping
+from dtms.adapters.mt5.link import Mt5Link
+from dtms.adapters.mt5.server_time import ServerClock, ServerOffset
+from dtms.adapters.mt5.surface import AccountInfo, Mt5Module, SymbolInfo
+from dtms.domain.instrument import Instrument
+from dtms.domain.market import Bar, Quote, Timeframe
+from dtms.domain.position import Account, Deal, DealEntry, PositionsRead
+from dtms.domain.symbols import canonical
+from dtms.domain.units import DAY, HOUR, Millis
+from dtms.errors import InvalidDataError, StaleDataError
+
+Answer = TypeVar("Answer")
+
+_ASSUMED_OFFSET_SLACK = 14 * HOUR
+"""How far a deal's instant may be off while the server's offset is an assumption."""
+
+
+class Mt5Broker:
+    """One account behind one terminal; calls are made one at a time, from one thread.
+
+    Args:
+        mt5: The MetaTrader5 module, or an object with its surface.
+        expected_login: The account that must be behind it; None takes the first one seen and holds on to it.
+        expected_server: Its trade server, likewise.
+        magic: The number under which the orders of this installation are sent.
+        clock: The market's clock, UTC.
+        commission: Commission of both sides in account currency a lot, by canonical symbol, where it is known beforehand.
+        server_offset: How far the server's clock is ahead of an instant, in ms; None estimates it from fresh ticks.
+        aliases: Further symbol aliases of the policy.
+        simulated: The terminal is the simulated one: the account's kind says so.
+        initialize: Opens the link, with path and login bound; None attaches to the running terminal.
+    """
+
+    def __init__(
+        self,
+        mt5: Mt5Module,
+        *,
+        expected_login: int | None,
+        expected_server: str | None,
+        magic: int,
+        clock: Callable[[], Millis],
+        commission: Mapping[str, float] | None = None,
+        server_offset: ServerOffset | None = None,
+        aliases: Mapping[str, str] | None = None,
+        simulated: bool = False,
+        initialize: Callable[[], bool] | None = None,
+    ) -> None:
+        self.link = Mt5Link(mt5, expected_login=expected_login, expected_server=expected_server, initialize=initialize)
+        self.magic = magic
+        self.server_clock = ServerClock(clock, server_offset)
+        self._mt5 = mt5
+        self._clock = clock
+        self._commission = dict(commission) if commission is not None else {}
+        self._aliases = dict(aliases) if aliases is not None else None
+        self._simulated = simulated
+        self._tokens = counter(1)
+        self._hedge_allowed: bool | None = None
+        self._instruments: dict[str, tuple[tuple[object, ...], Instrument]] = {}
+
+    def connect(self) -> Account:
+        """Open the link anew and return the account behind it."""
+        account, terminal = self.link.connect()
+        return mapping.account_of(account, terminal, simulated=self._simulated)
+
+    def close(self) -> None:
+        """Close the link."""
+        self.link.close()
+
+    def account(self) -> Account:
+        """Return the account as it stands."""
+        account, terminal = self.link.verify()
+        self._remember(account)
+        return mapping.account_of(account, terminal, simulated=self._simulated)
+
+    def instrument(self, symbol: str) -> Instrument:
+        """Return the instrument, from a fresh look at its specification."""
+        info = self.symbol_info(symbol)
+        if self._hedge_allowed is None:
+            self._remember(self.link.verify()[0])
+        facts = (*mapping.instrument_facts(info), self._hedge_allowed)
+        known = self._instruments.get(symbol)
+        if known is not None and known[0] == facts:
+            return known[1]
+        made = mapping.instrument_of(info, hedge_allowed=bool(self._hedge_allowed), aliases=self._aliases)
+        self._instruments[symbol] = (facts, made)
+        return made
+
+    def positions(self) -> PositionsRead:
+        """Return all open positions, connected to the same account before and after the read."""
+        as_of = self._clock()
+        raw = self._between_checks("positions_get", self._mt5.positions_get)
+        found = tuple(mapping.position_of(position, self.server_clock) for position in raw)
+        return PositionsRead(token=next(self._tokens), as_of=as_of, positions=found)
+
+    def quote(self, symbol: str) -> Quote:
+        """Return the last quote; until the server's offset is known it raises `StaleDataError`."""
+        tick = self.link.ask_known("symbol_info_tick", lambda: self._mt5.symbol_info_tick(symbol))
+        if tick is None:
+            self.symbol_info(symbol)  # puts it into Market Watch, or says that there is no such symbol
+            tick = self.link.ask_known("symbol_info_tick", lambda: self._mt5.symbol_info_tick(symbol))
+        if tick is None:
+            msg = f"quote of {symbol}: the terminal has none yet; the market may be closed"
+            raise StaleDataError(msg)
+        self.server_clock.observe(symbol, tick.time_msc)
+        self.server_clock.require_known(f"quote of {symbol}")
+        return mapping.quote_of(symbol, tick, self.server_clock)
+
+    def bars(self, symbol: str, timeframe: Timeframe, count: int) -> tuple[Bar, ...]:
+        """Return the last `count` closed bars; the forming one counts as closed from its end on."""
+        if count < 1:
+            msg = f"bars of {symbol}: count is {count}; ask for at least one"
+            raise InvalidDataError(msg)
+
+        def ask() -> Any:
+            return self._mt5.copy_rates_from_pos(symbol, constants.TIMEFRAME[timeframe], 0, count + 1)
+
+        rates = self.link.ask_known("copy_rates_from_pos", ask)
+        if rates is None:
+            self.symbol_info(symbol)
+            rates = self.link.ask("copy_rates_from_pos", ask)
+        self.server_clock.require_known(f"bars of {symbol}")
+        found = mapping.bars_of(rates, self.server_clock)
+        if found and found[-1].start + timeframe.value > self._clock():
+            found = found[:-1]
+        return found[-count:]
+
+    def deals(self, position: int) -> tuple[Deal, ...]:
+        """Return all deals of one position identifier, oldest first."""
+        raw = self._between_checks("history_deals_get", lambda: self._mt5.history_deals_get(position=position))
+        return mapping.deals_of(raw, self.server_clock)
+
+    def deals_between(self, start: Millis, end: Millis) -> tuple[Deal, ...]:
+        """Return all deals in [start, end]; more than these while the server's offset is only assumed."""
+        first = (self.server_clock.to_server(start) - DAY) // 1_000
+        last = (self.server_clock.to_server(end) + DAY) // 1_000
+        raw = self._between_checks("history_deals_get", lambda: self._mt5.history_deals_get(first, last))
+        slack = 0 if self.server_clock.known else _ASSUMED_OFFSET_SLACK
+        return tuple(
+            deal for deal in mapping.deals_of(raw, self.server_clock) if start - slack <= deal.at <= end + slack
+        )
+
+    def commission_per_lot(self, symbol: str, position: int) -> float:
+        """Return the commission of both sides in account currency a lot, >= 0.
+
+        It is the configured one, else twice what the position's own opening deals were charged.
+
+        Raises:
+            InvalidDataError: Neither is known.
+        """
+        name = canonical(symbol, self._aliases)
+        if name in self._commission:
+            return self._commission[name]
+        opened = [deal for deal in self.deals(position) if deal.entry is DealEntry.IN and deal.volume > 0]
+        if not opened:
+            msg = f"commission of {name} is not known: position {position} has no opening deal; configure it"
+            raise InvalidDataError(msg)
+        return 2.0 * max(0.0, -sum(d.commission + d.fee for d in opened)) / sum(d.volume for d in opened)
+
+    def symbol_info(self, symbol: str) -> SymbolInfo:
+        """Return the specification of a symbol, which is in Market Watch afterwards: elsewhere it gets no ticks.
+
+        Raises:
+            InvalidDataError: The broker does not know the symbol.
+        """
+        info = self.link.ask_known("symbol_info", lambda: self._mt5.symbol_info(symbol))
+        if info is None:
+            msg = f"the broker does not know the symbol {symbol!r}; check its spelling in the terminal's symbol list"
+            raise InvalidDataError(msg)
+        if info.select:
+            return info
+        self.link.ask("symbol_select", lambda: self._mt5.symbol_select(symbol, True) or None)
+        return self.link.ask("symbol_info", lambda: self._mt5.symbol_info(symbol))
+
+    def _between_checks(self, name: str, call: Callable[[], Answer | None]) -> Answer:
+        """Read with account and connection verified on both sides, so that "nothing there" cannot mean "not connected"."""
+        account, _ = self.link.verify()
+        answer = self.link.ask(name, call)
+        self.link.verify()
+        self._remember(account)
+        return answer
+
+    def _remember(self, account: AccountInfo) -> None:
+        """Hedging needs a hedging account, and is not to be had where the oldest position must be closed first."""
+        self._hedge_allowed = mapping.is_hedging(account) and not account.fifo_close

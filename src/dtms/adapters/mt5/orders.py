@@ -1,0 +1,114 @@
+"""From an action to the request that the terminal takes: one small function an action, no call is made here.
+
+Targets are absolute and were quantised when they were decided; here they only become the terminal's fields. Both levels
+are in every request that has levels: a field left out is a level removed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dtms.adapters.mt5 import constants as c
+from dtms.adapters.mt5.surface import Request
+from dtms.domain.action import OpenHedge, OpenTrade, ReAdd
+from dtms.domain.position import Position
+from dtms.domain.units import Side
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """How a symbol is dealt in at this moment.
+
+    `fillings` is the symbol's bitmask without what it refused before; `price_of` gives the price of a buy and of a sell
+    where an order must name it, else None; `deviation` is in points.
+    """
+
+    execution: int
+    fillings: int
+    price_of: dict[Side, float] | None
+    deviation: int
+
+
+def set_levels(position: Position, stop: float, target: float | None) -> Request:
+    """Amend stop and target in place."""
+    return {
+        "action": c.TRADE_ACTION_SLTP,
+        "symbol": position.symbol,
+        "position": position.ticket,
+        "sl": float(stop),
+        "tp": _level(target),
+    }
+
+
+def close(position: Position, volume: float, terms: Terms) -> Request:
+    """Close so much of a position; never without its ticket, which a closed one answers with "closed" and not a reversal."""
+    side = position.side.opposite
+    return {
+        "action": c.TRADE_ACTION_DEAL,
+        "symbol": position.symbol,
+        "position": position.ticket,
+        "type": c.ORDER_TYPE[side],
+        "volume": float(volume),
+        "type_filling": filling(terms, whole=False),
+        "type_time": c.ORDER_TIME_GTC,
+        **_pricing(side, terms),
+    }
+
+
+def close_by(position: Position, opposite: int) -> Request:
+    """Close a position against an opposite one: one step at the server, and no spread is paid."""
+    return {
+        "action": c.TRADE_ACTION_CLOSE_BY,
+        "symbol": position.symbol,
+        "position": position.ticket,
+        "position_by": opposite,
+    }
+
+
+def open_position(symbol: str, action: OpenHedge | ReAdd | OpenTrade, terms: Terms) -> Request:
+    """Open a position with its levels; a hedge, whose size must match, all or nothing where the symbol has that."""
+    return {
+        "action": c.TRADE_ACTION_DEAL,
+        "symbol": symbol,
+        "type": c.ORDER_TYPE[action.side],
+        "volume": float(action.volume),
+        "sl": float(action.stop),
+        "tp": _level(action.target),
+        "type_filling": filling(terms, whole=isinstance(action, OpenHedge)),
+        "type_time": c.ORDER_TIME_GTC,
+        **_pricing(action.side, terms),
+    }
+
+
+def filling(terms: Terms, *, whole: bool) -> int:
+    """Return the filling mode from the symbol's bitmask.
+
+    Where the mask has neither bit, `RETURN` is meant, which market execution does not know.
+    """
+    offered = {
+        c.ORDER_FILLING_FOK: bool(terms.fillings & c.SYMBOL_FILLING_FOK),
+        c.ORDER_FILLING_IOC: bool(terms.fillings & c.SYMBOL_FILLING_IOC),
+    }
+    wanted = (c.ORDER_FILLING_FOK, c.ORDER_FILLING_IOC) if whole else (c.ORDER_FILLING_IOC, c.ORDER_FILLING_FOK)
+    for mode in wanted:
+        if offered[mode]:
+            return mode
+    return c.ORDER_FILLING_FOK if terms.execution == c.EXECUTION_MARKET else c.ORDER_FILLING_RETURN
+
+
+def without_filling(mask: int, refused: int) -> int:
+    """Return a bitmask without the mode that the symbol refused; where nothing would be left, as it was."""
+    bit = {c.ORDER_FILLING_FOK: c.SYMBOL_FILLING_FOK, c.ORDER_FILLING_IOC: c.SYMBOL_FILLING_IOC}.get(refused, 0)
+    rest = mask & ~bit
+    return rest if rest & (c.SYMBOL_FILLING_FOK | c.SYMBOL_FILLING_IOC) else mask
+
+
+def _pricing(side: Side, terms: Terms) -> Request:
+    if terms.price_of is None:
+        return {}
+    return {"price": float(terms.price_of[side]), "deviation": terms.deviation}
+
+
+def _level(price: float | None) -> float:
+    """The terminal reads 0.0 as "none"."""
+    return 0.0 if price is None else float(price)

@@ -1,0 +1,137 @@
+"""What each code of the terminal means for an order: two tables, and nothing that acts on them.
+
+A code that is not in them is unknown: the order may have been applied.
+
+Source:
+    MetaTrader5 wheel 5.0.6231 and the MQL5 reference, "Return Codes of the Trade Server" and "GetLastError".
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from dtms.domain.receipt import Rejection
+
+
+class Reaction(StrEnum):
+    """The only safe reaction to an answer of the trade server."""
+
+    APPLIED = "applied"
+    PARTIAL = "partial"
+    GOAL_MET = "goal_met"
+    """The target holds already, for the action that can mean it; for another one it is a rejection."""
+    REPLAN = "replan"
+    """Not applied; the same goal may be planned anew."""
+    PERMANENT = "permanent"
+    """Not applied, and never will be for this intent."""
+    UNKNOWN = "unknown"
+    """Perhaps applied: reconcile."""
+
+
+class Retcode(NamedTuple):
+    """One answer of the trade server."""
+
+    name: str
+    reaction: Reaction
+    rejection: Rejection | None = None
+
+
+class SendError(NamedTuple):
+    """One value of `last_error` after an order that got no answer.
+
+    `left` says whether it may have left. A `rejection` marks an answer of the terminal itself that trying again does
+    not change.
+    """
+
+    text: str
+    left: bool
+    rejection: Rejection | None = None
+
+
+DONE = 10009
+DONE_PARTIAL = 10010
+NO_CHANGES = 10025
+POSITION_CLOSED = 10036
+INVALID_FILL = 10030
+
+RETCODES: dict[int, Retcode] = {
+    10004: Retcode("REQUOTE", Reaction.REPLAN, Rejection.PRICE_MOVED),
+    10006: Retcode("REJECT", Reaction.REPLAN, Rejection.DEALER),
+    10007: Retcode("CANCEL", Reaction.PERMANENT, Rejection.INVALID_REQUEST),  # cancelled by hand
+    10008: Retcode("PLACED", Reaction.UNKNOWN),  # accepted, not yet filled
+    DONE: Retcode("DONE", Reaction.APPLIED),
+    DONE_PARTIAL: Retcode("DONE_PARTIAL", Reaction.PARTIAL),
+    10011: Retcode("ERROR", Reaction.UNKNOWN),
+    10012: Retcode("TIMEOUT", Reaction.UNKNOWN),  # the text says cancelled; that is not proof
+    10013: Retcode("INVALID", Reaction.PERMANENT, Rejection.INVALID_REQUEST),
+    10014: Retcode("INVALID_VOLUME", Reaction.PERMANENT, Rejection.INVALID_VOLUME),
+    10015: Retcode("INVALID_PRICE", Reaction.REPLAN, Rejection.PRICE_MOVED),
+    10016: Retcode("INVALID_STOPS", Reaction.REPLAN, Rejection.INVALID_STOPS),  # at the next decision, not in a loop
+    10017: Retcode("TRADE_DISABLED", Reaction.PERMANENT, Rejection.TRADE_DISABLED),
+    10018: Retcode("MARKET_CLOSED", Reaction.REPLAN, Rejection.MARKET_CLOSED),
+    10019: Retcode("NO_MONEY", Reaction.PERMANENT, Rejection.NO_MONEY),
+    10020: Retcode("PRICE_CHANGED", Reaction.REPLAN, Rejection.PRICE_MOVED),
+    10021: Retcode("PRICE_OFF", Reaction.REPLAN, Rejection.PRICE_MOVED),
+    10022: Retcode("INVALID_EXPIRATION", Reaction.PERMANENT, Rejection.INVALID_REQUEST),
+    10023: Retcode("ORDER_CHANGED", Reaction.UNKNOWN),
+    10024: Retcode("TOO_MANY_REQUESTS", Reaction.REPLAN, Rejection.TOO_MANY_REQUESTS),
+    NO_CHANGES: Retcode("NO_CHANGES", Reaction.GOAL_MET),
+    10026: Retcode("SERVER_DISABLES_AT", Reaction.PERMANENT, Rejection.AUTO_TRADING_OFF),
+    10027: Retcode("CLIENT_DISABLES_AT", Reaction.PERMANENT, Rejection.AUTO_TRADING_OFF),
+    10028: Retcode("LOCKED", Reaction.UNKNOWN),
+    10029: Retcode("FROZEN", Reaction.REPLAN, Rejection.FROZEN),
+    INVALID_FILL: Retcode("INVALID_FILL", Reaction.PERMANENT, Rejection.INVALID_REQUEST),
+    10031: Retcode("CONNECTION", Reaction.UNKNOWN),  # no link to the trade server, noticed who knows when
+    10032: Retcode("ONLY_REAL", Reaction.PERMANENT, Rejection.TRADE_DISABLED),
+    10033: Retcode("LIMIT_ORDERS", Reaction.PERMANENT, Rejection.LIMIT_REACHED),
+    10034: Retcode("LIMIT_VOLUME", Reaction.PERMANENT, Rejection.LIMIT_REACHED),
+    10035: Retcode("INVALID_ORDER", Reaction.PERMANENT, Rejection.INVALID_REQUEST),
+    POSITION_CLOSED: Retcode("POSITION_CLOSED", Reaction.GOAL_MET, Rejection.POSITION_GONE),
+    10038: Retcode("INVALID_CLOSE_VOLUME", Reaction.PERMANENT, Rejection.INVALID_VOLUME),
+    10039: Retcode("CLOSE_ORDER_EXIST", Reaction.UNKNOWN),  # another close is in flight, perhaps ours
+    10040: Retcode("LIMIT_POSITIONS", Reaction.PERMANENT, Rejection.LIMIT_REACHED),
+    10041: Retcode("REJECT_CANCEL", Reaction.PERMANENT, Rejection.INVALID_REQUEST),
+    10042: Retcode("LONG_ONLY", Reaction.PERMANENT, Rejection.HEDGE_PROHIBITED),
+    10043: Retcode("SHORT_ONLY", Reaction.PERMANENT, Rejection.HEDGE_PROHIBITED),
+    10044: Retcode("CLOSE_ONLY", Reaction.PERMANENT, Rejection.HEDGE_PROHIBITED),
+    10045: Retcode("FIFO_CLOSE", Reaction.PERMANENT, Rejection.FIFO),
+    10046: Retcode("HEDGE_PROHIBITED", Reaction.PERMANENT, Rejection.HEDGE_PROHIBITED),
+}
+
+_UNMAPPED = Retcode("unmapped", Reaction.UNKNOWN)
+
+SUCCESS = 1
+DESYNCHRONISED = -10000
+NOT_FOUND = -4
+INVALID_PARAMS = -2
+
+SEND_ERRORS: dict[int, SendError] = {
+    INVALID_PARAMS: SendError("invalid arguments", left=False, rejection=Rejection.INVALID_REQUEST),
+    -3: SendError("no memory", left=False),
+    NOT_FOUND: SendError("not found", left=False),
+    -5: SendError("invalid version", left=False),
+    -6: SendError("authorization failed", left=False),
+    -7: SendError("unsupported method", left=False, rejection=Rejection.INVALID_REQUEST),
+    -8: SendError("auto-trading disabled in the terminal", left=False, rejection=Rejection.AUTO_TRADING_OFF),
+    -10004: SendError("no IPC connection", left=False),
+    -1: SendError("call failed", left=True),
+    DESYNCHRONISED: SendError("IPC stream desynchronised", left=True),
+    -10001: SendError("IPC send failed", left=True),  # a part of it may have been written
+    -10002: SendError("IPC receive failed", left=True),
+}
+
+_UNKNOWN_ERROR = SendError("unmapped", left=True)
+
+BROKEN_LINK = frozenset({DESYNCHRONISED, -10001, -10002, -10003, -10004, -10005})
+"""Values of `last_error` after which the link is opened anew: answers on the old one may belong to older questions."""
+
+
+def retcode_of(code: int) -> Retcode:
+    """Return what an answer means; a code that nobody mapped is unknown."""
+    return RETCODES.get(code, _UNMAPPED)
+
+
+def send_error_of(code: int) -> SendError:
+    """Return what a missing answer means; a value that nobody mapped may have left."""
+    return SEND_ERRORS.get(code, _UNKNOWN_ERROR)

@@ -1,0 +1,201 @@
+"""The only code that sends to MetaTrader 5: one request, one answer, never a second try.
+
+An advisory gateway has none of these. Every way out says whether the request left: `BrokerUnavailableError` it did not,
+`OutcomeUnknownError` it may have, a `Receipt` is the broker's answer.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from dtms.adapters.mt5 import constants as c
+from dtms.adapters.mt5 import mapping, orders, retcodes
+from dtms.adapters.mt5.answers import Answers, wrong_echo
+from dtms.adapters.mt5.broker import Mt5Broker
+from dtms.adapters.mt5.link import LINK_EXCEPTIONS
+from dtms.adapters.mt5.surface import OrderSendResult, Request
+from dtms.domain.action import Action, Close, CloseHedge, OpenHedge, OpenTrade, ReAdd, Reduce, SetStop, kind_of
+from dtms.domain.position import Position
+from dtms.domain.receipt import Outcome, Receipt, Rejection
+from dtms.domain.units import Side
+from dtms.errors import BrokerUnavailableError, InvalidDataError, InvariantError, OutcomeUnknownError
+
+_LOCAL = 0
+"""The code of a refusal that was ours: no code of the terminal is 0."""
+
+
+class Mt5Sender:
+    """Sends approved actions through the terminal of an `Mt5Broker`.
+
+    Args:
+        broker: The reads of the same terminal.
+        deviation: Accepted distance from the requested price in points, where the symbol's execution knows one.
+        hedge_magic: The number of hedge orders; None takes the broker's own. Hedges are told by their tag either way.
+
+    Source:
+        The deviation's default is that of MetaQuotes' example of `order_send`.
+    """
+
+    def __init__(self, broker: Mt5Broker, *, deviation: int = 20, hedge_magic: int | None = None) -> None:
+        self._broker = broker
+        self._deviation = deviation
+        self._hedge_magic = broker.magic if hedge_magic is None else hedge_magic
+        self._answers = Answers(broker)
+        self._refused_fillings: dict[str, int] = {}
+
+    def send(self, action: Action, *, position: Position | None, tag: str) -> Receipt:
+        """Send one action and return the broker's answer.
+
+        Args:
+            action: The absolute target.
+            position: The fresh read of the position that is touched; of the parent for a hedge or re-add, of the hedge
+                itself for closing it; None for an opening.
+            tag: The order's comment, ASCII, at most 29 characters.
+
+        Raises:
+            BrokerUnavailableError: It provably never left; also where the terminal is logged in to another account.
+            OutcomeUnknownError: It left, or may have: reconcile.
+            InvariantError: The position is missing or the tag is not one; nothing left.
+        """
+        if not (tag.isascii() and 0 < len(tag) <= c.COMMENT_MAX):
+            msg = f"tag {tag!r} is not 1 to {c.COMMENT_MAX} ASCII characters; nothing was sent"
+            raise InvariantError(msg)
+        account, _ = self._broker.link.verify()
+        hedging = mapping.is_hedging(account)
+        try:
+            prepared = self._prepare(action, position, can_hedge=hedging and not account.fifo_close)
+        except InvalidDataError as error:
+            return _refused(Rejection.INVALID_REQUEST, str(error))
+        if isinstance(prepared, Receipt):
+            return prepared
+        magic = self._hedge_magic if isinstance(action, OpenHedge) else self._broker.magic
+        request: Request = {**prepared, "magic": magic, "comment": tag}
+        result = self._order_send(request, f"{kind_of(action)} {tag}")
+        if isinstance(result, Receipt):
+            return result
+        if result.retcode == retcodes.INVALID_FILL and "type_filling" in request:
+            self._refused_fillings[str(request["symbol"])] = int(request["type_filling"])
+        return self._answers.receipt(action, request, result, position=position, hedging=hedging)
+
+    def _prepare(self, action: Action, position: Position | None, *, can_hedge: bool) -> Request | Receipt:
+        match action:
+            case OpenTrade():
+                return orders.open_position(action.symbol, action, self._terms(action.symbol))
+            case OpenHedge() if not can_hedge:
+                # On netting an opposite order closes or reverses the position: it must never leave.
+                return _refused(Rejection.HEDGE_PROHIBITED, "the account holds no opposite positions (netting or FIFO)")
+            case OpenHedge() | ReAdd():
+                parent = _required(action, position)
+                if action.ticket not in (parent.ticket, parent.identifier):
+                    return _another_position(action, action.ticket, parent)
+                side = parent.side.opposite if isinstance(action, OpenHedge) else parent.side
+                if action.side is not side:
+                    msg = (
+                        f"{kind_of(action)} of the {parent.side.name} position {parent.ticket} is a {action.side.name}"
+                    )
+                    raise InvariantError(msg)
+                return orders.open_position(parent.symbol, action, self._terms(parent.symbol))
+            case SetStop() | Reduce() | Close() | CloseHedge():
+                return self._touch(action, _required(action, position))
+            case _:
+                assert_never(action)
+
+    def _touch(self, action: SetStop | Reduce | Close | CloseHedge, position: Position) -> Request | Receipt:
+        ticket = action.hedge if isinstance(action, CloseHedge) else action.ticket
+        if ticket not in (position.ticket, position.identifier):
+            return _refused(
+                Rejection.PRECONDITION,
+                f"{kind_of(action)} is of ticket {ticket}, the position read is {position.ticket}",
+            )
+        match action:
+            case SetStop():
+                return orders.set_levels(position, action.stop, action.target)
+            case Close(by=by) if by is not None:
+                return orders.close_by(position, by)
+            case Close() | CloseHedge():
+                return orders.close(position, position.volume, self._terms(position.symbol))
+            case Reduce():
+                return self._reduce(action, position)
+            case _:
+                assert_never(action)
+
+    def _reduce(self, action: Reduce, position: Position) -> Request | Receipt:
+        instrument = self._broker.instrument(position.symbol)
+        if position.volume < action.remaining or instrument.same_lots(position.volume, action.remaining):
+            return Receipt(
+                outcome=Outcome.APPLIED, code=_LOCAL, goal_met=True, comment=f"the volume is {position.volume} already"
+            )
+        volume = instrument.lots_down(position.volume - action.remaining)
+        if instrument.is_flat(volume) or not instrument.tradable(action.remaining):
+            return _refused(
+                Rejection.INVALID_VOLUME,
+                f"closing {position.volume - action.remaining!r} of {position.volume} lots to leave {action.remaining}: "
+                f"both must be on the step of {instrument.volume_step} and at least {instrument.volume_min}",
+            )
+        return orders.close(position, volume, self._terms(position.symbol))
+
+    def _terms(self, symbol: str) -> orders.Terms:
+        info = self._broker.symbol_info(symbol)
+        mask = info.filling_mode
+        if symbol in self._refused_fillings:
+            mask = orders.without_filling(mask, self._refused_fillings[symbol])
+        prices = self._prices(symbol) if info.trade_exemode in c.PRICED_EXECUTIONS else None
+        return orders.Terms(execution=info.trade_exemode, fillings=mask, price_of=prices, deviation=self._deviation)
+
+    def _prices(self, symbol: str) -> dict[Side, float]:
+        mt5 = self._broker.link.mt5
+        tick = self._broker.link.ask("symbol_info_tick", lambda: mt5.symbol_info_tick(symbol))
+        if not (tick.bid > 0 and tick.ask > 0):
+            msg = f"symbol {symbol}: an order must name its price and there is none (bid {tick.bid}, ask {tick.ask})"
+            raise BrokerUnavailableError(msg)
+        return {Side.BUY: tick.ask, Side.SELL: tick.bid}
+
+    def _order_send(self, request: Request, what: str) -> OrderSendResult | Receipt:
+        """Send, and read `last_error` straight after where there is no answer."""
+        link = self._broker.link
+        try:
+            result = link.mt5.order_send(request)
+        except LINK_EXCEPTIONS as error:
+            link.drop()
+            msg = f"{what}: order_send failed with {error!r}; it may have left, reconcile"
+            raise OutcomeUnknownError(msg) from error
+        if result is None:
+            return _no_answer(*link.last_error(), what)
+        wrong = wrong_echo(request, result)
+        if wrong:
+            link.drop()
+            msg = (
+                f"{what}: the answer {result.retcode} belongs to another request ({wrong}); it may have left, reconcile"
+            )
+            raise OutcomeUnknownError(msg)
+        return result
+
+
+def _no_answer(code: int, text: str, what: str) -> Receipt:
+    meaning = retcodes.send_error_of(code)
+    sentence = f"{what}: no answer, last_error {code} ({text}): {meaning.text}"
+    if meaning.left:
+        msg = f"{sentence}; it may have left, reconcile"
+        raise OutcomeUnknownError(msg)
+    if meaning.rejection is None:
+        msg = f"{sentence}; it was not sent"
+        raise BrokerUnavailableError(msg)
+    return Receipt(outcome=Outcome.REJECTED, code=code, rejection=meaning.rejection, comment=sentence)
+
+
+def _required(action: Action, position: Position | None) -> Position:
+    if position is None:
+        msg = f"{kind_of(action)} needs the fresh read of its position and got none; nothing was sent"
+        raise InvariantError(msg)
+    return position
+
+
+def _another_position(action: Action, ticket: int, position: Position) -> Receipt:
+    """The ticket changed since the decision, or the wrong position was read: decide anew."""
+    return _refused(
+        Rejection.PRECONDITION, f"{kind_of(action)} is of ticket {ticket}, the position read is {position.ticket}"
+    )
+
+
+def _refused(rejection: Rejection, why: str) -> Receipt:
+    return Receipt(outcome=Outcome.REJECTED, code=_LOCAL, rejection=rejection, comment=f"not sent: {why}")

@@ -1,0 +1,93 @@
+"""What differs between the databases: how a transaction begins, who may write, and what their errors mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from dtms.adapters.sql.executor import Executor, StatementBook, Translate
+from dtms.errors import DtmsError, LedgerUnavailableError
+
+WAIT_S = 5.0
+"""How long anything in the ledger waits for a lock or a connection, then it is unavailable."""
+
+
+class Backend(Protocol):
+    """One database behind the ledger."""
+
+    name: str
+    engine: Engine
+
+    def reading(self) -> AbstractContextManager[Executor]:
+        """Open a read transaction: one consistent view."""
+        ...
+
+    def writing(self) -> AbstractContextManager[Executor]:
+        """Open the one write transaction; it commits when the block ends and rolls back when it raises."""
+        ...
+
+    def revision(self) -> int:
+        """Return the ledger's revision, cheaply."""
+        ...
+
+    def translate(self, error: Exception) -> DtmsError:
+        """Return our word for a driver's error."""
+        ...
+
+    def close(self) -> None:
+        """Release connections and locks."""
+        ...
+
+
+class Pooled:
+    """Transactions on connections of the engine's pool."""
+
+    def __init__(self, engine: Engine, errors: tuple[type[Exception], ...], translate: Translate) -> None:
+        self.engine = engine
+        self._book = StatementBook(engine.dialect)
+        self._errors = errors
+        self._lending: tuple[type[Exception], ...] = (SQLAlchemyError, *errors)
+        self._translate = translate
+
+    @contextmanager
+    def transaction(self, begin: str) -> Iterator[Executor]:
+        """Check a connection out and run one transaction on it."""
+        try:
+            pooled = self.engine.raw_connection()
+        except self._lending as error:
+            raise self._translate(cause(error)) from error
+        try:
+            executor = Executor(pooled.driver_connection, self._book, self._errors, self._translate)
+            with transaction(executor, begin):
+                yield executor
+        except LedgerUnavailableError:
+            # Whatever it was, a connection that failed is not lent again.
+            pooled.invalidate()
+            raise
+        finally:
+            pooled.close()
+
+
+@contextmanager
+def transaction(executor: Executor, begin: str) -> Iterator[Executor]:
+    """Run one transaction: COMMIT at the end of the block, ROLLBACK where the block raises anything at all."""
+    executor.plain(begin)
+    committed = False
+    try:
+        yield executor
+        executor.plain("COMMIT")
+        committed = True
+    finally:
+        if not committed:
+            executor.roll_back()
+
+
+def cause(error: Exception) -> Exception:
+    """Return the driver's error inside of SQLAlchemy's."""
+    if isinstance(error, DBAPIError) and isinstance(error.orig, Exception):
+        return error.orig
+    return error

@@ -1,0 +1,127 @@
+"""The ledger of one account over either database: transactions, epoch, revision."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from dtms.adapters.sql.audit import GENESIS, digest
+from dtms.adapters.sql.backend import Backend
+from dtms.adapters.sql.reading import Meta, ReadTransaction
+from dtms.adapters.sql.statements import EPOCH_RENEW, IDENTITY, META_LOCK
+from dtms.adapters.sql.writing import WriteTransaction
+from dtms.domain.units import Millis
+from dtms.errors import InvariantError, LedgerError, LedgerUnavailableError
+
+
+class SqlLedger:
+    """Fulfils `dtms.ports.ledger.Ledger`; made by `open_ledger`. Safe to use from any number of threads."""
+
+    def __init__(self, backend: Backend, *, account: str, clock: Callable[[], Millis]) -> None:
+        self._backend = backend
+        self._account = account
+        self._clock = clock
+        self._thread = threading.local()
+        self._closed = False
+        with backend.reading() as executor:
+            row = executor.one(IDENTITY)
+        if row is None:
+            msg = f"{backend.name} has lost its meta row; restore it from a backup"
+            raise LedgerUnavailableError(msg)
+        self._epoch = str(row[2])
+
+    @property
+    def epoch(self) -> str:
+        """Return the word that is new at creation and at restore."""
+        return self._epoch
+
+    @contextmanager
+    def read(self) -> Iterator[ReadTransaction]:
+        """Open a read transaction: one consistent view."""
+        with self._alone(), self._backend.reading() as executor:
+            yield ReadTransaction(executor, self._clock())
+
+    @contextmanager
+    def write(self) -> Iterator[WriteTransaction]:
+        """Open a write transaction; it is on disk when the block has ended, and gone where the block raises.
+
+        Raises:
+            LedgerUnavailableError: Locked too long, disk full, server gone. Where the commit itself failed, it may have
+                happened: read before doing anything again.
+            StaleWriteError: A concurrent transaction won (PostgreSQL only); run the block again.
+        """
+        with self._alone(), self._backend.writing() as executor:
+            row = executor.one(META_LOCK)
+            if row is None:
+                msg = f"{self._backend.name} has lost its meta row; restore it from a backup"
+                raise LedgerUnavailableError(msg)
+            transaction = WriteTransaction(executor, self._clock(), self._account, Meta(*row))
+            yield transaction
+            transaction.finish()
+
+    def revision(self) -> int:
+        """Return a number that grows with every committed change of any process."""
+        if self._closed:
+            raise self._is_closed()
+        return self._backend.revision()
+
+    def renew_epoch(self, word: str) -> None:
+        """Give the ledger a new epoch: after a restore, so that nobody compares versions across it; beyond the port."""
+        with self._alone(), self._backend.writing() as executor:
+            executor.change(EPOCH_RENEW, epoch=word)
+        self._epoch = word
+
+    def close(self) -> None:
+        """Release connections and locks; closing twice is closing once."""
+        if not self._closed:
+            self._closed = True
+            self._backend.close()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        # A transaction inside another would wait for its own thread, or read what the outer one has not committed.
+        if self._closed:
+            raise self._is_closed()
+        if getattr(self._thread, "busy", False):
+            msg = f"{self._backend.name}: this thread has a transaction open already; use that one"
+            raise InvariantError(msg)
+        self._thread.busy = True
+        try:
+            yield
+        finally:
+            self._thread.busy = False
+
+    def _is_closed(self) -> LedgerUnavailableError:
+        return LedgerUnavailableError(f"{self._backend.name} was closed; open it again")
+
+
+def verify_chain(ledger: SqlLedger) -> int:
+    """Check every link of the audit chain and that its end is where the ledger says; return the number of links.
+
+    Raises:
+        LedgerError: A link was changed, removed or inserted; compare with a backup and find out who wrote.
+    """
+    previous, seq = GENESIS, 0
+    with ledger.read() as view:
+        while page := view.audit(after=seq):
+            for entry in page:
+                seq += 1
+                expected = digest(
+                    previous,
+                    seq=seq,
+                    at=entry.at,
+                    actor=entry.actor,
+                    what=entry.what,
+                    trade_id=entry.trade_id,
+                    body=entry.body,
+                )
+                if entry.seq != seq or entry.digest != expected:
+                    msg = f"audit link {seq} is not what was written; compare with a backup and find out who wrote"
+                    raise LedgerError(msg)
+                previous = entry.digest
+        meta = view.meta()
+    if (meta.audit_seq, meta.audit_digest) != (seq, previous):
+        msg = f"the audit chain ends at link {seq} instead of {meta.audit_seq}; compare with a backup and find out who wrote"
+        raise LedgerError(msg)
+    return seq

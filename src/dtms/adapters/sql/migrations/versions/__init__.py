@@ -1,0 +1,1 @@
+"""One module a schema; `revision` is the schema's number with four digits."""

@@ -1,0 +1,109 @@
+"""The ledger on PostgreSQL: for several hosts, or where a server is there anyway.
+
+Writers take turns on the meta row, as they do on SQLite: what a transaction read stays true until it commits, counters
+have no gaps, and there is no deadlock. A time-out ends a writer that was stopped inside its turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg import errors
+from sqlalchemy import URL, Engine, create_engine, event
+from sqlalchemy.exc import SQLAlchemyError
+
+from dtms.adapters.sql.backend import WAIT_S, Pooled, cause
+from dtms.adapters.sql.executor import Executor
+from dtms.adapters.sql.statements import REVISION
+from dtms.errors import DtmsError, InvalidDataError, InvariantError, LedgerUnavailableError, StaleWriteError
+
+ERRORS = (psycopg.Error,)
+
+_SETTINGS = (
+    "SET synchronous_commit = on",
+    f"SET lock_timeout = {int(WAIT_S * 1_000)}",
+    # A writer that was stopped inside its turn (suspended host, debugger) loses the turn, not everybody else's.
+    f"SET idle_in_transaction_session_timeout = {int(WAIT_S * 2_000)}",
+    f"SET statement_timeout = {int(WAIT_S * 2_000)}",
+)
+
+
+def _prepare(connection: Any, _record: object) -> None:
+    for setting in _SETTINGS:
+        connection.execute(setting)
+
+
+def engine_for(url: URL) -> Engine:
+    """Return an engine; nothing is opened yet."""
+    engine = create_engine(
+        url,
+        pool_size=5,
+        max_overflow=20,
+        pool_timeout=WAIT_S,
+        pool_pre_ping=True,
+        connect_args={
+            # Transactions are begun by hand, as on SQLite.
+            "autocommit": True,
+            "connect_timeout": int(WAIT_S),
+            "tcp_user_timeout": int(WAIT_S * 2_000),
+            "application_name": "dtms",
+        },
+    )
+    event.listen(engine, "connect", _prepare)
+    return engine
+
+
+class PostgresBackend:
+    """One database, any number of hosts."""
+
+    def __init__(self, url: URL) -> None:
+        self.name = f"ledger {url.render_as_string(hide_password=True)}"
+        self.engine = engine_for(url)
+        self._pool = Pooled(self.engine, ERRORS, self.translate)
+        self._revision = str(REVISION.compile(dialect=self.engine.dialect))
+
+    @contextmanager
+    def reading(self) -> Iterator[Executor]:
+        """Read one snapshot."""
+        with self._pool.transaction("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY") as executor:
+            yield executor
+
+    @contextmanager
+    def writing(self) -> Iterator[Executor]:
+        """Write; the turn is the lock on the meta row, which the ledger takes before it reads anything else."""
+        with self._pool.transaction("BEGIN ISOLATION LEVEL READ COMMITTED") as executor:
+            yield executor
+
+    def revision(self) -> int:
+        """Read the revision: one round trip."""
+        try:
+            pooled = self.engine.raw_connection()
+            try:
+                connection: Any = pooled.driver_connection
+                return int(connection.execute(self._revision).fetchone()[0])
+            finally:
+                pooled.close()
+        except (SQLAlchemyError, psycopg.Error) as error:
+            raise self.translate(cause(error)) from error
+
+    def translate(self, error: Exception) -> DtmsError:
+        """Return our word for a driver's error."""
+        text = " ".join(str(error).split())
+        if isinstance(error, errors.UniqueViolation | errors.SerializationFailure | errors.DeadlockDetected):
+            return StaleWriteError(f"{self.name}: {text}; somebody wrote first, reload and decide again")
+        if isinstance(error, psycopg.IntegrityError):
+            return InvariantError(f"{self.name}: {text}; what was written does not belong to anything in the ledger")
+        if isinstance(error, psycopg.DataError):
+            return InvalidDataError(f"{self.name}: {text}; the value does not fit its column")
+        if isinstance(error, errors.LockNotAvailable):
+            return LedgerUnavailableError(
+                f"{self.name}: another writer has kept its turn for {WAIT_S:g} s; find the process that hangs and end it"
+            )
+        return LedgerUnavailableError(f"{self.name}: {text}; check that the server runs and can be reached")
+
+    def close(self) -> None:
+        """Close every connection that is not in use."""
+        self.engine.dispose()

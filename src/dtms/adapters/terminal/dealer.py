@@ -1,0 +1,38 @@
+"""How the server answers a request that its checks let through: the place for requotes, part fills and slippage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from dtms.adapters.terminal.records import Request
+from dtms.domain.market import Quote
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fill:
+    """An answer: a `retcode` refuses; `volume` is what is filled at most, `price` overrides the quote,
+    `comment` replaces the request's; `None` leaves each as it is.
+    """
+
+    retcode: int | None = None
+    volume: float | None = None
+    price: float | None = None
+    comment: str | None = None
+
+
+class Dealer(Protocol):
+    """Decides on requests that passed the checks."""
+
+    def answer(self, request: Request, quote: Quote | None) -> Fill:
+        """Return what becomes of the request."""
+
+
+class HonestDealer:
+    """Fills everything, at the quote."""
+
+    _AS_ASKED = Fill()
+
+    def answer(self, request: Request, quote: Quote | None) -> Fill:  # noqa: ARG002 - it looks at nothing
+        """Return a full fill at the quote."""
+        return self._AS_ASKED

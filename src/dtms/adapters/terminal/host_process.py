@@ -1,0 +1,36 @@
+"""The whole process behind `dtms up`'s simulated broker: host and oracle file together.
+
+Apart from `host`, because whoever imports this can reach the oracle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from dtms.adapters.terminal.driver import TapeLike
+from dtms.adapters.terminal.host import build_host
+from dtms.adapters.terminal.oracle import OracleLog
+from dtms.adapters.terminal.records import AccountSpec
+from dtms.domain.units import Millis
+
+
+def run_terminal(
+    tapes: Sequence[TapeLike],
+    socket_path: Path,
+    *,
+    speed: float,
+    oracle_path: Path | None,
+    start: Millis | None = None,
+    account: AccountSpec | None = None,
+) -> None:
+    """Serve a simulated terminal until it is stopped; its oracle is appended to `oracle_path`.
+
+    Raises:
+        SettingsError: A tape cannot be used, the speed is none, or another terminal answers at the socket.
+    """
+    oracle = OracleLog(oracle_path)
+    try:
+        build_host(tapes, socket_path, speed=speed, start=start, recorder=oracle, account=account).run()
+    finally:
+        oracle.close()

@@ -1,0 +1,172 @@
+"""The simulated trade server: the truth behind the terminal. Everything inside it is UTC.
+
+It has no clock, no randomness and no I/O of its own: time comes from `now`, prices from whoever drives it, and what it
+applied goes to the recorder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from dtms.adapters.terminal import execution, pending, triggers
+from dtms.adapters.terminal.catalogue import CATALOGUE, SymbolSpec
+from dtms.adapters.terminal.checks import check, held_position
+from dtms.adapters.terminal.constants import CHECK_PASSED, Mt5
+from dtms.adapters.terminal.dealer import Dealer, Fill, HonestDealer
+from dtms.adapters.terminal.history import RateStore
+from dtms.adapters.terminal.recorder import AppliedKind, NoRecorder, Recorder
+from dtms.adapters.terminal.records import SIDE_OF_TYPE, AccountSpec, Outcome, Request, SimPosition
+from dtms.adapters.terminal.server_time import ServerOffset, eet_new_york_dst
+from dtms.adapters.terminal.state import ServerState
+from dtms.domain.market import Bar, Quote
+from dtms.domain.units import Millis
+from dtms.errors import SettingsError
+
+
+def always_open(_symbol: str, _at: Millis) -> bool:
+    """The tape decides: a market without quotes is silent, not closed."""
+    return True
+
+
+class SimServer:
+    """One account at a simulated broker.
+
+    Args:
+        now: The broker's clock, UTC. Triggers run at their quote's time, requests at this one.
+        account: The account as it is opened, with its first deposit.
+        specs: The instruments by name; the whole catalogue by default.
+        recorder: Gets every applied operation.
+        dealer: Answers the requests that passed the checks; honest by default.
+        market_open: Whether a symbol is in session; always by default.
+        offset: How far the broker's clock is ahead of UTC.
+    """
+
+    def __init__(
+        self,
+        *,
+        now: Callable[[], Millis],
+        account: AccountSpec | None = None,
+        specs: Mapping[str, SymbolSpec] | None = None,
+        recorder: Recorder | None = None,
+        dealer: Dealer | None = None,
+        market_open: Callable[[str, Millis], bool] = always_open,
+        offset: ServerOffset = eet_new_york_dst,
+    ) -> None:
+        self.now = now
+        self.dealer: Dealer = HonestDealer() if dealer is None else dealer
+        self.state = ServerState(
+            account=AccountSpec() if account is None else account,
+            specs=CATALOGUE if specs is None else specs,
+            now=now,
+            recorder=NoRecorder() if recorder is None else recorder,
+            market_open=market_open,
+            offset=offset,
+        )
+        self.rates = {name: RateStore(spec.point, offset) for name, spec in self.state.specs.items()}
+        start = now()
+        self._rollover = triggers.Rollover(start)
+        if self.state.account.balance != 0:
+            self.state.deposit(self.state.account.balance, start)
+
+    def _known(self, symbol: str) -> SymbolSpec:
+        spec = self.state.specs.get(symbol)
+        if spec is None:
+            msg = f"the simulated broker has no symbol {symbol!r}; it has {', '.join(sorted(self.state.specs))}"
+            raise SettingsError(msg)
+        return spec
+
+    def on_quote(self, quote: Quote) -> None:
+        """Take a quote: it forms the running bar and triggers swap, stops, targets, pending orders and the stop-out.
+
+        Raises:
+            SettingsError: The broker has no such symbol.
+        """
+        self._known(quote.symbol)
+        if self._rollover.due(quote.at):
+            self._rollover.charge(self.state, quote.at)
+        self.state.quotes[quote.symbol] = quote
+        self.rates[quote.symbol].on_quote(quote)
+        triggers.on_quote(self.state, quote)
+
+    def load_history(self, symbol: str, bars: Sequence[Bar]) -> None:
+        """Load closed M1 bars of the time before the first quote, oldest first."""
+        self.rates[symbol].load(bars, self._known(symbol).spread_typical)
+
+    def on_m1_closed(self, symbol: str, bar: Bar) -> None:
+        """Append the M1 bar of a minute that has ended."""
+        self._known(symbol)
+        self.rates[symbol].on_closed(bar)
+
+    def net_lots(self, symbol: str) -> float:
+        """Return the open volume of a symbol, long minus short."""
+        self._known(symbol)
+        return self.state.books[symbol].net_lots
+
+    def check(self, request: Request, *, reason: int = Mt5.DEAL_REASON_EXPERT) -> int:
+        """Return what `send` would say of a request as far as the state decides it; 0 is "it would pass"."""
+        return check(self.state, request, reason)
+
+    def send(self, request: Request, *, reason: int = Mt5.DEAL_REASON_EXPERT) -> Outcome:
+        """Check a request and apply it. `reason` says who sends: a program, or by hand (`DEAL_REASON_CLIENT`)."""
+        refusal = check(self.state, request, reason)
+        if refusal != CHECK_PASSED:
+            return self._refused(request, refusal)
+        held = held_position(self.state, request) if request.action in _ON_POSITION else None
+        symbol = held.symbol if isinstance(held, SimPosition) else request.symbol
+        quote = self.state.quotes.get(symbol)
+        fill = self.dealer.answer(request, quote)
+        if fill.retcode is not None:
+            return self._refused(request, fill.retcode)
+        at = self.now()
+        if request.action == Mt5.TRADE_ACTION_DEAL and quote is not None:
+            outcome = self._deal(
+                request, quote, fill, held=held if isinstance(held, SimPosition) else None, reason=reason
+            )
+        elif isinstance(held, SimPosition):
+            outcome = self._on_position(request, held, at, reason)
+        else:
+            outcome = self._on_order(request, at, reason)
+        if outcome.applied:
+            self.state.changed(at)
+        return outcome
+
+    def _refused(self, request: Request, retcode: int) -> Outcome:
+        quote = self.state.quotes.get(request.symbol)
+        if retcode not in (Mt5.TRADE_RETCODE_REQUOTE, Mt5.TRADE_RETCODE_PRICE_CHANGED) or quote is None:
+            return Outcome(retcode)
+        return Outcome(retcode, bid=quote.bid, ask=quote.ask)
+
+    def _deal(self, request: Request, quote: Quote, fill: Fill, *, held: SimPosition | None, reason: int) -> Outcome:
+        """A part fill takes IOC; an order that must be filled whole is rejected where the volume lacks."""
+        volume = request.volume if fill.volume is None else min(fill.volume, request.volume)
+        partial = volume < request.volume
+        if partial and (request.type_filling != Mt5.ORDER_FILLING_IOC or volume <= 0):
+            return Outcome(Mt5.TRADE_RETCODE_REJECT)
+        price = quote.opening(SIDE_OF_TYPE[request.type]) if fill.price is None else fill.price
+        comment = request.comment if fill.comment is None else fill.comment
+        trade = execution.trade_of(request, volume=volume, price=price, comment=comment, at=self.now(), reason=reason)
+        made = execution.deal(self.state, trade, held)
+        code = Mt5.TRADE_RETCODE_DONE_PARTIAL if partial else Mt5.TRADE_RETCODE_DONE
+        return Outcome(code, made.ticket, made.order, volume, price, quote.bid, quote.ask)
+
+    def _on_position(self, request: Request, held: SimPosition, at: Millis, reason: int) -> Outcome:
+        if request.action == Mt5.TRADE_ACTION_SLTP:
+            execution.set_levels(self.state, request, held, at)
+            return Outcome(Mt5.TRADE_RETCODE_DONE)
+        by = self.state.positions[request.position_by]
+        made = execution.close_by(self.state, request, held, by, at=at, reason=reason)
+        return Outcome(Mt5.TRADE_RETCODE_DONE, made.ticket, made.order, made.volume, made.price)
+
+    def _on_order(self, request: Request, at: Millis, reason: int) -> Outcome:
+        if request.action == Mt5.TRADE_ACTION_PENDING:
+            placed = pending.place(self.state, request, at, reason)
+            return Outcome(Mt5.TRADE_RETCODE_DONE, order=placed.ticket, volume=placed.volume, price=placed.price)
+        if request.action == Mt5.TRADE_ACTION_MODIFY:
+            changed = pending.modify(self.state, request, at)
+            return Outcome(Mt5.TRADE_RETCODE_DONE, order=changed.ticket, volume=changed.volume, price=changed.price)
+        order = self.state.orders[request.order]
+        pending.end(self.state, order, Mt5.ORDER_STATE_CANCELED, AppliedKind.ORDER_REMOVED, at)
+        return Outcome(Mt5.TRADE_RETCODE_DONE, order=order.ticket)
+
+
+_ON_POSITION = (Mt5.TRADE_ACTION_DEAL, Mt5.TRADE_ACTION_SLTP, Mt5.TRADE_ACTION_CLOSE_BY)

@@ -1,0 +1,1 @@
+"""The shell's verbs: gather what a decision may see, let ``core`` decide, write and carry out what follows."""

@@ -1,0 +1,324 @@
+"""The gateway's verbs: claim an intent, check it against a fresh read, send it, record what came of it.
+
+The only code that sends. SENDING is durable before the first byte leaves; whatever happens after that without an answer
+is UNKNOWN and is settled by evidence, never by sending again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from dtms.app import evidence, journal
+from dtms.app.evidence import Seen
+from dtms.core.settle import Scene, StepEnd
+from dtms.domain.action import Close, CloseHedge, OpenHedge, OpenTrade, ReAdd, Reduce, RiskDirection, SetStop, risk_of
+from dtms.domain.calendar import MarketHours
+from dtms.domain.instrument import Instrument
+from dtms.domain.intent import Intent, IntentState
+from dtms.domain.policy import PolicyBook
+from dtms.domain.position import Deal, Position, PositionsRead
+from dtms.domain.receipt import Outcome, Receipt, Rejection
+from dtms.domain.trade import Hold, Trade
+from dtms.domain.units import SECOND, Millis
+from dtms.domain.verdict import KillLevel
+from dtms.errors import BrokerError, BrokerUnavailableError, OutcomeUnknownError, StaleWriteError
+from dtms.ports.broker import BrokerReads, BrokerWrites
+from dtms.ports.clock import Clock
+from dtms.ports.crash import CrashPoints
+from dtms.ports.ledger import Ledger, LedgerWrite
+from dtms.ports.notifier import AlertKind, Notifier
+
+KILL_FACT = "kill_switch"
+"""The ledger's fact that holds the kill switch's level."""
+
+_CLEAN_READS = 2
+
+
+@dataclass(slots=True)
+class _Doubt:
+    """What was seen of one UNKNOWN intent so far; lost in a restart, then gathered anew."""
+
+    absent_reads: int = 0
+    last_token: int = -1
+    alarmed: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Executor:
+    """Carries intents to the broker for one account.
+
+    `writes` is None while the account is advisory: the capability to send is absent, not switched off. `epoch` is this
+    gateway's fencing number.
+    """
+
+    ledger: Ledger
+    reads: BrokerReads
+    writes: BrokerWrites | None
+    clock: Clock
+    policies: PolicyBook
+    notifier: Notifier
+    crash: CrashPoints
+    epoch: int
+    _doubts: dict[str, _Doubt] = field(default_factory=dict)
+    sent: int = 0
+
+    def recover(self) -> None:
+        """Turn what was on its way when the last gateway ended into UNKNOWN; it is settled by evidence from then on."""
+        with self.ledger.read() as tx:
+            unfinished = tx.unfinished()
+        for intent in unfinished:
+            if intent.state is IntentState.SENDING or (
+                intent.state is IntentState.ACKED and intent.receipt is None
+            ):
+                self._unknown(intent, "the gateway ended while it was on its way")
+        self.tick()
+
+    def tick(self) -> int:
+        """Carry out what is planned and settle what is not decided yet; return how many intents changed."""
+        with self.ledger.read() as tx:
+            waiting = tx.unfinished()
+        changed = 0
+        for intent in waiting:
+            match intent.state:
+                case IntentState.PLANNED:
+                    changed += self._carry_out(intent)
+                case IntentState.ACKED:
+                    changed += self._verify(intent)
+                case IntentState.UNKNOWN:
+                    changed += self._reconcile(intent)
+                case _:
+                    pass
+        return changed
+
+    def _carry_out(self, planned: Intent) -> bool:
+        now = self.clock.market_now()
+        if planned.expires_at is not None and now >= planned.expires_at:
+            return self._end(planned, StepEnd.CANCELLED, None, "the price it was decided on is too old")
+        self.crash.reach("gateway.before_claim")
+        with self.ledger.write() as tx:
+            claimed = tx.claim(planned, epoch=self.epoch, now=now)
+            denied = None if claimed is None else self._denied(tx, claimed)
+        if claimed is None:
+            return False
+        self.crash.reach("gateway.claimed")
+        try:
+            position, refusal = self._check(claimed)
+        except BrokerUnavailableError as error:
+            return self._end(claimed, StepEnd.REJECTED, _refused(Rejection.NOT_SENT), str(error))
+        refusal = denied or refusal
+        if refusal is not None:
+            rejection, reason = refusal
+            return self._end(claimed, StepEnd.REJECTED, _refused(rejection), reason)
+        return self._send(claimed, position)
+
+    def _denied(self, tx: LedgerWrite, intent: Intent) -> tuple[Rejection, str] | None:
+        """Say why the ledger forbids sending: not armed, kill switch, or a trade that is only observed."""
+        if self.writes is None:
+            return Rejection.NOT_ARMED, "the account is advisory; arm it to let dtms act"
+        level = tx.fact(KILL_FACT)
+        increases = risk_of(intent.action) is RiskDirection.INCREASE
+        if increases and level in (KillLevel.PROTECT_ONLY, KillLevel.FLATTEN):
+            return Rejection.KILL_SWITCH, f"the kill switch is at {level}; only what reduces risk is sent"
+        trade = tx.trade_by_id(intent.trade_id)
+        if increases and trade is not None and trade.hold is not Hold.NONE:
+            return Rejection.PRECONDITION, f"ticket {trade.ticket} is observed only: {trade.hold}"
+        return None
+
+    def _check(self, intent: Intent) -> tuple[Position | None, tuple[Rejection, str] | None]:
+        """Compare what the decision saw with a fresh read of the broker, by kind."""
+        read = self.reads.positions()
+        position = None if intent.position is None else read.find(intent.position)
+        if intent.position is not None and position is None:
+            return None, (Rejection.POSITION_GONE, f"position {intent.position} is not open any more")
+        if position is None:
+            return None, None
+        instrument = self.reads.instrument(position.symbol)
+        return position, _mismatch(intent, position, read, instrument)
+
+    def _send(self, intent: Intent, position: Position | None) -> bool:
+        assert self.writes is not None, "an advisory gateway never comes here"  # noqa: S101 - narrows the type
+        self.crash.reach("gateway.before_send")
+        self.sent += 1
+        try:
+            receipt = self.writes.send(intent.action, position=position, tag=intent.tag)
+        except BrokerUnavailableError as error:
+            return self._end(intent, StepEnd.REJECTED, _refused(Rejection.NOT_SENT), str(error))
+        except OutcomeUnknownError as error:
+            return self._unknown(intent, str(error))
+        self.crash.reach("gateway.sent")
+        if receipt.outcome is Outcome.REJECTED:
+            return self._end(intent, StepEnd.REJECTED, receipt, receipt.comment)
+        now = self.clock.market_now()
+        acked = replace(intent, state=IntentState.ACKED, receipt=receipt, sent_at=now)
+        with self.ledger.write() as tx:
+            tx.save_intent(acked, expected=IntentState.SENDING)
+        self.crash.reach("gateway.acked")
+        return self._verify(acked)
+
+    def _verify(self, acked: Intent) -> bool:
+        """Read back: what was acknowledged must be there; where it is not, the outcome is unknown."""
+        receipt = acked.receipt
+        if receipt is None:
+            return self._unknown(acked, "acknowledged without a receipt")
+        if receipt.outcome is Outcome.PARTIAL:
+            return self._end(acked, StepEnd.PARTIAL, receipt, receipt.comment)
+        try:
+            found = self._evidence(acked)
+        except BrokerError:
+            return False
+        if found.seen is not Seen.APPLIED and not receipt.goal_met:
+            return self._unknown(acked, "the broker acknowledged it but does not show it")
+        merged = _merged(receipt, found.receipt)
+        return self._end(acked, StepEnd.APPLIED, merged, receipt.comment)
+
+    def _evidence(self, intent: Intent) -> evidence.Evidence:
+        read = self.reads.positions()
+        return self._evidence_in(intent, read)
+
+    def _evidence_in(self, intent: Intent, read: PositionsRead) -> evidence.Evidence:
+        with self.ledger.read() as tx:
+            trade = tx.trade_by_id(intent.trade_id)
+        symbol = _symbol(intent, trade)
+        deals = () if intent.position is None else self.reads.deals(intent.position)
+        return evidence.find(intent, read, deals, self.reads.instrument(symbol))
+
+    def _reconcile(self, intent: Intent) -> bool:
+        """Decide an UNKNOWN intent by evidence; by absence only after the settle time and two clean reads.
+
+        An opening whose tag is not seen is never "not applied" by the clock alone: it is quarantined.
+        """
+        now = self.clock.market_now()
+        doubt = self._doubts.setdefault(intent.intent_id, _Doubt())
+        try:
+            read = self.reads.positions()
+            found = self._evidence_in(intent, read)
+        except BrokerError:
+            return False
+        if found.seen is Seen.APPLIED:
+            return self._end(intent, StepEnd.APPLIED, found.receipt, "seen at the broker")
+        if found.seen is Seen.PARTIAL:
+            return self._end(intent, StepEnd.PARTIAL, found.receipt, "seen in part at the broker")
+        if read.token != doubt.last_token:
+            doubt.last_token = read.token
+            doubt.absent_reads += 1
+        policy = self.policies.of("").operation
+        age = now - (intent.sent_at or intent.created_at)
+        opening = isinstance(intent.action, (OpenHedge, ReAdd, OpenTrade))
+        if not opening and age >= policy.settle_s * SECOND and doubt.absent_reads >= _CLEAN_READS:
+            return self._end(intent, StepEnd.NOT_APPLIED, None, "not seen in two clean reads after the settle time")
+        if age >= policy.quarantine_s * SECOND:
+            self.notifier.alert(
+                AlertKind.QUARANTINED, intent.intent_id, f"{intent.kind} of {intent.trade_id} cannot be told; decide by hand"
+            )
+            return self._end(intent, StepEnd.QUARANTINED, None, "not decided in time")
+        return False
+
+    def _unknown(self, intent: Intent, reason: str) -> bool:
+        now = self.clock.market_now()
+        unknown = replace(intent, state=IntentState.UNKNOWN, reason=reason, sent_at=intent.sent_at or now)
+        with self.ledger.write() as tx:
+            tx.save_intent(unknown, expected=intent.state)
+        self.notifier.alert(AlertKind.UNKNOWN, intent.intent_id, f"{intent.kind} of {intent.trade_id}: {reason}")
+        self.crash.reach("gateway.unknown")
+        return True
+
+    def _end(self, intent: Intent, end: StepEnd, receipt: Receipt | None, reason: str) -> bool:
+        """Write an end with all that follows from it; a lost race is run again from the ledger's present state."""
+        with self.ledger.read() as tx:
+            trade = tx.trade_by_id(intent.trade_id)
+        symbol = _symbol(intent, trade)
+        instrument = self.reads.instrument(symbol)
+        scene = self._scene(instrument)
+        deals = self._deals_after(intent, end, trade)
+        self.crash.reach("gateway.before_conclude")
+        while True:
+            try:
+                with self.ledger.write() as tx:
+                    if deals:
+                        tx.add_deals(deals)
+                    settled = journal.conclude(tx, intent, end, receipt, scene, reason=reason)
+                break
+            except StaleWriteError:
+                with self.ledger.read() as tx:
+                    present = tx.intent(intent.intent_id)
+                if present is None or present.state is not intent.state:
+                    return False
+        self._doubts.pop(intent.intent_id, None)
+        self.crash.reach("gateway.concluded")
+        if settled is not None and settled.parked:
+            self.notifier.alert(AlertKind.PARKED, intent.trade_id, f"{intent.kind} cannot be done now: {reason}")
+        return True
+
+    def _deals_after(self, intent: Intent, end: StepEnd, trade: Trade | None) -> tuple[Deal, ...]:
+        """Return the deals of the positions that a volume change touched; none where they cannot be read now."""
+        if end not in (StepEnd.APPLIED, StepEnd.PARTIAL) or isinstance(intent.action, SetStop) or trade is None:
+            return ()
+        touched = {trade.identifier, *trade.children} | ({intent.position} if intent.position is not None else set())
+        try:
+            return tuple(deal for position in sorted(touched) for deal in self.reads.deals(position))
+        except BrokerError:
+            return ()
+
+    def _scene(self, instrument: Instrument) -> Scene:
+        return Scene(
+            now=self.clock.market_now(),
+            instrument=instrument,
+            hours=MarketHours(instrument.asset),
+            policy=self.policies.of(instrument.canonical),
+        )
+
+
+def _refused(rejection: Rejection) -> Receipt:
+    return Receipt(outcome=Outcome.REJECTED, code=0, rejection=rejection)
+
+
+def _merged(answer: Receipt, seen: Receipt | None) -> Receipt:
+    """Return the broker's answer, completed by what the read-back showed."""
+    if seen is None:
+        return answer
+    return replace(
+        answer,
+        ticket=answer.ticket if answer.ticket is not None else seen.ticket,
+        position=answer.position if answer.position is not None else seen.position,
+        price=answer.price if answer.price is not None else seen.price,
+        filled=answer.filled if answer.filled > 0 else seen.filled,
+    )
+
+
+def _symbol(intent: Intent, trade: Trade | None) -> str:
+    if trade is not None:
+        return trade.symbol
+    if isinstance(intent.action, OpenTrade):
+        return intent.action.symbol
+    msg = f"intent {intent.intent_id} belongs to trade {intent.trade_id}, which the ledger does not hold"
+    raise StaleWriteError(msg)
+
+
+def _mismatch(
+    intent: Intent, position: Position, read: PositionsRead, instrument: Instrument
+) -> tuple[Rejection, str] | None:
+    """Return why the fresh read contradicts what the decision saw; None where it may be sent."""
+    seen, action = intent.precondition, intent.action
+    match action:
+        case SetStop():
+            if not (
+                instrument.same_price(position.stop, seen.stop) and instrument.same_price(position.target, seen.target)
+            ):
+                return Rejection.PRECONDITION, (
+                    f"stop {position.stop} and target {position.target} are not {seen.stop} and {seen.target} any more"
+                )
+            loosens = position.stop is not None and instrument.is_tighter(position.side, position.stop, action.stop)
+            if loosens and not action.widens:
+                return Rejection.LOOSENS, f"stop {action.stop} would loosen {position.stop}"
+        case Reduce() | OpenHedge() | ReAdd():
+            if seen.volume is None or not instrument.same_lots(position.volume, seen.volume):
+                return Rejection.PRECONDITION, f"volume {position.volume} is not {seen.volume} any more"
+            if isinstance(action, Reduce) and action.remaining >= position.volume:
+                return Rejection.PRECONDITION, f"remaining {action.remaining} is not less than {position.volume}"
+        case Close(by=by) if by is not None:
+            if all(other.ticket != by for other in read.positions):
+                return Rejection.PRECONDITION, f"position {by} to close against is not open any more"
+        case Close() | CloseHedge() | OpenTrade():
+            pass
+    return None
+

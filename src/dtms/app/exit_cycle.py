@@ -1,0 +1,322 @@
+"""The exit manager's cycle: ask the defence, let the exit rules propose, write what the arbiter lets through.
+
+It defers: while DTMS defends a trade it changes neither stop nor volume. What it believes of DTMS comes over HTTP and may
+be a default; before it writes anything the ledger is asked too, and the ledger wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+from dtms.app import journal
+from dtms.app.market_desk import MarketDesk, SymbolDesk
+from dtms.app.rail_desk import RailDesk
+from dtms.core.arbiter import review
+from dtms.core.exits import deferral, propose_all
+from dtms.domain.action import resource_of
+from dtms.domain.exits import ExitBook, ExitDecision, ExitSnapshot, Proposal
+from dtms.domain.intent import Planner
+from dtms.domain.market import Quote, Timeframe
+from dtms.domain.position import Account, Position
+from dtms.domain.trade import Trade, TradeState
+from dtms.domain.units import HOUR, Millis
+from dtms.domain.verdict import KillLevel, Refusal, Snapshot
+from dtms.errors import BrokerError, MarketDataError, StaleWriteError
+from dtms.ports.broker import BrokerReads
+from dtms.ports.clock import Clock
+from dtms.ports.defence import DefenceState
+from dtms.ports.ledger import Ledger
+
+KILL_FACT = "kill_switch"
+_WARNINGS = (TradeState.WARNING_L1, TradeState.WARNING_L2)
+_Cache = TypeVar("_Cache")
+
+
+@dataclass(slots=True)
+class ExitStats:
+    """What the cycles of this process have done."""
+
+    cycles: int = 0
+    deferrals: int = 0
+    fallbacks: int = 0
+    proposals: int = 0
+    refusals: int = 0
+    lost_races: int = 0
+    errors: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """One trade with its exit rules, as the ledger had them at the cycle's start."""
+
+    trade: Trade
+    book: ExitBook
+    busy: frozenset[str]
+    defended: bool
+
+
+class IntelligentExitManager(Generic[_Cache]):
+    """Takes profit on every registered trade, and leaves it alone while DTMS defends it.
+
+    Args:
+        ledger: The truth for what was intended.
+        reads: The broker's facts, from the gateway.
+        clock: Market and boot time.
+        desk: Quotes and indicators.
+        rails: Facts for the one exit that may add risk (widening).
+        new_caches: Makes the 10 s and the 30 s cache of the query contract.
+        connect: Makes the client that works on these two caches.
+        vix: Returns the last VIX value known with its age in ms, None where none is known.
+    """
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        reads: BrokerReads,
+        clock: Clock,
+        desk: MarketDesk,
+        rails: RailDesk,
+        new_caches: tuple[Callable[[], _Cache], Callable[[], _Cache]],
+        connect: Callable[[_Cache, _Cache], DefenceState],
+        vix: Callable[[Millis], tuple[float, int] | None] = lambda _now: None,
+        on_deferral: Callable[[Trade], None] = lambda _trade: None,
+        on_refusal: Callable[[Refusal], None] = lambda _refusal: None,
+    ) -> None:
+        new_state_cache, new_last_known_cache = new_caches
+        self._dtms_state_cache = new_state_cache()
+        self._dtms_last_known_cache = new_last_known_cache()
+        self._defence = connect(self._dtms_state_cache, self._dtms_last_known_cache)
+        self._ledger = ledger
+        self._reads = reads
+        self._clock = clock
+        self._desk = desk
+        self._rails = rails
+        self._vix = vix
+        self._on_deferral = on_deferral
+        self._on_refusal = on_refusal
+        self._items: tuple[_Item, ...] = ()
+        self._kill: str | None = None
+        self._revision = -1
+        self._swaps: dict[int, float] = {}
+        self._swaps_at: Millis | None = None
+        self.stats = ExitStats()
+        self.beat_ns = 0
+
+    @property
+    def defence(self) -> DefenceState:
+        """Return the client through which DTMS is asked; a pushed feed keeps its caches warm."""
+        return self._defence
+
+    @property
+    def watches(self) -> bool:
+        """Say whether any trade has exit rules, as of the last cycle."""
+        return bool(self._items)
+
+    def _is_dtms_in_defensive_mode(self, ticket: int) -> bool:
+        """Say whether DTMS alone may touch a trade: the query contract; never an exception."""
+        return self._defence.is_defensive(ticket)
+
+    def cycle(self) -> None:
+        """Run one cycle over all trades that have exit rules.
+
+        Raises:
+            LedgerError: Nothing can be written; the caller alarms and tries again.
+        """
+        now = self._clock.market_now()
+        self.stats.cycles += 1
+        self._load()
+        try:
+            if self._items:
+                self._run(now)
+        except BrokerError:
+            self.stats.errors += 1
+        else:
+            self.beat_ns = self._clock.boot_ns()
+
+    def _load(self) -> None:
+        """Read trades and rules again where anybody has written since."""
+        revision = self._ledger.revision()
+        if revision == self._revision:
+            return
+        with self._ledger.read() as tx:
+            books = tx.exit_books()
+            trades = {trade.ticket: trade for trade in tx.open_trades()}
+            unfinished = tx.unfinished()
+            self._kill = tx.fact(KILL_FACT)
+        items = []
+        for book in books:
+            trade = trades.get(book.ticket)
+            if trade is None:
+                continue
+            mine = [intent for intent in unfinished if intent.trade_id == trade.trade_id]
+            busy = frozenset(intent.resource.value for intent in mine)
+            defended = any(intent.owner is Planner.DTMS for intent in mine)
+            items.append(_Item(trade, book, busy, defended))
+        self._items = tuple(items)
+        self._revision = revision
+
+    def _run(self, now: Millis) -> None:
+        self._defence.begin_cycle()
+        answers = self._defence.states([item.trade.ticket for item in self._items])
+        changed: list[ExitBook] = []
+        kept: list[_Item] = []
+        positions: dict[int, Position] | None = None
+        for item in self._items:
+            answer = answers[item.trade.ticket]
+            self.stats.fallbacks += answer.is_default
+            snapshot = self._snapshot(item, now)
+            if snapshot is None:
+                kept.append(item)
+                continue
+            decision = propose_all(item.trade, item.book, snapshot, self._desk.symbol(item.trade.symbol, now).policy.exits)
+            if decision.proposals and (answer.defensive or item.defended or self._kill == KillLevel.PAUSE):
+                self.stats.deferrals += 1
+                self._on_deferral(item.trade)
+                decision = replace(decision, proposals=(), book=_observed(item.book, decision.book))
+            elif answer.defensive or item.trade.defensive:
+                self.stats.deferrals += 1
+                self._on_deferral(item.trade)
+            if decision.proposals:
+                if positions is None:
+                    positions = {p.identifier: p for p in self._reads.positions().positions}
+                self._write(item, decision, snapshot, positions, now)
+                self._revision = -1
+            elif _matters(item.book, decision.book):
+                changed.append(decision.book)
+            kept.append(replace(item, book=decision.book))
+        self._items = tuple(kept)
+        if changed:
+            self._remember(changed)
+
+    def _snapshot(self, item: _Item, now: Millis) -> ExitSnapshot | None:
+        trade = item.trade
+        try:
+            self._desk.quote(trade.symbol, now)
+            self._desk.poll_bars(trade.symbol, now)
+            desk = self._desk.symbol(trade.symbol, now)
+        except MarketDataError:
+            self.stats.errors += 1
+            return None
+        quote = desk.feed.last
+        if quote is None:
+            return None
+        vix = self._vix(now)
+        return ExitSnapshot(
+            now=now,
+            quote=quote,
+            quote_stale=desk.feed.is_stale(now),
+            instrument=desk.instrument,
+            indicators=None if desk.view is None else desk.view.indicators,
+            session=desk.hours.session(now),
+            hours=desk.hours,
+            commission_per_lot=trade.commission_per_lot,
+            swap=self._swap(trade),
+            vix=None if vix is None else vix[0],
+            vix_age_ms=None if vix is None else vix[1],
+            dtms_warns=trade.state in _WARNINGS,
+            bar_at=Timeframe.M5.start_of(now) if desk.view is None else desk.view.at,
+        )
+
+    def _swap(self, trade: Trade) -> float:
+        """Return the swap on the position as of the last read of all positions, at most one hour old."""
+        now = self._clock.market_now()
+        if self._swaps_at is None or now - self._swaps_at >= HOUR:
+            self._swaps = {p.identifier: p.swap for p in self._reads.positions().positions}
+            self._swaps_at = now
+        return self._swaps.get(trade.identifier, 0.0)
+
+    def _write(
+        self,
+        item: _Item,
+        decision: ExitDecision,
+        snapshot: ExitSnapshot,
+        positions: dict[int, Position],
+        now: Millis,
+    ) -> None:
+        """Write proposals that the arbiter approves, on condition that the trade is as it was read."""
+        trade = item.trade
+        desk = self._desk.symbol(trade.symbol, now)
+        position = positions.get(trade.identifier)
+        if position is None:
+            return
+        account = self._reads.account()
+        snap = self._arbiter_snapshot(desk, account, snapshot.quote, now)
+        approved = [p for p in decision.proposals if self._approved(p, trade, snap, desk)]
+        try:
+            with self._ledger.write() as tx:
+                fresh = tx.trade_by_id(trade.trade_id)
+                if fresh is None or fresh.version != trade.version or deferral(fresh):
+                    self.stats.lost_races += 1
+                    return
+                tx.put_exit_book(decision.book)
+                for proposal in approved:
+                    if resource_of(proposal.action).value in item.busy:
+                        continue
+                    self.stats.proposals += 1
+                    tx.add_intent(
+                        journal.new_intent(
+                            fresh,
+                            proposal.action,
+                            decision_id=f"exit:{proposal.rule}v{fresh.version}@{snapshot.quote.at}",
+                            owner=Planner.EXITS,
+                            rule=proposal.rule.value,
+                            now=now,
+                            priced_expiry_s=desk.policy.operation.priced_expiry_s,
+                            price_based=proposal.price_based,
+                        )
+                    )
+        except StaleWriteError:
+            self.stats.lost_races += 1
+
+    def _approved(self, proposal: Proposal, trade: Trade, snap: Snapshot, desk: SymbolDesk) -> bool:
+        answer = review(proposal.action, trade, snap, desk.policy, rule=proposal.rule.value).answer
+        if isinstance(answer, Refusal):
+            self.stats.refusals += 1
+            self._on_refusal(answer)
+            return False
+        return True
+
+    def _arbiter_snapshot(self, desk: SymbolDesk, account: Account, quote: Quote, now: Millis) -> Snapshot:
+        return Snapshot(
+            now=now,
+            instrument=desk.instrument,
+            account=account,
+            hours=desk.hours,
+            quote=quote,
+            quote_stale=desk.feed.is_stale(now),
+            view=None,
+            score=None,
+            indicators=None if desk.view is None else desk.view.indicators,
+            gone=False,
+            hedge_gone=False,
+            rails=self._rails.facts(desk, account, now),
+            kill=None if self._kill is None else KillLevel(self._kill),
+        )
+
+    def _remember(self, books: Iterable[ExitBook]) -> None:
+        """Write what the rules remember, all of a cycle in one transaction; a lost race is written on the next cycle."""
+        try:
+            with self._ledger.write() as tx:
+                saved = [tx.put_exit_book(book) for book in books]
+        except StaleWriteError:
+            self._revision = -1
+            return
+        by_ticket = {book.ticket: book for book in saved}
+        self._items = tuple(
+            replace(item, book=by_ticket.get(item.trade.ticket, item.book)) for item in self._items
+        )
+        if self._ledger.revision() == self._revision + 1:
+            self._revision += 1
+
+
+def _matters(before: ExitBook, after: ExitBook) -> bool:
+    """Say whether anything changed that a restart must not lose."""
+    return replace(after, quote_at=before.quote_at) != before
+
+
+def _observed(before: ExitBook, after: ExitBook) -> ExitBook:
+    """Keep what was seen while a proposal is held back: the best price, nothing that counts as asked."""
+    return replace(before, best=after.best, quote_at=after.quote_at, tightened=after.tightened)

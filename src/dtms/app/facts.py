@@ -1,0 +1,269 @@
+"""What the broker shows of our trades, against what the ledger knows: ends, changes by hand, missing stops, children.
+
+The broker's truth wins for facts. Nothing is flat without proof: two clean reads a settle time apart, and deals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from dtms.app import journal
+from dtms.app.market_desk import SymbolDesk
+from dtms.domain.action import SetStop
+from dtms.domain.intent import Intent, Planner
+from dtms.domain.policy import Policy
+from dtms.domain.position import Deal, DealEntry, Position, PositionsRead
+from dtms.domain.records import StopRecord
+from dtms.domain.trade import Hold, Leg, LegKind, Marks, Trade
+from dtms.domain.units import SECOND, Lots, Millis, Price
+from dtms.errors import BrokerError, StaleWriteError
+from dtms.ports.broker import BrokerReads
+from dtms.ports.ledger import Ledger, LedgerWrite
+from dtms.ports.notifier import AlertKind, Notifier
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ends:
+    """What is proved about one trade: its own end, or its hedge's alone."""
+
+    gone: bool = False
+    hedge_gone: bool = False
+
+
+@dataclass(slots=True)
+class _Missing:
+    since: Millis
+    token: int
+
+
+@dataclass(slots=True, kw_only=True)
+class FactKeeper:
+    """Compares each clean read with the ledger and writes what has changed."""
+
+    ledger: Ledger
+    reads: BrokerReads
+    notifier: Notifier
+    _missing: dict[int, _Missing] = field(default_factory=dict)
+
+    def ends(self, trade: Trade, read: PositionsRead, unfinished: Iterable[Intent], policy: Policy) -> Ends:
+        """Return what this read proves about a trade's end, writing its closing deals where it ended."""
+        main = read.find(trade.identifier)
+        hedge = trade.hedge
+        if main is None:
+            wait = policy.operation.hedge_missing_s if trade.legs else policy.operation.settle_s
+            return Ends(gone=self._proved_gone(trade, read, wait, policy))
+        self._missing.pop(trade.identifier, None)
+        if hedge is None or any(intent.position == hedge.identifier for intent in unfinished):
+            return Ends()
+        if read.find(hedge.identifier) is not None:
+            self._missing.pop(hedge.identifier, None)
+            return Ends()
+        if not self._missed_twice(hedge.identifier, read, policy.operation.hedge_missing_s):
+            return Ends()
+        deals = self._deals(hedge.identifier)
+        if deals is None or not _flat(deals):
+            return Ends()
+        with self.ledger.write() as tx:
+            tx.add_deals(deals)
+        return Ends(hedge_gone=True)
+
+    def reconcile(
+        self, trade: Trade, read: PositionsRead, unfinished: tuple[Intent, ...], desk: SymbolDesk
+    ) -> Trade:
+        """Take over what was changed at the broker by others; return the trade as the ledger has it then."""
+        main = read.find(trade.identifier)
+        if main is None or unfinished:
+            return trade
+        changed = _with_facts(trade, main, desk, read.as_of)
+        changed = _with_leg_facts(changed, read)
+        counter = _counter_move(changed, main, desk)
+        if changed == trade and counter is None:
+            return trade
+        self._alarm(trade, changed, main, read.as_of, desk.policy)
+        grown = replace(changed, version=trade.version + 1) if _public(changed) != _public(trade) else changed
+        try:
+            with self.ledger.write() as tx:
+                saved = tx.save_trade(grown)
+                if not desk.instrument.same_price(main.stop, trade.stop):
+                    tx.add_stop(_by_hand(trade, main, read.as_of))
+                if counter is not None:
+                    _plan_counter(tx, saved, main, counter, read.as_of, desk.policy)
+                if grown is not changed:
+                    journal.tell_state(tx, saved, read.as_of, row="by_hand")
+        except StaleWriteError:
+            return trade
+        return saved
+
+    def follow(self, trade: Trade, unfinished: tuple[Intent, ...], desk: SymbolDesk, now: Millis) -> None:
+        """Plan what brings each child's stop and target to its parent's: a hedge's target is the parent's stop."""
+        for leg in trade.legs:
+            wanted = _followed(trade, leg)
+            busy = any(intent.position == leg.identifier for intent in unfinished)
+            same = desk.instrument.same_price(leg.stop, wanted.stop) and desk.instrument.same_price(
+                leg.target, wanted.target
+            )
+            if busy or same:
+                continue
+            intent = journal.new_intent(
+                trade,
+                wanted,
+                decision_id=f"follow:{leg.identifier}v{trade.version}",
+                owner=Planner.DTMS,
+                rule="child.follows",
+                now=now,
+                priced_expiry_s=desk.policy.operation.priced_expiry_s,
+            )
+            with self.ledger.write() as tx:
+                tx.add_intent(intent)
+
+    def _proved_gone(self, trade: Trade, read: PositionsRead, wait_s: float, policy: Policy) -> bool:
+        if not self._missed_twice(trade.identifier, read, wait_s):
+            return False
+        deals = self._deals(trade.identifier)
+        if deals is not None and _flat(deals):
+            with self.ledger.write() as tx:
+                tx.add_deals(deals)
+            return True
+        if (
+            read.as_of - self._missing[trade.identifier].since >= policy.operation.deals_s * SECOND
+            and trade.hold is Hold.NONE
+        ):
+            self.notifier.alert(
+                AlertKind.QUARANTINED,
+                str(trade.ticket),
+                f"position {trade.identifier} is not in the broker's list and no closing deals tell why; decide by hand",
+            )
+            with self.ledger.write() as tx:
+                tx.save_trade(replace(trade, hold=Hold.QUARANTINED, version=trade.version + 1))
+        return False
+
+    def _missed_twice(self, identifier: int, read: PositionsRead, wait_s: float) -> bool:
+        first = self._missing.setdefault(identifier, _Missing(read.as_of, read.token))
+        return read.token != first.token and read.as_of - first.since >= wait_s * SECOND
+
+    def _deals(self, identifier: int) -> tuple[Deal, ...] | None:
+        """Return the deals of a position, None where they cannot be read now: asked again on the next pass."""
+        try:
+            return self.reads.deals(identifier)
+        except BrokerError:
+            return None
+
+    def _alarm(self, before: Trade, after: Trade, main: Position, now: Millis, policy: Policy) -> None:
+        if after.hold is Hold.VOLUME_ADDED and before.hold is Hold.NONE:
+            detail = f"volume grew to {main.volume} by hand; the trade is observed only until it is confirmed"
+            self.notifier.alert(AlertKind.QUARANTINED, str(before.ticket), detail)
+        naked = after.naked_since
+        if naked is not None and now - naked >= policy.operation.naked_alarm_s * SECOND:
+            self.notifier.alert(AlertKind.UNPROTECTED, str(before.ticket), "the position has no stop at the broker")
+
+
+def _flat(deals: tuple[Deal, ...]) -> bool:
+    """Say whether closing deals sum to the volume that was opened."""
+    opened = sum(deal.volume for deal in deals if deal.entry is DealEntry.IN)
+    closed = sum(deal.volume for deal in deals if deal.entry in (DealEntry.OUT, DealEntry.OUT_BY, DealEntry.INOUT))
+    return opened > 0 and closed >= opened - 1e-9
+
+
+def _with_facts(trade: Trade, main: Position, desk: SymbolDesk, now: Millis) -> Trade:
+    instrument = desk.instrument
+    changed = trade
+    if main.ticket != trade.ticket:
+        changed = replace(changed, ticket=main.ticket)
+    if not instrument.same_lots(main.volume, trade.volume):
+        grew = main.volume > trade.volume
+        changed = replace(changed, volume=Lots(main.volume), hold=Hold.VOLUME_ADDED if grew else trade.hold)
+    if not instrument.same_price(main.target, trade.target):
+        changed = replace(changed, target=None if main.target is None else Price(main.target))
+    if not instrument.same_price(main.stop, trade.stop) and _accepts(trade, main, desk):
+        changed = replace(changed, stop=None if main.stop is None else Price(main.stop))
+    return _with_naked(changed, main, now)
+
+
+def _accepts(trade: Trade, main: Position, desk: SymbolDesk) -> bool:
+    """Say whether a stop changed by hand is kept: a tighter one under every rule but `reassert`."""
+    rule = desk.policy.defence.by_hand
+    tighter = main.stop is not None and desk.instrument.is_tighter(trade.side, main.stop, trade.stop)
+    if rule == "reassert":
+        return False
+    if rule in ("yield", "ask") or tighter:
+        return True
+    return trade.marks.countermoves > 0
+
+
+def _counter_move(trade: Trade, main: Position, desk: SymbolDesk) -> SetStop | None:
+    """Return the one move back to our stop where a hand has loosened or removed it."""
+    if trade.stop is None or desk.instrument.same_price(main.stop, trade.stop) or trade.hold is not Hold.NONE:
+        return None
+    return SetStop(ticket=trade.ticket, stop=trade.stop, target=trade.target)
+
+
+def _plan_counter(
+    tx: LedgerWrite, trade: Trade, main: Position, action: SetStop, now: Millis, policy: Policy
+) -> None:
+    moved = replace(trade, marks=_countered(trade.marks))
+    saved = tx.save_trade(moved)
+    intent = journal.new_intent(
+        saved,
+        action,
+        decision_id=f"by_hand:{saved.version}c{saved.marks.countermoves}",
+        owner=Planner.DTMS,
+        rule="by_hand.floor",
+        now=now,
+        priced_expiry_s=policy.operation.priced_expiry_s,
+    )
+    seen = replace(intent.precondition, stop=main.stop, target=main.target)
+    tx.add_intent(replace(intent, precondition=seen))
+
+
+def _countered(marks: Marks) -> Marks:
+    return replace(marks, countermoves=marks.countermoves + 1)
+
+
+def _with_naked(trade: Trade, main: Position, now: Millis) -> Trade:
+    """Measure the time without a stop at the broker."""
+    if main.stop is None:
+        return trade if trade.naked_since is not None else replace(trade, naked_since=now)
+    if trade.naked_since is None:
+        return trade
+    return replace(trade, naked_since=None, naked_ms=trade.naked_ms + now - trade.naked_since)
+
+
+def _with_leg_facts(trade: Trade, read: PositionsRead) -> Trade:
+    legs = tuple(_leg_as_seen(leg, read.find(leg.identifier)) for leg in trade.legs)
+    return trade if legs == trade.legs else replace(trade, legs=legs)
+
+
+def _leg_as_seen(leg: Leg, seen: Position | None) -> Leg:
+    if seen is None:
+        return leg
+    stop = None if seen.stop is None else Price(seen.stop)
+    target = None if seen.target is None else Price(seen.target)
+    return replace(leg, ticket=seen.ticket, volume=Lots(seen.volume), stop=stop, target=target)
+
+
+def _followed(trade: Trade, leg: Leg) -> SetStop:
+    """Return the stop and target that a child should have."""
+    if leg.kind is LegKind.HEDGE:
+        own = leg.stop if leg.stop is not None else Price(leg.entry)
+        return SetStop(ticket=leg.ticket, stop=own, target=trade.stop)
+    own = trade.stop if trade.stop is not None else Price(leg.entry)
+    return SetStop(ticket=leg.ticket, stop=own, target=trade.target)
+
+
+def _by_hand(trade: Trade, main: Position, now: Millis) -> StopRecord:
+    return StopRecord(
+        trade_id=trade.trade_id,
+        position=trade.identifier,
+        at=now,
+        old=trade.stop,
+        new=main.stop,
+        rule="by_hand",
+        intent_id=None,
+        answer="",
+    )
+
+
+def _public(trade: Trade) -> tuple[object, ...]:
+    """Return what the version counts."""
+    return (trade.ticket, trade.volume, trade.stop, trade.target, trade.legs, trade.hold)

@@ -1,0 +1,149 @@
+"""The market as the services see it: quotes and closed bars of every symbol, from the gateway's reads.
+
+It gathers and remembers; it decides nothing. What it must not lose in a restart (the indicators' state) is saved with
+the ledger and brought up to date from the broker's history.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from dtms.app.quotes import QuoteFeed
+from dtms.core.market_state import MarketState
+from dtms.domain.calendar import MarketHours
+from dtms.domain.instrument import Instrument
+from dtms.domain.market import Quote, Timeframe
+from dtms.domain.policy import Policy, PolicyBook
+from dtms.domain.score import MarketView
+from dtms.domain.units import MINUTE, SECOND, Millis
+from dtms.errors import InvalidDataError, StaleDataError
+from dtms.ports.broker import BrokerReads
+from dtms.ports.ledger import Ledger
+
+WARM_UP_BARS = 30_000
+"""M1 bars asked for when a symbol is first seen: 1,000 M15 bars for the extension's percentile, with room for gaps."""
+
+_CLOSE_DELAY = 2 * SECOND
+_M5 = Timeframe.M5.value
+
+
+@dataclass(slots=True, kw_only=True)
+class SymbolDesk:
+    """One symbol: its quotes, its indicators, and when its next bar closes."""
+
+    instrument: Instrument
+    hours: MarketHours
+    policy: Policy
+    feed: QuoteFeed
+    state: MarketState
+    view: MarketView | None = None
+    next_close: Millis = Millis(0)
+
+    @property
+    def atr(self) -> float | None:
+        """Return the latest ATR(M15) in price units; None where it is not known."""
+        return None if self.view is None else self.view.indicators.atr_m15
+
+
+@dataclass(slots=True, kw_only=True)
+class MarketDesk:
+    """All symbols that somebody asked about."""
+
+    reads: BrokerReads
+    ledger: Ledger
+    policies: PolicyBook
+    scored: bool = True
+    _desks: dict[str, SymbolDesk] = field(default_factory=dict)
+
+    def symbol(self, symbol: str, now: Millis) -> SymbolDesk:
+        """Return the desk of a symbol, warmed up from the saved state and the broker's history at first sight.
+
+        Raises:
+            InvalidDataError: The broker does not know the symbol.
+            BrokerUnavailableError: It cannot be read now; ask again.
+        """
+        desk = self._desks.get(symbol)
+        if desk is None:
+            desk = self._open(symbol, now)
+            self._desks[symbol] = desk
+        return desk
+
+    def symbols(self) -> tuple[str, ...]:
+        """Return the symbols that are watched, in the order of first sight."""
+        return tuple(self._desks)
+
+    def quote(self, symbol: str, now: Millis) -> Quote | None:
+        """Read the newest quote; return it where it was accepted and is new, else None."""
+        desk = self.symbol(symbol, now)
+        try:
+            quote = self.reads.quote(symbol)
+        except StaleDataError:
+            return None
+        return quote if desk.feed.offer(quote, desk.atr) else None
+
+    def poll_bars(self, symbol: str, now: Millis) -> tuple[MarketView, ...]:
+        """Close the bars whose time has come; return the new views, oldest first (only the newest is to be decided)."""
+        desk = self.symbol(symbol, now)
+        if now < desk.next_close:
+            return ()
+        self._catch_up(desk, now)
+        views = desk.state.advance(now)
+        if views:
+            desk.view = views[-1]
+            if self.scored:
+                with self.ledger.write() as tx:
+                    tx.put_market_state(symbol, views[-1].at, desk.state.dump())
+        desk.next_close = Millis(Timeframe.M5.start_of(Millis(now - _CLOSE_DELAY)) + _M5 + _CLOSE_DELAY)
+        return views
+
+    def refresh(self, symbol: str, now: Millis) -> None:
+        """Read the instrument again: levels, steps and contract may change under an open trade."""
+        desk = self.symbol(symbol, now)
+        desk.instrument = self.reads.instrument(symbol)
+
+    def next_wake(self) -> Millis | None:
+        """Return when the next bar closes, None where nothing is watched."""
+        return min((desk.next_close for desk in self._desks.values()), default=None)
+
+    def _open(self, symbol: str, now: Millis) -> SymbolDesk:
+        instrument = self.reads.instrument(symbol)
+        policy = self.policies.of(instrument.canonical)
+        hours = MarketHours(instrument.asset)
+        state = self._restored(symbol, instrument, policy, now)
+        feed = QuoteFeed(
+            symbol=symbol, hours=hours, policy=policy.rails, spread_typical=policy.spread_typical
+        )
+        desk = SymbolDesk(instrument=instrument, hours=hours, policy=policy, feed=feed, state=state)
+        self._catch_up(desk, now)
+        views = state.advance(now)
+        desk.view = views[-1] if views else state.score_now(now)
+        desk.next_close = Millis(Timeframe.M5.start_of(Millis(now - _CLOSE_DELAY)) + _M5 + _CLOSE_DELAY)
+        return desk
+
+    def _restored(self, symbol: str, instrument: Instrument, policy: Policy, now: Millis) -> MarketState:
+        """Return the saved indicators, or fresh ones where what was saved is of another layout or ahead of the market.
+
+        Either way the broker's history brings them up to date; fresh ones only take longer.
+        """
+        fresh = MarketState(symbol, instrument.asset, policy.score, policy.regime, canonical=instrument.canonical)
+        with self.ledger.read() as tx:
+            saved = tx.market_state(symbol)
+        if saved is None:
+            return fresh
+        state = MarketState(symbol, instrument.asset, policy.score, policy.regime, canonical=instrument.canonical)
+        try:
+            state.load(saved)
+        except InvalidDataError:
+            return fresh
+        ahead = state.last_m1_start is not None and state.last_m1_start > now
+        return fresh if ahead else state
+
+    def _catch_up(self, desk: SymbolDesk, now: Millis) -> None:
+        """Feed the M1 bars that were closed since the last one."""
+        last = desk.state.last_m1_start
+        count = WARM_UP_BARS if last is None else min(WARM_UP_BARS, (now - last) // MINUTE + 1)
+        if count <= 0:
+            return
+        for bar in self.reads.bars(desk.instrument.symbol, Timeframe.M1, count):
+            if last is None or bar.start > last:
+                desk.state.on_m1(bar)

@@ -1,0 +1,222 @@
+"""The defence's pass: read the broker, close bars, decide each trade, write what follows. The DTMS server's brain.
+
+One pass is safe to run at any time and as often as wanted: what has not changed is not decided again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from dtms.app import journal
+from dtms.app.facts import Ends, FactKeeper
+from dtms.app.market_desk import MarketDesk, SymbolDesk
+from dtms.app.rail_desk import RailDesk
+from dtms.core import machine
+from dtms.core.decide import decide
+from dtms.core.settle import Scene
+from dtms.domain.intent import Intent
+from dtms.domain.position import Account, PositionsRead
+from dtms.domain.score import MarketView
+from dtms.domain.trade import Trade, TradeState
+from dtms.domain.units import Millis
+from dtms.domain.verdict import KillLevel, Snapshot, Verdict
+from dtms.errors import BrokerError, MarketDataError, StaleWriteError
+from dtms.ports.broker import BrokerReads
+from dtms.ports.clock import Clock
+from dtms.ports.crash import CrashPoints
+from dtms.ports.ledger import Ledger
+
+KILL_FACT = "kill_switch"
+
+
+@dataclass(slots=True)
+class MonitorStats:
+    """What the passes of this process have done."""
+
+    passes: int = 0
+    decisions: int = 0
+    transitions: int = 0
+    refusals: int = 0
+    errors: int = 0
+    last_check: Millis | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Monitor:
+    """Watches every open trade of one account."""
+
+    ledger: Ledger
+    reads: BrokerReads
+    clock: Clock
+    desk: MarketDesk
+    rails: RailDesk
+    facts: FactKeeper
+    crash: CrashPoints
+    on_verdict: Callable[[Verdict, MarketView | None], None] = lambda _verdict, _view: None
+    stats: MonitorStats = field(default_factory=MonitorStats)
+    beat_ns: int = 0
+    account: Account | None = None
+    _open_count: int = 0
+
+    def tick(self) -> None:
+        """Run one pass.
+
+        Raises:
+            LedgerError: Nothing can be written; the caller alarms and tries again, the broker's stops stay.
+        """
+        now = self.clock.market_now()
+        self.stats.passes += 1
+        self.stats.last_check = now
+        try:
+            self._pass(now)
+        except BrokerError:
+            self.stats.errors += 1
+        else:
+            self.beat_ns = self.clock.boot_ns()
+
+    def _pass(self, now: Millis) -> None:
+        with self.ledger.read() as tx:
+            trades = tx.open_trades()
+            unfinished = tx.unfinished()
+            kill = tx.fact(KILL_FACT)
+        if len(trades) < self._open_count:
+            self.rails.changed()
+        self._open_count = len(trades)
+        if not trades and not self.desk.symbols():
+            return
+        account = self.reads.account()
+        self.account = account
+        self.rails.sample(account, now)
+        self._market(trades, now)
+        if not trades:
+            return
+        read = self.reads.positions()
+        for trade in trades:
+            mine = tuple(intent for intent in unfinished if intent.trade_id == trade.trade_id)
+            self._trade(trade, mine, read, account, kill, now)
+
+    def _market(self, trades: tuple[Trade, ...], now: Millis) -> None:
+        """Take in quotes and close bars."""
+        for symbol in dict.fromkeys((*self.desk.symbols(), *(trade.symbol for trade in trades))):
+            try:
+                self.desk.quote(symbol, now)
+                self.desk.poll_bars(symbol, now)
+            except MarketDataError:
+                self.stats.errors += 1
+
+    def _trade(
+        self,
+        trade: Trade,
+        unfinished: tuple[Intent, ...],
+        read: PositionsRead,
+        account: Account,
+        kill: str | None,
+        now: Millis,
+    ) -> None:
+        desk = self.desk.symbol(trade.symbol, now)
+        view = _undecided(trade, desk)
+        ends = self.facts.ends(trade, read, unfinished, desk.policy)
+        if not ends.gone:
+            trade = self.facts.reconcile(trade, read, unfinished, desk)
+            self.facts.follow(trade, unfinished, desk, now)
+        if view is None and not self._due(trade, ends, desk, now):
+            return
+        snap = self._snapshot(trade, read, account, view, ends, desk, kill, now)
+        observed = trade if view is None else machine.observe(trade, view)
+        verdict = decide(snap, observed, desk.policy)
+        self.stats.decisions += 1
+        self.stats.refusals += len(verdict.refusals)
+        self.on_verdict(verdict, view)
+        self._write(trade, observed, verdict, desk, view, now)
+
+    def _due(self, trade: Trade, ends: Ends, desk: SymbolDesk, now: Millis) -> bool:
+        """Say whether something other than a closed bar may change the trade now."""
+        pending = trade.pending
+        retry = pending is not None and pending.retry_at is not None and now >= pending.retry_at
+        overdue = trade.deadline is not None and now >= trade.deadline
+        closing = trade.state is TradeState.HEDGED and machine.before_long_close(
+            now, desk.hours, desk.policy.machine.before_close_minutes, desk.policy.machine
+        )
+        return ends.gone or ends.hedge_gone or retry or overdue or closing
+
+    def _snapshot(
+        self,
+        trade: Trade,
+        read: PositionsRead,
+        account: Account,
+        view: MarketView | None,
+        ends: Ends,
+        desk: SymbolDesk,
+        kill: str | None,
+        now: Millis,
+    ) -> Snapshot:
+        shown = view if view is not None else desk.state.score_now(now)
+        position = read.find(trade.identifier)
+        siblings = [p for p in read.positions if p.symbol == trade.symbol]
+        oldest = min(siblings, key=lambda p: (p.opened_at, p.ticket), default=position)
+        lots = sum(p.volume for p in siblings)
+        extra = None if lots <= 0 else account.margin * trade.volume / lots
+        return Snapshot(
+            now=now,
+            instrument=desk.instrument,
+            account=account,
+            hours=desk.hours,
+            quote=desk.feed.last,
+            quote_stale=desk.feed.is_stale(now),
+            view=view,
+            score=None if shown is None else shown.score(trade.side).total,
+            indicators=None if shown is None else shown.indicators,
+            gone=ends.gone,
+            hedge_gone=ends.hedge_gone,
+            rails=self.rails.facts(desk, account, now, extra_margin=extra),
+            kill=None if kill is None else KillLevel(kill),
+            commission_per_lot=trade.commission_per_lot,
+            swap_per_lot=0.0 if position is None else position.swap / position.volume,
+            oldest_on_symbol=position is None or oldest is position,
+        )
+
+    def _write(
+        self,
+        read_trade: Trade,
+        observed: Trade,
+        verdict: Verdict,
+        desk: SymbolDesk,
+        view: MarketView | None,
+        now: Millis,
+    ) -> None:
+        """Write a decision on condition that the trade is as it was read; else the next pass decides it anew."""
+        scene = Scene(now=now, instrument=desk.instrument, hours=desk.hours, policy=desk.policy)
+        regime = "" if view is None else _regime_words(view, observed)
+        self.crash.reach("server.before_decision")
+        try:
+            with self.ledger.write() as tx:
+                if verdict.row is not None:
+                    journal.write_verdict(tx, observed, verdict, scene, regime=regime)
+                elif observed is not read_trade:
+                    journal.resume(tx, tx.save_trade(observed), scene, regime=regime)
+                else:
+                    journal.resume(tx, observed, scene, regime=regime)
+        except StaleWriteError:
+            self.stats.errors += 1
+            return
+        self.crash.reach("server.decided")
+        if verdict.row is not None:
+            self.stats.transitions += 1
+
+
+def _undecided(trade: Trade, desk: SymbolDesk) -> MarketView | None:
+    """Return the newest bar where this trade has not been decided on it yet.
+
+    Judged by the trade's own record, so that a lost race, a restart or an outage decides the newest bar once, and only
+    that one.
+    """
+    view = desk.view
+    if view is None or view.at <= trade.registered_at or (trade.last_bar is not None and view.at <= trade.last_bar):
+        return None
+    return view
+
+
+def _regime_words(view: MarketView, trade: Trade) -> str:
+    regime = view.score(trade.side).regime
+    return f"{regime.session}/{regime.volatility}/{regime.structure}"

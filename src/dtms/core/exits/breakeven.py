@@ -1,0 +1,68 @@
+"""Breakeven: once the trade is far enough in profit, the stop goes where being stopped costs nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from dtms.core.exits._case import Case, stop_change
+from dtms.domain.action import Action
+from dtms.domain.exits import ExitBook, ExitRule, Proposal, Skipped
+from dtms.domain.units import Millis, Price
+
+
+def observe(case: Case) -> ExitBook:
+    """Remember breakeven as done where the stop is at or past the level already, whoever put it there."""
+    trade, book = case.trade, case.book
+    if book.breakeven_done or trade.stop is None or trade.volume <= 0:
+        return book
+    if case.market.instrument.is_tighter(trade.side, level(case), trade.stop):
+        return book
+    return replace(book, breakeven_done=True)
+
+
+def propose(case: Case) -> Proposal | Skipped | None:
+    """Propose the stop at breakeven while the price stands at the trigger.
+
+    The trigger is not remembered: a price that reached it and came back before the stop was taken must reach it again,
+    because a stop put close under a falling price is another decision than the one that the trigger made.
+    """
+    trade, book = case.trade, case.book
+    if not case.profile.breakeven or book.breakeven_done:
+        return None
+    if not case.reached(case.price, case.profile.breakeven_r * case.trigger.factor):
+        return None
+    stop = level(case)
+    if not case.market.instrument.is_tighter(trade.side, stop, trade.stop):
+        return None
+    why = f" ({case.trigger.why})" if case.trigger.why else ""
+    reason = (
+        f"{case.at_r}{why} the stop goes to {case.shown(stop)}: entry {case.shown(trade.entry)}, "
+        f"costs {case.shown(_costs(case))}, allowance {case.shown(_allowance(case))} a unit"
+    )
+    return stop_change(case, ExitRule.BREAKEVEN, stop, reason)
+
+
+def applied(book: ExitBook, _action: Action, _at: Millis) -> ExitBook:
+    """Remember that the broker has the stop."""
+    return replace(book, breakeven_done=True, tightened=True)
+
+
+def level(case: Case) -> Price:
+    """Return the stop at which the remaining volume, closed with the allowance's slippage, has lost nothing.
+
+    Rounded away from loss. The costs of what was closed already went with it.
+    """
+    trade = case.trade
+    distance = _costs(case) + _allowance(case)
+    return case.market.instrument.stop(trade.side, trade.entry + trade.side * distance)
+
+
+def _costs(case: Case) -> float:
+    """Commission of both sides and swap debited, in price units: money per lot over the money that one unit makes a lot."""
+    market = case.market
+    debited = max(0.0, -market.swap) / case.trade.volume
+    return (market.commission_per_lot + debited) / market.instrument.value_per_unit
+
+
+def _allowance(case: Case) -> float:
+    return case.profile.breakeven_spreads * case.market.quote.spread

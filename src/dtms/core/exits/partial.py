@@ -1,0 +1,74 @@
+"""Partial: a share of the volume is taken off at its trigger, once in a trade's life.
+
+The share is of the volume that is left when it fires. The volume to be left is fixed when the rule first asks and kept in
+the book until the broker's answer: asking again asks for the same, so no lost answer can close the share twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from dtms.core.exits._case import Case, volume_may_be_tried
+from dtms.domain.action import Action, Reduce
+from dtms.domain.exits import ExitBook, ExitRule, Proposal, Skipped
+from dtms.domain.units import Lots, Millis
+
+
+def observe(case: Case) -> ExitBook:
+    """Remember the partial as done once the position is down to what was asked for, whatever became of the answer."""
+    book = case.book
+    asked = book.partial_remaining
+    if asked is None or book.partial_done:
+        return book
+    volume = case.trade.volume
+    if volume > asked and not case.market.instrument.same_lots(volume, asked):
+        return book
+    return replace(book, partial_done=True, partial_remaining=None)
+
+
+def propose(case: Case) -> Proposal | Skipped | None:
+    """Propose to close the share, or say why it cannot be closed."""
+    profile, book = case.profile, case.book
+    if not profile.partial or book.partial_done:
+        return None
+    if not case.reached(case.price, profile.partial_r * case.trigger.factor):
+        return None
+    if not volume_may_be_tried(case):
+        return Skipped(rule=ExitRule.PARTIAL, reason="the partial was refused on this bar; the next bar decides anew")
+    remaining = _remaining(case) if book.partial_remaining is None else book.partial_remaining
+    if isinstance(remaining, Skipped):
+        return remaining
+    why = f" ({case.trigger.why})" if case.trigger.why else ""
+    return Proposal(
+        rule=ExitRule.PARTIAL,
+        action=Reduce(ticket=case.trade.ticket, remaining=remaining),
+        reason=f"{case.at_r}{why} {profile.partial_share:.0%} are taken off: {case.trade.volume:g} lots become {remaining:g}",
+        price_based=True,
+    )
+
+
+def asked(book: ExitBook, remaining: Lots) -> ExitBook:
+    """Fix the volume that the partial leaves."""
+    return book if book.partial_remaining == remaining else replace(book, partial_remaining=remaining)
+
+
+def applied(book: ExitBook, _action: Action, _at: Millis) -> ExitBook:
+    """Remember the partial as done, for ever."""
+    return replace(book, partial_done=True, partial_remaining=None)
+
+
+def _remaining(case: Case) -> Lots | Skipped:
+    instrument, volume = case.market.instrument, case.trade.volume
+    part = instrument.lots_down(volume * case.profile.partial_share)
+    if instrument.is_flat(part):
+        return Skipped(
+            rule=ExitRule.PARTIAL,
+            reason=f"{case.profile.partial_share:.0%} of {volume:g} lots are under the minimum of {instrument.volume_min:g}",
+        )
+    rest = instrument.lots_down(volume - part)
+    if instrument.is_flat(rest):
+        return Skipped(
+            rule=ExitRule.PARTIAL,
+            reason=f"{volume:g} lots less {part:g} leave less than the minimum of {instrument.volume_min:g}",
+        )
+    return rest

@@ -1,0 +1,315 @@
+"""What an outcome does to a trade: the plan goes on, falls back, waits or commits. Pure.
+
+A transition is pending from its verdict until its last step is settled. Facts (stop, volume, legs) change with each
+applied action; the state changes once, when the plan is through.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import assert_never
+
+from dtms.core import machine
+from dtms.domain.action import Action, Close, CloseHedge, OpenHedge, OpenTrade, ReAdd, Reduce, SetStop
+from dtms.domain.calendar import MarketHours
+from dtms.domain.instrument import Instrument
+from dtms.domain.policy import Policy
+from dtms.domain.receipt import RETRYABLE, Receipt, Rejection
+from dtms.domain.trade import (
+    DEFENSIVE_STATES,
+    Leg,
+    LegKind,
+    Owner,
+    Pending,
+    PlanStep,
+    Trade,
+    TradeState,
+)
+from dtms.domain.transitions import ROWS, PlanKind, check
+from dtms.domain.units import MINUTE, SECOND, Lots, Millis, Ticket
+from dtms.domain.verdict import Verdict
+from dtms.errors import InvariantError
+
+_QUICK_TRIES = 3
+"""Tries of a step within seconds; mt5.md 1.4 bounds the answer to a requote to three."""
+_QUICK_WAIT = 1 * SECOND
+_PARKED_WAIT = 5 * MINUTE
+
+
+class StepEnd(StrEnum):
+    """How one intent ended."""
+
+    APPLIED = "applied"
+    PARTIAL = "partial"
+    REJECTED = "rejected"
+    NOT_APPLIED = "not_applied"
+    CANCELLED = "cancelled"
+    QUARANTINED = "quarantined"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Committed:
+    """A transition that has just become the state."""
+
+    row: str
+    source: TradeState
+    target: TradeState
+    pending: Pending
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """The trade afterwards, the transition that committed with it, and whether a step is parked for the operator to see."""
+
+    trade: Trade
+    committed: Committed | None = None
+    parked: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """What settling needs to know beside the trade."""
+
+    now: Millis
+    instrument: Instrument
+    hours: MarketHours
+    policy: Policy
+
+
+def begin(trade: Trade, verdict: Verdict, scene: Scene) -> Settled:
+    """Return the trade with the verdict's transition under way, or committed at once where it needs no action."""
+    if verdict.row is None or verdict.to is None:
+        return Settled(trade=trade)
+    pending = Pending(
+        to=verdict.to,
+        row=verdict.row,
+        decision_id=f"{verdict.row}@{verdict.at}v{trade.version}",
+        decided_at=verdict.at,
+        steps=verdict.steps,
+        fallbacks=verdict.fallbacks,
+        score=verdict.score,
+    )
+    check(trade.state, verdict.to)
+    begun = _owned(replace(trade, pending=pending, version=trade.version + 1))
+    return _advance(begun, scene)
+
+
+def present_step(trade: Trade, now: Millis) -> PlanStep | None:
+    """Return the step that should be in the journal now; None where the plan waits or there is none."""
+    pending = trade.pending
+    if pending is None or pending.step >= len(pending.steps):
+        return None
+    if pending.retry_at is not None and now < pending.retry_at:
+        return None
+    return pending.steps[pending.step]
+
+
+def settle(trade: Trade, action: Action, end: StepEnd, receipt: Receipt | None, scene: Scene) -> Settled:
+    """Return what the end of the present step's intent does to the trade."""
+    pending = trade.pending
+    if pending is None or pending.step >= len(pending.steps):
+        msg = f"ticket {trade.ticket}: a step ended ({end}) but no plan is under way"
+        raise InvariantError(msg)
+    step = pending.steps[pending.step]
+    match end:
+        case StepEnd.APPLIED:
+            changed = _marked(apply_facts(trade, action, receipt, scene), step, scene)
+            return _advance(_next_step(_with_own_stop(changed, step, receipt, scene)), scene)
+        case StepEnd.PARTIAL:
+            changed = apply_facts(trade, action, receipt, scene, partial=True)
+            return Settled(trade=_again(changed, scene.now, 0))
+        case StepEnd.REJECTED | StepEnd.NOT_APPLIED | StepEnd.CANCELLED | StepEnd.QUARANTINED:
+            return _refused(trade, step, end, receipt, scene)
+        case _:
+            assert_never(end)
+
+
+def _refused(trade: Trade, step: PlanStep, end: StepEnd, receipt: Receipt | None, scene: Scene) -> Settled:
+    pending = _pending(trade)
+    rejection = None if receipt is None else receipt.rejection
+    passing = end in (StepEnd.NOT_APPLIED, StepEnd.CANCELLED) or rejection in RETRYABLE
+    if not step.required:
+        return _advance(_next_step(trade), scene)
+    if ROWS[pending.row].plan is PlanKind.UNHEDGE:
+        return Settled(trade=_owned(replace(trade, pending=None, version=trade.version + 1)))
+    if passing and pending.attempt < _QUICK_TRIES:
+        return Settled(trade=_again(trade, scene.now, _QUICK_WAIT))
+    if rejection is Rejection.POSITION_GONE or (not step.fallback and not step.fallback_name):
+        return Settled(trade=_again(trade, scene.now, _PARKED_WAIT), parked=True)
+    at = pending.step + 1
+    fallen = replace(
+        pending,
+        steps=(*pending.steps[:at], *step.fallback),
+        step=at,
+        attempt=1,
+        retry_at=None,
+        fallbacks=(*pending.fallbacks, step.fallback_name),
+    )
+    return _advance(replace(trade, pending=fallen), scene)
+
+
+def _again(trade: Trade, now: Millis, wait: int) -> Trade:
+    pending = _pending(trade)
+    return replace(trade, pending=replace(pending, attempt=pending.attempt + 1, retry_at=Millis(now + wait)))
+
+
+def _next_step(trade: Trade) -> Trade:
+    pending = _pending(trade)
+    return replace(trade, pending=replace(pending, step=pending.step + 1, attempt=1, retry_at=None))
+
+
+def _advance(trade: Trade, scene: Scene) -> Settled:
+    """Commit where no step is left."""
+    pending = _pending(trade)
+    if pending.step < len(pending.steps):
+        return Settled(trade=trade)
+    return commit(trade, scene)
+
+
+def commit(trade: Trade, scene: Scene) -> Settled:
+    """Return the trade in its new state."""
+    pending = _pending(trade)
+    check(trade.state, pending.to)
+    done = Committed(row=pending.row, source=trade.state, target=pending.to, pending=pending)
+    entered = replace(
+        trade,
+        state=pending.to,
+        state_since=scene.now,
+        bars_in_state=0,
+        deadline=machine.deadline_of(pending.to, scene.now, scene.hours, scene.policy.machine),
+        pending=None,
+        last_row=pending.row,
+        version=trade.version + 1,
+    )
+    if pending.to is TradeState.CLOSED:
+        entered = replace(entered, closed_at=scene.now, close_reason=pending.row, volume=Lots(0.0), legs=())
+    if pending.row == "hedge_gone":
+        entered = replace(entered, legs=tuple(leg for leg in entered.legs if leg.kind is not LegKind.HEDGE))
+    return Settled(trade=_owned(entered), committed=done)
+
+
+def apply_facts(trade: Trade, action: Action, receipt: Receipt | None, scene: Scene, *, partial: bool = False) -> Trade:
+    """Return the trade with what the broker has applied; its version grows."""
+    changed = _facts(trade, action, receipt, scene, partial=partial)
+    return changed if changed is trade else replace(changed, version=trade.version + 1)
+
+
+def _facts(trade: Trade, action: Action, receipt: Receipt | None, scene: Scene, *, partial: bool) -> Trade:
+    match action:
+        case SetStop(ticket=ticket) if ticket == trade.ticket:
+            return replace(trade, stop=action.stop, target=action.target)
+        case SetStop():
+            return _with_leg(trade, action.ticket, stop=action.stop, target=action.target)
+        case Reduce() | Close():
+            return _less(trade, action, receipt, scene, partial=partial)
+        case CloseHedge():
+            return replace(trade, legs=tuple(leg for leg in trade.legs if leg.ticket != action.hedge))
+        case OpenHedge():
+            return _more(trade, LegKind.HEDGE, action, receipt, scene)
+        case ReAdd():
+            return _more(trade, LegKind.RE_ADD, action, receipt, scene)
+        case OpenTrade():
+            return trade
+        case _:
+            assert_never(action)
+
+
+def _less(trade: Trade, action: Reduce | Close, receipt: Receipt | None, scene: Scene, *, partial: bool) -> Trade:
+    remaining = action.remaining if isinstance(action, Reduce) else Lots(0.0)
+    if action.ticket == trade.ticket:
+        if partial and receipt is not None:
+            remaining = Lots(round(trade.volume - receipt.filled, 8))
+        legs = trade.legs
+        if isinstance(action, Close) and action.by is not None and not partial:
+            legs = tuple(leg for leg in legs if leg.ticket != action.by)
+        return replace(trade, volume=remaining, legs=legs)
+    if isinstance(action, Close) and not partial:
+        return replace(trade, legs=tuple(leg for leg in trade.legs if leg.ticket != action.ticket))
+    leg = next((leg for leg in trade.legs if leg.ticket == action.ticket), None)
+    if leg is None:
+        return trade
+    if partial and receipt is not None:
+        remaining = Lots(round(leg.volume - receipt.filled, 8))
+    return _with_leg(trade, action.ticket, volume=remaining)
+
+
+def _with_leg(trade: Trade, ticket: Ticket, **changes: object) -> Trade:
+    legs = tuple(replace(leg, **changes) if leg.ticket == ticket else leg for leg in trade.legs)  # type: ignore[arg-type]
+    return replace(trade, legs=legs)
+
+
+def _more(trade: Trade, kind: LegKind, action: OpenHedge | ReAdd, receipt: Receipt | None, scene: Scene) -> Trade:
+    if receipt is None or receipt.position is None or receipt.ticket is None or receipt.price is None:
+        msg = f"ticket {trade.ticket}: {kind} was applied but the receipt names no position; reconcile by hand"
+        raise InvariantError(msg)
+    if receipt.position == trade.identifier:
+        return replace(trade, volume=Lots(round(trade.volume + receipt.filled, 8)))
+    leg = Leg(
+        kind=kind,
+        ticket=Ticket(receipt.ticket),
+        identifier=receipt.position,
+        side=action.side,
+        volume=Lots(receipt.filled if receipt.filled > 0 else action.volume),
+        entry=receipt.price,
+        stop=action.stop,
+        target=action.target,
+        opened_at=scene.now,
+    )
+    return replace(trade, legs=(*trade.legs, leg), children=(*trade.children, leg.identifier))
+
+
+def _with_own_stop(trade: Trade, step: PlanStep, receipt: Receipt | None, scene: Scene) -> Trade:
+    """Add the step that puts a new hedge's stop at its distance from its own fill, where the fill was another price."""
+    if step.own_stop_distance is None or receipt is None or receipt.price is None or trade.hedge is None:
+        return trade
+    hedge = trade.hedge
+    stop = scene.instrument.stop(hedge.side, receipt.price - hedge.side * step.own_stop_distance)
+    if scene.instrument.same_price(stop, hedge.stop):
+        return trade
+    pending = _pending(trade)
+    amend = PlanStep(
+        action=SetStop(ticket=hedge.ticket, stop=stop, target=hedge.target), rule="defence.hedge_stop", required=False
+    )
+    at = pending.step + 1
+    return replace(trade, pending=replace(pending, steps=(*pending.steps[:at], amend, *pending.steps[at:])))
+
+
+def _marked(trade: Trade, step: PlanStep, scene: Scene) -> Trade:
+    """Remember what may happen only once."""
+    marks = trade.marks
+    match step.rule:
+        case "defence.tighten":
+            marks = replace(marks, tightened_at_r=step.at_r)
+        case "defence.partial":
+            taken = trade.marks.defensive_partial_volume + step.taken
+            marks = replace(marks, defensive_partial_done=True, defensive_partial_volume=taken)
+        case "defence.hedge":
+            marks = replace(marks, hedge_used=True, hedge_filled_at=scene.now)
+        case "defence.hedge_reduction":
+            marks = replace(marks, hedge_used=True, hedge_reduction_done=True)
+        case "defence.hedge_equivalent":
+            marks = replace(marks, hedge_used=True, hedge_reduction_done=True, hedge_equivalent=step.taken)
+        case "defence.restore":
+            marks = replace(marks, hedge_equivalent=0.0)
+        case "defence.re_add":
+            marks = replace(marks, readd_done=True)
+        case _:
+            return trade
+    return replace(trade, marks=marks)
+
+
+def _pending(trade: Trade) -> Pending:
+    if trade.pending is None:
+        msg = f"ticket {trade.ticket}: no transition is under way"
+        raise InvariantError(msg)
+    return trade.pending
+
+
+def _owned(trade: Trade) -> Trade:
+    """Return the trade with its owner derived from its state; an advisory or released one keeps nobody."""
+    if trade.owner is Owner.NONE:
+        return trade
+    defensive = trade.is_open and (trade.state in DEFENSIVE_STATES or trade.pending_to in DEFENSIVE_STATES)
+    return replace(trade, owner=Owner.DTMS if defensive else Owner.SHARED)
+

@@ -1,0 +1,1 @@
+"""Frozen values that cannot be wrong; they know nothing but each other."""

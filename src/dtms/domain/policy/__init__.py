@@ -1,0 +1,55 @@
+"""The policy: every tunable number, typed, with unit, range and default."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from dtms.domain.policy.exits import ExitPolicy
+from dtms.domain.policy.machine import DefencePolicy, MachinePolicy
+from dtms.domain.policy.operation import OperationPolicy
+from dtms.domain.policy.rails import RailsPolicy
+from dtms.domain.policy.score import RegimePolicy, ScorePolicy
+
+__all__ = [
+    "DefencePolicy",
+    "ExitPolicy",
+    "MachinePolicy",
+    "OperationPolicy",
+    "Policy",
+    "PolicyBook",
+    "RailsPolicy",
+    "RegimePolicy",
+    "ScorePolicy",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Everything that may be tuned, for one symbol.
+
+    `digest` names this set of numbers in every verdict; the loader fills it in. `spread_typical` is the symbol's usual
+    spread in price units, used by the spread rail until enough quotes were seen; None where it is not known.
+    """
+
+    score: ScorePolicy = field(default_factory=ScorePolicy)
+    regime: RegimePolicy = field(default_factory=RegimePolicy)
+    machine: MachinePolicy = field(default_factory=MachinePolicy)
+    defence: DefencePolicy = field(default_factory=DefencePolicy)
+    rails: RailsPolicy = field(default_factory=RailsPolicy)
+    exits: ExitPolicy = field(default_factory=ExitPolicy)
+    operation: OperationPolicy = field(default_factory=OperationPolicy)
+    spread_typical: float | None = None
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyBook:
+    """The policy of every symbol: the shipped or configured default, and what differs by canonical symbol."""
+
+    default: Policy = field(default_factory=Policy)
+    by_symbol: Mapping[str, Policy] = field(default_factory=dict)
+
+    def of(self, canonical: str) -> Policy:
+        """Return the policy of a canonical symbol."""
+        return self.by_symbol.get(canonical, self.default)

@@ -1,0 +1,177 @@
+"""The transition table: the only ways in which a trade changes its state.
+
+One mapping, printed into docs/state-machine.md by a test. What each row's condition means in numbers stands in
+``core/machine.py``, what its plan means in orders in ``core/plans.py``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+from dtms.domain.trade import TradeState
+from dtms.errors import IllegalTransitionError
+
+
+class Cause(IntEnum):
+    """The order in which rows are asked; the first that holds is taken."""
+
+    GONE = 1
+    CHARACTER = 2
+    DEADLINE = 3
+    HEDGE_GONE = 4
+    ESCALATION = 5
+    DE_ESCALATION = 6
+
+
+class PlanKind(StrEnum):
+    """What a row does at the broker."""
+
+    NONE = "none"
+    TIGHTEN = "tighten"
+    PARTIAL = "partial"
+    HEDGE = "hedge"
+    UNHEDGE = "unhedge"
+    RE_ADD = "re_add"
+    CLOSE = "close"
+    CLOSE_CHILDREN = "close_children"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One row: its stable name, where from and to, what it is caused by, what it does, and its words for a person."""
+
+    name: str
+    source: TradeState
+    target: TradeState
+    cause: Cause
+    plan: PlanKind
+    when: str
+    actions: str
+
+    @property
+    def scored(self) -> bool:
+        """Say whether grace and the wait after a change hold it back: score transitions only."""
+        return self.cause in (Cause.ESCALATION, Cause.DE_ESCALATION)
+
+
+_S = TradeState
+_OPEN = (_S.HEALTHY, _S.WARNING_L1, _S.WARNING_L2, _S.HEDGED, _S.RECOVERING)
+
+
+def _row(  # noqa: D103 - a short spelling for the table below
+    name: str, source: TradeState, target: TradeState, cause: Cause, plan: PlanKind, when: str, actions: str
+) -> Row:
+    return Row(name=name, source=source, target=target, cause=cause, plan=plan, when=when, actions=actions)
+
+
+_ROWS: tuple[Row, ...] = (
+    *(
+        _row(
+            f"gone_{state.lower()}",
+            state,
+            _S.CLOSED,
+            Cause.GONE,
+            PlanKind.CLOSE_CHILDREN,
+            "gone: two clean reads a settle time apart and closing deals that sum to the volume",
+            "close children at once",
+        )
+        for state in _OPEN
+    ),
+    *(
+        _row(
+            f"character_{state.lower()}",
+            state,
+            _S.CLOSED,
+            Cause.CHARACTER,
+            PlanKind.CLOSE,
+            "change of character against the trade",
+            "the closing plan",
+        )
+        for state in (_S.WARNING_L2, _S.HEDGED, _S.RECOVERING)
+    ),
+    _row(
+        "l1_timeout", _S.WARNING_L1, _S.HEALTHY, Cause.DEADLINE, PlanKind.NONE,
+        "after 150 min with score > -2", "none",
+    ),
+    _row("l2_timeout", _S.WARNING_L2, _S.WARNING_L1, Cause.DEADLINE, PlanKind.NONE, "after 120 min", "none"),
+    _row("hedged_timeout", _S.HEDGED, _S.CLOSED, Cause.DEADLINE, PlanKind.CLOSE, "75 min", "the closing plan"),
+    _row(
+        "hedged_before_close_recovering", _S.HEDGED, _S.RECOVERING, Cause.DEADLINE, PlanKind.UNHEDGE,
+        "30 min before the market closes for more than 4 h, score >= 0 and the rails let it",
+        "close the hedge (required)",
+    ),
+    _row(
+        "hedged_before_close", _S.HEDGED, _S.CLOSED, Cause.DEADLINE, PlanKind.CLOSE,
+        "30 min before the market closes for more than 4 h", "the closing plan",
+    ),
+    _row(
+        "recovering_timeout", _S.RECOVERING, _S.CLOSED, Cause.DEADLINE, PlanKind.CLOSE,
+        "30 min without confirmation", "close",
+    ),
+    _row(
+        "hedge_gone", _S.HEDGED, _S.WARNING_L2, Cause.HEDGE_GONE, PlanKind.NONE,
+        "the hedge alone was stopped out or closed by hand", "none; no second hedge",
+    ),
+    _row(
+        "healthy_to_l2", _S.HEALTHY, _S.WARNING_L2, Cause.ESCALATION, PlanKind.PARTIAL,
+        "score <= -6 on two bars running (the first fell into grace or the wait after a change)",
+        "close 50 % (required); breakeven if the price allows it (best effort)",
+    ),
+    _row(
+        "healthy_to_l1", _S.HEALTHY, _S.WARNING_L1, Cause.ESCALATION, PlanKind.TIGHTEN,
+        "score <= -2", "tighten (best effort)",
+    ),
+    _row(
+        "l1_to_l2", _S.WARNING_L1, _S.WARNING_L2, Cause.ESCALATION, PlanKind.PARTIAL,
+        "score <= -4", "close 50 % (required); breakeven if the price allows it (best effort)",
+    ),
+    _row(
+        "l2_to_hedged", _S.WARNING_L2, _S.HEDGED, Cause.ESCALATION, PlanKind.HEDGE,
+        "score <= -6; or a flip against with the opposite volume share above its threshold and score <= -4",
+        "hedge 50 % of the remaining volume (required)",
+    ),
+    _row(
+        "recovering_to_l2", _S.RECOVERING, _S.WARNING_L2, Cause.ESCALATION, PlanKind.NONE,
+        "score <= -4", "none",
+    ),
+    _row("l1_to_healthy", _S.WARNING_L1, _S.HEALTHY, Cause.DE_ESCALATION, PlanKind.NONE, "score >= 0", "none"),
+    _row(
+        "l2_to_l1", _S.WARNING_L2, _S.WARNING_L1, Cause.DE_ESCALATION, PlanKind.NONE,
+        "score >= -2; or above -4 on 6 bars running", "none",
+    ),
+    _row(
+        "hedged_to_recovering", _S.HEDGED, _S.RECOVERING, Cause.DE_ESCALATION, PlanKind.UNHEDGE,
+        "break of structure with the trade after the hedge's fill, or score >= -1 on two bars running",
+        "close the hedge (required; rails apply; refused: stay, try each bar)",
+    ),
+    _row(
+        "recovering_to_healthy", _S.RECOVERING, _S.HEALTHY, Cause.DE_ESCALATION, PlanKind.RE_ADD,
+        "score >= +1 on two bars running", "re-add where the policy has it (best effort)",
+    ),
+)
+
+ROWS: dict[str, Row] = {row.name: row for row in _ROWS}
+"""Every row by its name, in the order in which they are asked."""
+
+TABLE: dict[tuple[TradeState, TradeState], tuple[Row, ...]] = {
+    pair: tuple(row for row in _ROWS if (row.source, row.target) == pair)
+    for pair in {(row.source, row.target): None for row in _ROWS}
+}
+"""The rows of each pair of states; a pair that is not here is illegal."""
+
+
+def rows_from(state: TradeState) -> tuple[Row, ...]:
+    """Return the rows out of a state, in the order in which they are asked; empty for CLOSED, which absorbs."""
+    return tuple(row for row in _ROWS if row.source is state)
+
+
+def check(source: TradeState, target: TradeState) -> None:
+    """Raise where the table holds no way from `source` to `target`.
+
+    Raises:
+        IllegalTransitionError: No row; the ticket becomes observe-only.
+    """
+    if (source, target) not in TABLE:
+        msg = f"no transition leads from {source} to {target}; the ticket is observed only until an operator decides"
+        raise IllegalTransitionError(msg)

@@ -1,0 +1,28 @@
+"""Where alerts go."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Protocol
+
+
+class AlertKind(StrEnum):
+    """What a trader is called for."""
+
+    UNPROTECTED = "unprotected"
+    UNKNOWN = "unknown"
+    QUARANTINED = "quarantined"
+    PROCESS_DOWN = "process_down"
+    DTMS_UNREACHABLE = "dtms_unreachable"
+    PARKED = "parked"
+    BREAKER = "breaker"
+    UNCALIBRATED = "uncalibrated"
+    HALT = "halt"
+
+
+class Notifier(Protocol):
+    """Delivers alerts without ever delaying a decision."""
+
+    def alert(self, kind: AlertKind, subject: str, detail: str) -> None:
+        """Queue one alert; the same kind and subject within its quiet time is sent once."""
+        ...

@@ -1,0 +1,1 @@
+"""Tapes in, verdicts out: the market-weather generator, what-if and sweeps, reports."""

@@ -1,0 +1,244 @@
+"""The one reader of environment, settings file and policy file. Everything is checked before anything starts.
+
+Order of authority: environment (`DTMS_...`), then the TOML file that `DTMS_CONFIG` or `--config` names, then defaults.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from dtms.domain.policy import Policy, PolicyBook
+from dtms.domain.policy.exits import ExitPolicy, ExitProfile, profile_from
+from dtms.domain.policy.typical import SPREAD_TYPICAL
+from dtms.errors import SettingsError
+
+CONFIG_VARIABLE = "DTMS_CONFIG"
+
+
+class Settings(BaseSettings):
+    """Where things are and what this installation may do; how it trades stands in the policy file.
+
+    Attributes:
+        data_dir: Ledger, locks, tokens and sockets of this installation.
+        ledger_url: SQLAlchemy URL; by default SQLite in `data_dir`.
+        broker: `simulated` or `mt5`.
+        armed: Whether dtms may send anything; the simulated account is always armed.
+        account: Login that the broker must show; required with `mt5`.
+        server_name: Server that the broker must show; required with `mt5`.
+        gateway_port, server_port, api_port: Loopback ports of the three services.
+        alerts_url: Where alerts go, an Apprise URL.
+        policy_file: TOML with the policy.
+        news_file: Economic calendar as CSV.
+        terminal_socket: Socket of the simulated terminal's process.
+        clock_file: Where a tape's clock is told; without it the wall clock is the market's.
+        crash_point: Name of a crash point at which this process ends, for drills.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="DTMS_", extra="forbid", frozen=True)
+
+    data_dir: Path = Path(".dtms")
+    ledger_url: str = ""
+    broker: Literal["simulated", "mt5"] = "simulated"
+    armed: bool = False
+    account: int | None = Field(default=None, ge=1)
+    server_name: str | None = None
+    host: str = "127.0.0.1"
+    gateway_port: int = Field(default=8002, ge=1, le=65_535)
+    server_port: int = Field(default=8001, ge=1, le=65_535)
+    api_port: int = Field(default=8000, ge=1, le=65_535)
+    alerts_url: SecretStr | None = None
+    policy_file: Path | None = None
+    news_file: Path | None = None
+    terminal_socket: Path | None = None
+    clock_file: Path | None = None
+    crash_point: str = ""
+    magic: int = Field(default=20_010_800, ge=1, le=2**31 - 1)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read arguments, then the environment, then the TOML file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @property
+    def ledger(self) -> str:
+        """Return the ledger's URL."""
+        return self.ledger_url or f"sqlite:///{self.data_dir / 'ledger.sqlite3'}"
+
+    @property
+    def gateway_url(self) -> str:
+        """Return the gateway's address."""
+        return f"http://{self.host}:{self.gateway_port}"
+
+    @property
+    def server_url(self) -> str:
+        """Return the DTMS server's address."""
+        return f"http://{self.host}:{self.server_port}"
+
+    @property
+    def api_url(self) -> str:
+        """Return the main API's address."""
+        return f"http://{self.host}:{self.api_port}"
+
+    @property
+    def socket(self) -> Path:
+        """Return the simulated terminal's socket."""
+        return self.terminal_socket or self.data_dir / "terminal.sock"
+
+
+def load_settings(config: Path | None = None, **given: object) -> Settings:
+    """Return the checked settings.
+
+    Raises:
+        SettingsError: One sentence for each field that cannot be; nothing starts.
+    """
+    if config is not None and not config.is_file():
+        raise SettingsError(f"settings file {config} does not exist; create it or leave --config out")
+
+    class _WithFile(Settings):
+        model_config = SettingsConfigDict(toml_file=config)
+
+    try:
+        return _WithFile(**given)  # type: ignore[arg-type] # pydantic checks each value
+    except ValidationError as error:
+        faults = "; ".join(_fault(dict(each)) for each in error.errors())
+        raise SettingsError(faults) from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"settings file {config} is not TOML: {error}") from error
+
+
+def _fault(error: Mapping[str, Any]) -> str:
+    name = ".".join(str(part) for part in error["loc"])
+    return f"setting {name}: {error['msg']}; correct it in the environment (DTMS_{name.upper()}) or the settings file"
+
+
+def load_policy(path: Path | None = None) -> PolicyBook:
+    """Return the policy of every symbol: the shipped defaults with what a TOML file changes.
+
+    The file has a table for each part (`[machine]`, `[defence]`, `[rails]`, `[score]`, `[regime]`, `[exits]`,
+    `[operation]`) and, for what differs by symbol, `[symbol.XAUUSD.machine]` and so on.
+
+    Raises:
+        SettingsError: A key is unknown, a value has the wrong type, unit or range, thresholds are out of order.
+    """
+    document = {} if path is None else _read_toml(path)
+    by_symbol = document.pop("symbol", {})
+    if not isinstance(by_symbol, dict):
+        raise SettingsError("policy symbol must be a table of symbols, [symbol.XAUUSD.machine] for example")
+    default = _policy(document, Policy(), "")
+    names = sorted({*SPREAD_TYPICAL, *by_symbol})
+    book = {name: _symbol_policy(name, by_symbol.get(name, {}), default) for name in names}
+    return PolicyBook(default=_stamped(default), by_symbol={name: _stamped(policy) for name, policy in book.items()})
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"policy file {path} cannot be read: {error.strerror}; name another") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"policy file {path} is not TOML: {error}") from error
+
+
+def _symbol_policy(name: str, changes: object, default: Policy) -> Policy:
+    typical = SPREAD_TYPICAL.get(name) if default.spread_typical is None else default.spread_typical
+    base = replace(default, spread_typical=typical)
+    if not isinstance(changes, dict):
+        raise SettingsError(f"policy symbol.{name} must be a table")
+    return _policy(changes, base, f"symbol.{name}.")
+
+
+def _policy(document: Mapping[str, Any], base: Policy, where: str) -> Policy:
+    known = {each.name for each in fields(Policy)} - {"digest"}
+    _refuse_unknown(document, known, where)
+    changes: dict[str, object] = {}
+    for name, value in document.items():
+        present = getattr(base, name)
+        if name == "spread_typical":
+            changes[name] = _number(f"{where}{name}", value)
+        else:
+            changes[name] = _section(present, value, f"{where}{name}")
+    return replace(base, **changes)  # type: ignore[arg-type] # each was made from its own section
+
+
+def _section(present: object, given: object, where: str) -> object:
+    """Return a section with its changes; its own constructor checks ranges."""
+    if not isinstance(given, dict) or not is_dataclass(present):
+        raise SettingsError(f"policy {where} must be a table")
+    _refuse_unknown(given, {each.name for each in fields(present)}, f"{where}.")
+    hints = get_type_hints(type(present))
+    changes = {
+        name: _value(getattr(present, name), value, hints[name], f"{where}.{name}", present)
+        for name, value in given.items()
+    }
+    return replace(present, **changes)  # type: ignore[type-var]
+
+
+def _value(present: object, given: object, kind: object, where: str, owner: object) -> object:
+    if where.endswith("exits.profiles") and isinstance(owner, ExitPolicy):
+        return _profiles(owner, given, where)
+    if is_dataclass(present):
+        return _section(present, given, where)
+    if isinstance(present, bool):
+        if not isinstance(given, bool):
+            raise SettingsError(f"policy {where} is {given!r}; set it to true or false")
+        return given
+    if isinstance(present, tuple):
+        if not isinstance(given, dict):
+            raise SettingsError(f"policy {where} must be a table of names and numbers")
+        pairs = {**dict(present), **{name: _number(f"{where}.{name}", value) for name, value in given.items()}}
+        return tuple(pairs.items())
+    if isinstance(present, str):
+        if not isinstance(given, str):
+            raise SettingsError(f"policy {where} is {given!r}; it must be a word in quotes")
+        return given
+    number = _number(where, given)
+    if isinstance(present, int) and kind is int:
+        if number != int(number):
+            raise SettingsError(f"policy {where} is {given!r}; it must be a whole number")
+        return int(number)
+    return number
+
+
+def _profiles(owner: ExitPolicy, given: object, where: str) -> tuple[tuple[str, ExitProfile], ...]:
+    if not isinstance(given, dict):
+        raise SettingsError(f"policy {where} must be a table of profiles")
+    present = dict(owner.profiles)
+    for name, numbers in given.items():
+        if not isinstance(numbers, dict):
+            raise SettingsError(f"policy {where}.{name} must be a table of numbers")
+        present[name] = profile_from(numbers, present.get(name, present[owner.default_profile]))
+    return tuple(present.items())
+
+
+def _number(where: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise SettingsError(f"policy {where} is {value!r}; it must be a plain number, without a unit")
+    return value
+
+
+def _refuse_unknown(given: Mapping[str, object], known: set[str], where: str) -> None:
+    unknown = sorted(set(given) - known)
+    if unknown:
+        raise SettingsError(f"policy has no {where}{unknown[0]}; known here are {', '.join(sorted(known))}")
+
+
+def _stamped(policy: Policy) -> Policy:
+    """Return the policy with the digest of its numbers."""
+    canonical = json.dumps(asdict(replace(policy, digest="")), sort_keys=True, default=str)
+    return replace(policy, digest=hashlib.sha256(canonical.encode()).hexdigest()[:16])

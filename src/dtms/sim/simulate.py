@@ -1,0 +1,212 @@
+"""`dtms simulate`: a tape through the whole system, beside the same entries left to their stop and target."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from dtms.adapters.files.tape import Tape, require_m1
+from dtms.adapters.terminal.constants import Mt5
+from dtms.adapters.terminal.driver import TapeEvent
+from dtms.adapters.terminal.oracle import OracleLog
+from dtms.adapters.terminal.server import SimServer
+from dtms.adapters.terminal.terminal import SimTerminal
+from dtms.app.registry import Registration, RegistrationRefusedError
+from dtms.domain.exits import ExitBook
+from dtms.domain.market import Quote
+from dtms.domain.policy import PolicyBook
+from dtms.domain.score import MarketView
+from dtms.domain.trade import Trade
+from dtms.domain.units import Millis, Side, Ticket
+from dtms.domain.verdict import Refusal, Verdict
+from dtms.sim.entries import Order, SmaCross, order_for
+from dtms.sim.world import World, make_world
+
+ENTRY_MAGIC = 7
+"""The other program's own number: its positions are not ours until they are registered."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """One trade of the other program, with its twin that nobody manages."""
+
+    ticket: int
+    identifier: int
+    twin: int
+    side: Side
+    volume: float
+    risk_money: float
+    spread_money: float
+    opened_at: Millis
+    registered: bool
+    refused: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """What is counted while the tape runs."""
+
+    bars: int = 0
+    verdicts: list[Verdict] = field(default_factory=list)
+    views: list[MarketView] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+    rails: Counter[tuple[str, bool]] = field(default_factory=Counter)
+    deferrals: int = 0
+
+    def on_verdict(self, verdict: Verdict, _view: MarketView | None) -> None:
+        """Take a decision."""
+        self.verdicts.append(verdict)
+        self.refusals.extend(verdict.refusals)
+        self.rails.update(verdict.rails)
+
+    def on_deferral(self, _trade: Trade) -> None:
+        """Count a cycle in which the exit manager left a trade alone."""
+        self.deferrals += 1
+
+    def on_refusal(self, refusal: Refusal) -> None:
+        """Take an exit that the arbiter refused."""
+        self.refusals.append(refusal)
+
+
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """One simulation: the world, its entries, and the shadow account of the unmanaged twins."""
+
+    world: World
+    symbol: str
+    signals: SmaCross
+    shadow: SimServer
+    shadow_terminal: SimTerminal
+    tally: Tally
+    entries: list[Entry] = field(default_factory=list)
+    _signal: Side | None = None
+    _seen_view: Millis = Millis(0)
+
+    def run(self) -> None:
+        """Let the tape run to its end."""
+        while self.world.step():
+            self._watch_bars()
+
+    def on_event(self, event: TapeEvent) -> None:
+        """Let the other program act on a market event, before the services see it."""
+        if event.quote is None or event.symbol != self.symbol:
+            return
+        self.shadow.on_quote(event.quote)
+        self._watch_bars()
+        if self._signal is not None:
+            side, self._signal = self._signal, None
+            self._enter(side, event.quote)
+
+    def _watch_bars(self) -> None:
+        view = self.world.desk.symbol(self.symbol, self.world.clock.now).view
+        if view is None or view.at <= self._seen_view:
+            return
+        self._seen_view = view.at
+        self.tally.views.append(view)
+        signal = self.signals.on_bar(view)
+        if signal is not None:
+            self._signal = signal
+
+    def _enter(self, side: Side, quote: Quote) -> None:
+        if any(p.symbol == self.symbol for p in self.world.broker.positions().positions):
+            return
+        desk = self.world.desk.symbol(self.symbol, self.world.clock.now)
+        atr = desk.atr
+        order = None if atr is None else order_for(side, quote, atr, desk.instrument)
+        if order is None:
+            return
+        ticket = _open(self.world.terminal, self.symbol, order)
+        twin = _open(self.shadow_terminal, self.symbol, order)
+        if ticket is None or twin is None:
+            return
+        entry_price = quote.opening(side)
+        risk = desk.instrument.money(abs(entry_price - order.stop), order.volume)
+        entry = Entry(
+            ticket=ticket,
+            identifier=ticket,
+            twin=twin,
+            side=side,
+            volume=order.volume,
+            risk_money=risk,
+            spread_money=desk.instrument.money(quote.spread, order.volume),
+            opened_at=self.world.clock.now,
+            registered=False,
+        )
+        self.entries.append(entry)
+        self._register(entry, order, entry_price)
+
+    def _register(self, entry: Entry, order: Order, price: float) -> None:
+        """Do what an adopting program does: register with the DTMS server, then with the exits."""
+        try:
+            registered = self.world.server.registry.register(
+                Registration(
+                    ticket=Ticket(entry.ticket),
+                    symbol=self.symbol,
+                    side=entry.side,
+                    entry=price,
+                    volume=entry.volume,
+                    stop=order.stop,
+                    target=order.target,
+                )
+            )
+        except RegistrationRefusedError as error:
+            entry.refused = f"{error.kind}: {error}"
+            return
+        entry.registered = True
+        policy = self.world.desk.symbol(self.symbol, self.world.clock.now).policy.exits
+        book = ExitBook(
+            trade_id=registered.trade.trade_id,
+            ticket=registered.trade.ticket,
+            profile_name=policy.default_profile,
+            profile=policy.profile(policy.default_profile),
+        )
+        with self.world.ledger.write() as tx:
+            tx.put_exit_book(book)
+
+
+def _open(terminal: SimTerminal, symbol: str, order: Order) -> int | None:
+    result = terminal.order_send(
+        {
+            "action": Mt5.TRADE_ACTION_DEAL,
+            "symbol": symbol,
+            "type": Mt5.ORDER_TYPE_BUY if order.side is Side.BUY else Mt5.ORDER_TYPE_SELL,
+            "volume": float(order.volume),
+            "sl": float(order.stop),
+            "tp": float(order.target),
+            "type_filling": Mt5.ORDER_FILLING_IOC,
+            "magic": ENTRY_MAGIC,
+            "comment": "sma-cross",
+        }
+    )
+    return None if result is None or result.retcode != Mt5.TRADE_RETCODE_DONE else int(result.order)
+
+
+def make_run(tape: Tape, *, policies: PolicyBook, signals: SmaCross, start: Millis | None = None) -> Run:
+    """Return a simulation of one tape, ready to run.
+
+    Raises:
+        SettingsError: The tape is coarser than M1, empty, or of an unknown symbol.
+    """
+    require_m1(tape)
+    tally = Tally(bars=len(tape.bars))
+    world = make_world(
+        [tape],
+        policies=policies,
+        start=start,
+        on_verdict=tally.on_verdict,
+        on_deferral=tally.on_deferral,
+        on_refusal=tally.on_refusal,
+    )
+    shadow = SimServer(now=world.clock.market_now, recorder=OracleLog())
+    shadow_terminal = SimTerminal(shadow)
+    shadow_terminal.initialize()
+    run = Run(
+        world=world,
+        symbol=tape.symbol,
+        signals=signals,
+        shadow=shadow,
+        shadow_terminal=shadow_terminal,
+        tally=tally,
+    )
+    world.on_event = run.on_event
+    return run

@@ -1,0 +1,165 @@
+"""Everything in one process on virtual time: broker, gateway, DTMS server and exit manager over in-memory parts.
+
+The services are the same code as live; what differs is what `bootstrap` wired: a clock that is set, a ledger in memory, a
+terminal in the same process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from dtms import bootstrap
+from dtms.adapters.clocks import VirtualClock
+from dtms.adapters.files.tape import Tape
+from dtms.adapters.mt5 import Mt5Broker, Mt5Sender
+from dtms.adapters.notify import MemoryNotifier
+from dtms.adapters.sql import open_ledger
+from dtms.adapters.terminal.driver import TapeDriver, TapeEvent
+from dtms.adapters.terminal.oracle import OracleLog
+from dtms.adapters.terminal.server import SimServer
+from dtms.adapters.terminal.server_time import eet_new_york_dst
+from dtms.adapters.terminal.records import AccountSpec
+from dtms.adapters.terminal.terminal import SimTerminal
+from dtms.app.executor import Executor
+from dtms.app.exit_cycle import IntelligentExitManager
+from dtms.app.market_desk import MarketDesk
+from dtms.bootstrap import Parts, Server
+from dtms.client import StateCache
+from dtms.domain.policy import PolicyBook
+from dtms.domain.score import MarketView
+from dtms.domain.trade import Trade
+from dtms.domain.units import SECOND, Millis
+from dtms.domain.verdict import Refusal, Verdict
+from dtms.ports.ledger import Ledger
+from dtms.sim.wire import InProcessDtms
+from dtms.sim.interim import states_app
+
+MAGIC = 20_010_800
+_PERIODIC = 30 * SECOND
+
+
+@dataclass(slots=True, kw_only=True)
+class World:
+    """The whole system around a set of tapes. `step` lets the market move once and every service act on it."""
+
+    clock: VirtualClock
+    oracle: OracleLog
+    sim: SimServer
+    driver: TapeDriver
+    terminal: SimTerminal
+    broker: Mt5Broker
+    ledger: Ledger
+    notifier: MemoryNotifier
+    policies: PolicyBook
+    desk: MarketDesk
+    executor: Executor
+    server: Server
+    exits: IntelligentExitManager[StateCache]
+    dtms: InProcessDtms
+    symbols: tuple[str, ...]
+    on_event: Callable[[TapeEvent], None] = lambda _event: None
+    _last_pass: Millis = field(default=Millis(0))
+
+    def step(self) -> bool:
+        """Apply the next event of the tapes and let the services act; False at the tapes' end."""
+        at = self.driver.next_at
+        if at is None:
+            return False
+        self._wake_until(at)
+        self.clock.now = at
+        event = self.driver.step()
+        if event is None:
+            return False
+        if event.quote is not None:
+            self.on_event(event)
+            self.act()
+        return True
+
+    def act(self) -> None:
+        """Let every service run until nothing changes any more at this instant."""
+        self.server.monitor.tick()
+        self.dtms.push(self.exits.defence, self.clock.boot_ns())
+        self.exits.cycle()
+        while self.executor.tick():
+            self.server.monitor.tick()
+        self._last_pass = self.clock.now
+
+    def _wake_until(self, at: Millis) -> None:
+        """Let services wake between two market events: closed bars, deadlines, and every 30 s."""
+        while (wake := self._next_wake()) < at:
+            self.clock.now = max(self.clock.now, wake)
+            self.act()
+
+    def _next_wake(self) -> Millis:
+        closing = self.desk.next_wake()
+        periodic = Millis(self._last_pass + _PERIODIC)
+        return periodic if closing is None or closing <= self._last_pass else min(periodic, closing)
+
+
+def make_world(
+    tapes: Sequence[Tape],
+    *,
+    policies: PolicyBook,
+    start: Millis | None = None,
+    account: AccountSpec | None = None,
+    on_verdict: Callable[[Verdict, MarketView | None], None] = lambda _verdict, _view: None,
+    on_deferral: Callable[[Trade], None] = lambda _trade: None,
+    on_refusal: Callable[[Refusal], None] = lambda _refusal: None,
+) -> World:
+    """Return a world at the tapes' start, recovered and ready.
+
+    Raises:
+        SettingsError: A tape is coarser than M1, empty, or of a symbol that the simulated broker does not have.
+    """
+    clock = VirtualClock(Millis(0))
+    oracle = OracleLog()
+    sim = SimServer(now=clock.market_now, account=account, recorder=oracle)
+    driver = TapeDriver(sim, tapes, start=start)
+    clock.now = driver.start
+    terminal = SimTerminal(sim)
+    broker = Mt5Broker(
+        terminal,
+        expected_login=None,
+        expected_server=None,
+        magic=MAGIC,
+        clock=clock.market_now,
+        server_offset=eet_new_york_dst,
+        simulated=True,
+    )
+    key = broker.connect().key
+    ledger = open_ledger("sqlite://", account=key, clock=clock.market_now, epoch="simulated")
+    notifier = MemoryNotifier()
+    parts = Parts(ledger=ledger, clock=clock, policies=policies, notifier=notifier)
+    desk = bootstrap.make_desk(parts, broker, scored=False)
+    server = bootstrap.make_server(parts, broker, desk, advisory=False, on_verdict=on_verdict)
+    dtms = InProcessDtms(ledger=ledger, app=states_app(ledger))
+    exits = bootstrap.make_exit_manager(
+        parts,
+        broker,
+        desk,
+        server_url="http://127.0.0.1:8001",
+        sleep=clock.sleep,
+        transport=dtms,
+        on_deferral=on_deferral,
+        on_refusal=on_refusal,
+    )
+    executor = bootstrap.make_executor(parts, broker, Mt5Sender(broker), epoch=1)
+    executor.recover()
+    return World(
+        clock=clock,
+        oracle=oracle,
+        sim=sim,
+        driver=driver,
+        terminal=terminal,
+        broker=broker,
+        ledger=ledger,
+        notifier=notifier,
+        policies=policies,
+        desk=desk,
+        executor=executor,
+        server=server,
+        exits=exits,
+        dtms=dtms,
+        symbols=tuple(tape.symbol for tape in tapes),
+    )

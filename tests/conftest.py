@@ -1,0 +1,30 @@
+"""What every test may use: the recorded market data beside the checkout, and reproducible properties."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+_SHARED = Path(__file__).resolve().parents[1] / ".." / "shared" / "data"
+
+settings.register_profile(
+    "house",
+    derandomize=True,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("house")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The recorded market data; missing data fails unless DTMS_NO_SHARED=1 says that it is known to be missing."""
+    if not _SHARED.is_dir():
+        if os.environ.get("DTMS_NO_SHARED") == "1":
+            pytest.skip("recorded market data (../shared/data) is missing and DTMS_NO_SHARED=1")
+        pytest.fail(f"recorded market data is missing at {_SHARED.resolve()}; put it there or set DTMS_NO_SHARED=1")
+    return _SHARED.resolve()
