@@ -7,7 +7,7 @@ from itertools import pairwise
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from dtms.core.exits import observe, propose_all
@@ -51,6 +51,7 @@ def ticks(instrument: Instrument, name: str, count: float) -> float:
     return centre(name) + count * instrument.tick_size
 
 
+MANY = settings(max_examples=300)
 DICE = st.integers(0, 2**32).map(Random)
 """Long walks are thrown by a seeded die: a law drawn number by number costs ten times as much and finds no more."""
 
@@ -112,6 +113,7 @@ def some_ride(dice: Random, desk: Desk, instrument: Instrument, name: str) -> li
     return steps
 
 
+@MANY
 @given(dice=DICE, name=st.sampled_from(NAMES), profile=PROFILE, side=st.sampled_from(Side))
 def test_the_mirrored_market_asks_the_mirrored_trade_for_the_mirrored_change(
     *, desk: Desk, dice: Random, name: str, profile: ExitProfile, side: Side
@@ -123,12 +125,14 @@ def test_the_mirrored_market_asks_the_mirrored_trade_for_the_mirrored_change(
     moved = dice.choice([None, *range(-10, 11)])
     if moved is not None:
         trade = replace(trade, stop=instrument.nearest(trade.entry + moved * instrument.tick_size))
-    book = desk.book(trade, profile, breakeven_done=dice.random() < 0.5)
+    best = market.quote.executable(side) + side * dice.randint(0, 200) * instrument.tick_size
+    kept: dict[str, Any] = {"breakeven_done": dice.random() < 0.5, "beyond_quotes": dice.randint(0, 2)}
+    book = desk.book(trade, profile, best=best, **kept)
 
     decision = propose_all(trade, book, market, CHANGING)
     other = _reflected(instrument, trade, c)
     mirrored = propose_all(
-        other, desk.book(other, profile, breakeven_done=book.breakeven_done), desk.reflected(market, c), CHANGING
+        other, desk.book(other, profile, best=2 * c - best, **kept), desk.reflected(market, c), CHANGING
     )
 
     assert {k: instrument.nearest(2 * c - v) for k, v in desk.stops(decision).items()} == desk.stops(mirrored)
@@ -159,6 +163,7 @@ def _memory(book: ExitBook) -> tuple[object, ...]:
     )
 
 
+@MANY
 @given(
     data=st.data(),
     side=st.sampled_from(Side),
@@ -201,6 +206,7 @@ def test_a_trade_stopped_at_breakeven_has_lost_nothing_with_all_its_costs(
     assert instrument.nearest(stop) == stop
 
 
+@MANY
 @given(dice=DICE, name=st.sampled_from(NAMES), profile=PROFILE, side=st.sampled_from(Side))
 def test_no_walk_of_quotes_loosens_a_stop_without_the_grant(
     *, desk: Desk, dice: Random, name: str, profile: ExitProfile, side: Side
@@ -218,6 +224,7 @@ def test_no_walk_of_quotes_loosens_a_stop_without_the_grant(
         worst = after.stop
 
 
+@MANY
 @given(dice=DICE, name=st.sampled_from(NAMES), side=st.sampled_from(Side))
 def test_widening_is_once_capped_and_before_any_tightening(*, desk: Desk, dice: Random, name: str, side: Side) -> None:
     instrument = desk.instrument(name)
@@ -232,6 +239,7 @@ def test_widening_is_once_capped_and_before_any_tightening(*, desk: Desk, dice: 
         assert side * (trade.entry - stop) <= 1.5 * trade.r + 1e-6 * instrument.tick_size
 
 
+@MANY
 @given(dice=DICE, name=st.sampled_from(NAMES), profile=PROFILE, side=st.sampled_from(Side))
 def test_no_more_is_closed_than_was_opened_and_the_partial_once(
     *, desk: Desk, dice: Random, name: str, profile: ExitProfile, side: Side
@@ -255,6 +263,7 @@ def test_no_more_is_closed_than_was_opened_and_the_partial_once(
     assert applied <= 1
 
 
+@MANY
 @given(dice=DICE, name=st.sampled_from(NAMES), profile=PROFILE, side=st.sampled_from(Side))
 def test_a_cycle_proposes_one_close_or_one_stop_and_one_volume_and_each_stop_is_takeable(
     *, desk: Desk, dice: Random, name: str, profile: ExitProfile, side: Side
@@ -272,6 +281,7 @@ def test_a_cycle_proposes_one_close_or_one_stop_and_one_volume_and_each_stop_is_
             assert side * (step.quote.executable(side) - stop) >= 6.99 * instrument.tick_size
 
 
+@MANY
 @given(dice=DICE, name=st.sampled_from(NAMES), side=st.sampled_from(Side))
 def test_the_trail_steps_by_its_least_step_and_not_before_its_time(
     *, desk: Desk, dice: Random, name: str, side: Side
@@ -292,6 +302,7 @@ def test_the_trail_steps_by_its_least_step_and_not_before_its_time(
         before = after
 
 
+@MANY
 @given(dice=DICE, name=st.sampled_from(NAMES), profile=PROFILE, side=st.sampled_from(Side))
 def test_a_refused_stop_is_not_asked_for_again_on_its_bar(
     *, desk: Desk, dice: Random, name: str, profile: ExitProfile, side: Side
@@ -303,12 +314,16 @@ def test_a_refused_stop_is_not_asked_for_again_on_its_bar(
     ]
     trade = _fresh(desk, instrument, name, side)
     seen = desk.ride(trade, desk.book(trade, profile), steps, desk.market(instrument, 1.0, 1.0), GRANTED)
-    bars = [
-        step.quote.at // 300_000 for step, (_, _, decision) in zip(steps, seen, strict=False) if desk.stops(decision)
+    asked = [
+        (step.quote.at // 300_000, each.action.widens)
+        for step, (_, _, decision) in zip(steps, seen, strict=False)
+        for each in decision.proposals
+        if isinstance(each.action, SetStop)
     ]
-    assert len(bars) == len(set(bars))
+    assert len(asked) == len(set(asked))
 
 
+@MANY
 @given(dice=DICE, name=st.sampled_from(NAMES), side=st.sampled_from(Side), price=st.integers(-100, 100))
 def test_adaptive_triggers_never_ratchet(*, desk: Desk, dice: Random, name: str, side: Side, price: int) -> None:
     instrument = desk.instrument(name)
@@ -327,6 +342,7 @@ def test_adaptive_triggers_never_ratchet(*, desk: Desk, dice: Random, name: str,
     )
 
 
+@MANY
 @given(dice=DICE, name=st.sampled_from(NAMES), profile=PROFILE, side=st.sampled_from(Side))
 def test_deciding_twice_is_deciding_once(
     *, desk: Desk, dice: Random, name: str, profile: ExitProfile, side: Side

@@ -408,6 +408,19 @@ def test_widening_happens_once(desk: Desk) -> None:
     assert seen[0][1].widened is True
 
 
+def test_a_refused_widening_does_not_hold_up_breakeven(desk: Desk) -> None:
+    instrument = desk.instrument("XAUUSD")
+    trade = desk.trade(instrument, Side.BUY, **GOLD)
+    market = desk.market(instrument, 3300.0, 3300.2, vix=30.0, vix_age_ms=0)
+    decision = propose_all(trade, desk.book(trade, WIDE), market, GRANTED)
+    _, book = desk.answer(
+        trade, decision.book, decision.proposals[0], now=desk.t0, end=StepEnd.REJECTED, rejection=Rejection.FROZEN
+    )
+    later = desk.market(instrument, 3310.0, 3310.2, now=desk.t0 + SECOND, vix=30.0, vix_age_ms=0)
+    decision = propose_all(trade, book, later, GRANTED)
+    assert (desk.stops(decision), desk.skips(decision)) == ({ExitRule.BREAKEVEN: 3300.1}, (ExitRule.WIDENING,))
+
+
 def test_widening_never_comes_after_a_tightening(desk: Desk) -> None:
     instrument = desk.instrument("XAUUSD")
     trade = desk.trade(instrument, Side.BUY, **GOLD)

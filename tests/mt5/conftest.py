@@ -122,6 +122,8 @@ class ScriptedTerminal:
         self._error = (1, "Success")
 
     def last_error(self) -> tuple[int, str]:
+        if "last_error" in self.raising:
+            raise self.raising["last_error"]
         return self._error
 
     def initialize(self) -> bool:

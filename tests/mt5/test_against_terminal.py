@@ -27,7 +27,7 @@ from dtms.domain.market import Bar, Quote, Timeframe
 from dtms.domain.position import AccountKind, DealEntry, DealReason, Position
 from dtms.domain.receipt import Outcome, Receipt, Rejection
 from dtms.domain.units import DAY, HOUR, MINUTE, SECOND, Lots, Millis, Price, Side, Ticket, from_utc
-from dtms.errors import BrokerUnavailableError, InvariantError, OutcomeUnknownError, StaleDataError
+from dtms.errors import BrokerUnavailableError, InvalidDataError, InvariantError, OutcomeUnknownError, StaleDataError
 from dtms.ports.broker import BrokerReads, BrokerWrites
 
 START = from_utc(datetime(2024, 3, 5, 10, 0, 30, tzinfo=UTC))
@@ -519,6 +519,23 @@ def test_every_instrument_of_the_simulated_broker_is_told(symbol: str) -> None:
     assert found.value_per_unit == pytest.approx(value_of(spec, 150.0), rel=2e-3)
     assert (found.stops_level, found.freeze_level) == (spec.stops_distance, spec.freeze_distance)
     assert found.asset is spec.asset
+
+
+def test_a_symbol_that_the_broker_does_not_have_is_named_by_every_read() -> None:
+    desk = Desk()
+    asks: tuple[Callable[[], object], ...] = (
+        lambda: desk.reads.instrument("NOPE"),
+        lambda: desk.reads.quote("NOPE"),
+        lambda: desk.reads.bars("NOPE", Timeframe.M1, 5),
+    )
+    for ask in asks:
+        with pytest.raises(InvalidDataError, match="does not know the symbol 'NOPE'"):
+            ask()
+
+
+def test_a_symbol_without_a_quote_yet_is_stale() -> None:
+    with pytest.raises(StaleDataError, match="XAUUSD"):
+        Desk().reads.quote("XAUUSD")
 
 
 def test_quotes_are_dated_in_utc_in_winter_and_in_summer() -> None:

@@ -131,6 +131,23 @@ def test_a_failure_of_one_question_keeps_the_link(bench: Bench) -> None:
     assert "initialize" not in bench.terminal.calls
 
 
+def test_a_reason_that_cannot_be_read_is_said_to_be_unreadable(bench: Bench) -> None:
+    bench.terminal.silent["positions_get"] = (-10002, "IPC recv failed")
+    bench.terminal.raising["last_error"] = OSError("pipe is gone")
+
+    with pytest.raises(BrokerUnavailableError, match="last_error itself failed.*pipe is gone"):
+        bench.broker.positions()
+
+
+def test_connecting_says_whose_account_it_is_and_a_closed_link_is_opened_by_the_next_read(bench: Bench) -> None:
+    key = bench.broker.connect().key
+    bench.broker.close()
+    bench.terminal.calls.clear()
+    bench.broker.account()
+
+    assert (key, bench.terminal.calls[:2]) == ("Broker-Live:10000042", ["shutdown", "initialize"])
+
+
 def test_a_terminal_that_does_not_start_is_named(bench: Bench) -> None:
     bench.terminal.silent["initialize"] = (-10003, "IPC initialize failed")
 
@@ -161,6 +178,11 @@ def test_a_level_of_zero_is_no_level(bench: Bench) -> None:
     position = bench.hold(sl=0.0, tp=0.0, type=1)
 
     assert (position.stop, position.target, position.side) == (None, None, Side.SELL)
+
+
+def test_a_position_of_an_unknown_type_is_an_error(bench: Bench) -> None:
+    with pytest.raises(InvalidDataError, match="position 501: type 7"):
+        bench.hold(type=7)
 
 
 def test_each_read_of_positions_has_a_greater_token(bench: Bench) -> None:
@@ -309,8 +331,24 @@ def test_an_unknown_symbol_is_named(bench: Bench, read: str) -> None:
 
 
 def test_a_symbol_is_put_into_market_watch_before_its_ticks_are_believed(bench: Bench) -> None:
+    seen = []
+    for read in ("instrument", "quote"):
+        bench.broker = bench.make_broker()
+        bench.terminal.symbols["EURUSD"]["select"] = False
+        READS[read](bench)
+        seen.append(bench.terminal.symbols["EURUSD"]["select"])
+
+    assert seen == [True, True]
+
+
+def test_a_symbol_without_a_tick_is_put_into_market_watch_again(bench: Bench) -> None:
+    bench.broker.quote("EURUSD")
     bench.terminal.symbols["EURUSD"]["select"] = False
-    bench.broker.instrument("EURUSD")
+    bench.terminal.silent["symbol_info_tick"] = (-4, "Terminal: Not found")
+    with pytest.raises(StaleDataError, match="has none yet"):
+        bench.broker.quote("EURUSD")
+    bench.terminal.silent.clear()
+    bench.broker.quote("EURUSD")
 
     assert bench.terminal.symbols["EURUSD"]["select"]
 
@@ -369,6 +407,19 @@ def test_bars_without_any_volume_have_none(bench: Bench) -> None:
     bench.terminal.rates = rows(NOW - 5 * MINUTE, NOW - 4 * MINUTE, volume=0)
 
     assert [bar.volume for bar in bench.broker.bars("EURUSD", Timeframe.M1, 5)] == [None, None]
+
+
+def test_bars_that_fail_for_a_known_symbol_are_unavailable(bench: Bench) -> None:
+    bench.terminal.silent["copy_rates_from_pos"] = (-1, "Terminal: Call failed")
+
+    with pytest.raises(BrokerUnavailableError, match="copy_rates_from_pos.*-1"):
+        bench.broker.bars("EURUSD", Timeframe.M1, 10)
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_no_bars_cannot_be_asked_for(bench: Bench, count: int) -> None:
+    with pytest.raises(InvalidDataError, match=f"count is {count}"):
+        bench.broker.bars("EURUSD", Timeframe.M1, count)
 
 
 def test_a_short_history_gives_fewer_bars(bench: Bench) -> None:

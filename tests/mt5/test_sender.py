@@ -359,6 +359,13 @@ def test_a_hedge_never_leaves_on_a_fifo_account(bench: Bench) -> None:
     assert (receipt.rejection, bench.terminal.requests) == (Rejection.HEDGE_PROHIBITED, [])
 
 
+def test_an_opening_on_a_symbol_that_the_broker_does_not_know_does_not_leave(bench: Bench) -> None:
+    bench.terminal.symbols.clear()
+    receipt = bench.sender.send(bench.actions()["open"], position=None, tag=TAG)
+
+    assert (receipt.rejection, bench.terminal.requests) == (Rejection.INVALID_REQUEST, [])
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("change", [{"login": 666}, {"server": "Other-Live"}])
 def test_nothing_leaves_to_another_account(bench: Bench, kind: str, change: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from dtms.app import evidence, journal
+from dtms.app.book import KILL_FACT, Book
 from dtms.app.evidence import Seen
 from dtms.core.settle import Scene, StepEnd
 from dtms.domain.action import Close, CloseHedge, OpenHedge, OpenTrade, ReAdd, Reduce, RiskDirection, SetStop, risk_of
@@ -27,9 +28,6 @@ from dtms.ports.clock import Clock
 from dtms.ports.crash import CrashPoints
 from dtms.ports.ledger import Ledger, LedgerWrite
 from dtms.ports.notifier import AlertKind, Notifier
-
-KILL_FACT = "kill_switch"
-"""The ledger's fact that holds the kill switch's level."""
 
 _CLEAN_READS = 2
 
@@ -59,8 +57,12 @@ class Executor:
     notifier: Notifier
     crash: CrashPoints
     epoch: int
-    _doubts: dict[str, _Doubt] = field(default_factory=dict)
     sent: int = 0
+    book: Book = field(init=False)
+    _doubts: dict[str, _Doubt] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.book = Book(self.ledger)
 
     def recover(self) -> None:
         """Turn what was on its way when the last gateway ended into UNKNOWN; it is settled by evidence from then on."""
@@ -75,10 +77,8 @@ class Executor:
 
     def tick(self) -> int:
         """Carry out what is planned and settle what is not decided yet; return how many intents changed."""
-        with self.ledger.read() as tx:
-            waiting = tx.unfinished()
         changed = 0
-        for intent in waiting:
+        for intent in self.book.page().unfinished:
             match intent.state:
                 case IntentState.PLANNED:
                     changed += self._carry_out(intent)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from dtms.app import journal
+from dtms.app.book import Book
 from dtms.app.market_desk import MarketDesk, SymbolDesk
 from dtms.app.rail_desk import RailDesk
 from dtms.core.arbiter import review
@@ -29,7 +30,6 @@ from dtms.ports.clock import Clock
 from dtms.ports.defence import DefenceState
 from dtms.ports.ledger import Ledger
 
-KILL_FACT = "kill_switch"
 _WARNINGS = (TradeState.WARNING_L1, TradeState.WARNING_L2)
 _Cache = TypeVar("_Cache")
 
@@ -98,7 +98,8 @@ class IntelligentExitManager(Generic[_Cache]):
         self._on_deferral = on_deferral
         self._on_refusal = on_refusal
         self._items: tuple[_Item, ...] = ()
-        self._kill: str | None = None
+        self._kill: KillLevel | None = None
+        self._book = Book(ledger)
         self._revision = -1
         self._swaps: dict[int, float] = {}
         self._swaps_at: Millis | None = None
@@ -138,25 +139,24 @@ class IntelligentExitManager(Generic[_Cache]):
 
     def _load(self) -> None:
         """Read trades and rules again where anybody has written since."""
-        revision = self._ledger.revision()
-        if revision == self._revision:
+        page = self._book.page()
+        if page.revision == self._revision:
             return
         with self._ledger.read() as tx:
             books = tx.exit_books()
-            trades = {trade.ticket: trade for trade in tx.open_trades()}
-            unfinished = tx.unfinished()
-            self._kill = tx.fact(KILL_FACT)
+        trades = {trade.ticket: trade for trade in page.trades}
+        self._kill = page.kill
         items = []
         for book in books:
             trade = trades.get(book.ticket)
             if trade is None:
                 continue
-            mine = [intent for intent in unfinished if intent.trade_id == trade.trade_id]
+            mine = page.of(trade.trade_id)
             busy = frozenset(intent.resource.value for intent in mine)
             defended = any(intent.owner is Planner.DTMS for intent in mine)
             items.append(_Item(trade, book, busy, defended))
         self._items = tuple(items)
-        self._revision = revision
+        self._revision = page.revision
 
     def _run(self, now: Millis) -> None:
         self._defence.begin_cycle()
@@ -172,7 +172,7 @@ class IntelligentExitManager(Generic[_Cache]):
                 kept.append(item)
                 continue
             decision = propose_all(item.trade, item.book, snapshot, self._desk.symbol(item.trade.symbol, now).policy.exits)
-            if decision.proposals and (answer.defensive or item.defended or self._kill == KillLevel.PAUSE):
+            if decision.proposals and (answer.defensive or item.defended or self._kill is KillLevel.PAUSE):
                 self.stats.deferrals += 1
                 self._on_deferral(item.trade)
                 decision = replace(decision, proposals=(), book=_observed(item.book, decision.book))
@@ -293,7 +293,7 @@ class IntelligentExitManager(Generic[_Cache]):
             gone=False,
             hedge_gone=False,
             rails=self._rails.facts(desk, account, now),
-            kill=None if self._kill is None else KillLevel(self._kill),
+            kill=self._kill,
         )
 
     def _remember(self, books: Iterable[ExitBook]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from dtms.app import journal
+from dtms.app.book import Book
 from dtms.app.facts import Ends, FactKeeper
 from dtms.app.market_desk import MarketDesk, SymbolDesk
 from dtms.app.rail_desk import RailDesk
@@ -16,7 +17,7 @@ from dtms.core import machine
 from dtms.core.decide import decide
 from dtms.core.settle import Scene
 from dtms.domain.intent import Intent
-from dtms.domain.position import Account, PositionsRead
+from dtms.domain.position import PositionsRead
 from dtms.domain.score import MarketView
 from dtms.domain.trade import Trade, TradeState
 from dtms.domain.units import Millis
@@ -26,8 +27,6 @@ from dtms.ports.broker import BrokerReads
 from dtms.ports.clock import Clock
 from dtms.ports.crash import CrashPoints
 from dtms.ports.ledger import Ledger
-
-KILL_FACT = "kill_switch"
 
 
 @dataclass(slots=True)
@@ -56,8 +55,11 @@ class Monitor:
     on_verdict: Callable[[Verdict, MarketView | None], None] = lambda _verdict, _view: None
     stats: MonitorStats = field(default_factory=MonitorStats)
     beat_ns: int = 0
-    account: Account | None = None
+    book: Book = field(init=False)
     _open_count: int = 0
+
+    def __post_init__(self) -> None:
+        self.book = Book(self.ledger)
 
     def tick(self) -> None:
         """Run one pass.
@@ -76,25 +78,17 @@ class Monitor:
             self.beat_ns = self.clock.boot_ns()
 
     def _pass(self, now: Millis) -> None:
-        with self.ledger.read() as tx:
-            trades = tx.open_trades()
-            unfinished = tx.unfinished()
-            kill = tx.fact(KILL_FACT)
-        if len(trades) < self._open_count:
+        page = self.book.page()
+        if len(page.trades) < self._open_count:
             self.rails.changed()
-        self._open_count = len(trades)
-        if not trades and not self.desk.symbols():
-            return
-        account = self.reads.account()
-        self.account = account
-        self.rails.sample(account, now)
-        self._market(trades, now)
-        if not trades:
-            return
-        read = self.reads.positions()
-        for trade in trades:
-            mine = tuple(intent for intent in unfinished if intent.trade_id == trade.trade_id)
-            self._trade(trade, mine, read, account, kill, now)
+        self._open_count = len(page.trades)
+        if self.rails.due(now):
+            self.rails.sample(self.reads.account(), now)
+        self._market(page.trades, now)
+        if page.trades:
+            read = self.reads.positions()
+            for trade in page.trades:
+                self._trade(trade, page.of(trade.trade_id), read, page.kill, now)
 
     def _market(self, trades: tuple[Trade, ...], now: Millis) -> None:
         """Take in quotes and close bars."""
@@ -110,8 +104,7 @@ class Monitor:
         trade: Trade,
         unfinished: tuple[Intent, ...],
         read: PositionsRead,
-        account: Account,
-        kill: str | None,
+        kill: KillLevel | None,
         now: Millis,
     ) -> None:
         desk = self.desk.symbol(trade.symbol, now)
@@ -122,7 +115,7 @@ class Monitor:
             self.facts.follow(trade, unfinished, desk, now)
         if view is None and not self._due(trade, ends, desk, now):
             return
-        snap = self._snapshot(trade, read, account, view, ends, desk, kill, now)
+        snap = self._snapshot(trade, read, view, ends, desk, kill, now)
         observed = trade if view is None else machine.observe(trade, view)
         verdict = decide(snap, observed, desk.policy)
         self.stats.decisions += 1
@@ -144,13 +137,13 @@ class Monitor:
         self,
         trade: Trade,
         read: PositionsRead,
-        account: Account,
         view: MarketView | None,
         ends: Ends,
         desk: SymbolDesk,
-        kill: str | None,
+        kill: KillLevel | None,
         now: Millis,
     ) -> Snapshot:
+        account = self.reads.account()
         shown = view if view is not None else desk.state.score_now(now)
         position = read.find(trade.identifier)
         siblings = [p for p in read.positions if p.symbol == trade.symbol]
@@ -170,7 +163,7 @@ class Monitor:
             gone=ends.gone,
             hedge_gone=ends.hedge_gone,
             rails=self.rails.facts(desk, account, now, extra_margin=extra),
-            kill=None if kill is None else KillLevel(kill),
+            kill=kill,
             commission_per_lot=trade.commission_per_lot,
             swap_per_lot=0.0 if position is None else position.swap / position.volume,
             oldest_on_symbol=position is None or oldest is position,

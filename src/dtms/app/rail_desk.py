@@ -19,7 +19,7 @@ from dtms.ports.ledger import Ledger, LedgerRead
 from dtms.ports.news import NewsCalendar
 
 _BASELINE_FACT = "rails_equity"
-_SAMPLE_EVERY = MINUTE
+_SAMPLE_EVERY = 5 * MINUTE
 _STREAK_DAYS = 7
 _ACCOUNT_HOURS = MarketHours(AssetClass.FX)
 """The account's trading day follows the rollover of FX, whatever is traded on it."""
@@ -42,14 +42,16 @@ class RailDesk:
     _loaded: bool = False
     _streak: int | None = None
 
-    def sample(self, account: Account, now: Millis) -> None:
-        """Take the account's equity into the day's and the hour's record, at most once a minute."""
+    def due(self, now: Millis) -> bool:
+        """Say whether a new sample of the equity is wanted: once in five minutes, and at the start of a day."""
         if not self._loaded:
             self._load()
+        fresh = bool(self._samples) and now - self._samples[-1][0] < _SAMPLE_EVERY
+        return not fresh or _ACCOUNT_HOURS.session_day_start(now) != self._day
+
+    def sample(self, account: Account, now: Millis) -> None:
+        """Take the account's equity into the day's and the hour's record."""
         day = _ACCOUNT_HOURS.session_day_start(now)
-        due = not self._samples or now - self._samples[-1][0] >= _SAMPLE_EVERY
-        if day == self._day and not due:
-            return
         if day != self._day:
             self._day, self._day_equity = day, account.equity
         self._samples.append((now, account.equity))

@@ -21,10 +21,15 @@ def _below(s: Floats, at: int, n: int, x: float) -> int:
 @kernel("void(f8[::1], i8, i8, i8, f8)")
 def _shift_in(s: Floats, at: int, hole: int, place: int, x: float) -> None:
     """Move the values between `hole` and `place` by one over the hole, and put `x` at `place`."""
-    for j in range(at + hole, at + place):
-        s[j] = s[j + 1]
-    for j in range(at + hole, at + place, -1):
-        s[j] = s[j - 1]
+    # A slice and an index that begins at 0 let the compiler move many values at once.
+    if hole < place:
+        part = s[at + hole : at + place + 1]
+        for j in range(place - hole):
+            part[j] = part[j + 1]
+    else:
+        part = s[at + place : at + hole + 1]
+        for j in range(hole - place, 0, -1):
+            part[j] = part[j - 1]
     s[at + place] = x
 
 

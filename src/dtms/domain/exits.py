@@ -42,8 +42,8 @@ class ExitBook:
         beyond_quotes: Accepted quotes running on which the price was beyond the trail's level.
         tightened: The stop was tighter than the initial one once; it is never widened after that.
         widened: The stop was widened; it is not widened again.
-        given_up_bar: The M5 bar on which a stop change was refused; the next attempt is on a later one.
-        volume_given_up_bar: The same for the partial.
+        given_up_bar: The M5 bar on which a tighter stop was refused; the next attempt is on a later one.
+        widening_given_up_bar, volume_given_up_bar: The same for the wider stop and for the partial.
         seq: Grows with each write; a write holds only on the seq that was read.
     """
 
@@ -61,6 +61,7 @@ class ExitBook:
     tightened: bool = False
     widened: bool = False
     given_up_bar: Millis | None = None
+    widening_given_up_bar: Millis | None = None
     volume_given_up_bar: Millis | None = None
     seq: int = 0
 

@@ -7,7 +7,7 @@ from itertools import count as counter
 from typing import Any, TypeVar
 
 from dtms.adapters.mt5 import constants, mapping
-from dtms.adapters.mt5.link import Mt5Link
+from dtms.adapters.mt5.link import ABSENT_OR_FAILED, Mt5Link
 from dtms.adapters.mt5.server_time import ServerClock, ServerOffset
 from dtms.adapters.mt5.surface import AccountInfo, Mt5Module, SymbolInfo
 from dtms.domain.instrument import Instrument
@@ -64,6 +64,7 @@ class Mt5Broker:
         self._tokens = counter(1)
         self._hedge_allowed: bool | None = None
         self._instruments: dict[str, tuple[tuple[object, ...], Instrument]] = {}
+        self._watched: set[str] = set()
 
     def connect(self) -> Account:
         """Open the link anew and return the account behind it."""
@@ -102,11 +103,11 @@ class Mt5Broker:
 
     def quote(self, symbol: str) -> Quote:
         """Return the last quote; until the server's offset is known it raises `StaleDataError`."""
+        if symbol not in self._watched:
+            self.symbol_info(symbol)
         tick = self.link.ask_known("symbol_info_tick", lambda: self._mt5.symbol_info_tick(symbol))
         if tick is None:
-            self.symbol_info(symbol)  # puts it into Market Watch, or says that there is no such symbol
-            tick = self.link.ask_known("symbol_info_tick", lambda: self._mt5.symbol_info_tick(symbol))
-        if tick is None:
+            self._watched.discard(symbol)  # somebody took it out of Market Watch, or there was no quote yet
             msg = f"quote of {symbol}: the terminal has none yet; the market may be closed"
             raise StaleDataError(msg)
         self.server_clock.observe(symbol, tick.time_msc)
@@ -122,7 +123,7 @@ class Mt5Broker:
         def ask() -> Any:
             return self._mt5.copy_rates_from_pos(symbol, constants.TIMEFRAME[timeframe], 0, count + 1)
 
-        rates = self.link.ask_known("copy_rates_from_pos", ask)
+        rates = self.link.ask_known("copy_rates_from_pos", ask, ABSENT_OR_FAILED)
         if rates is None:
             self.symbol_info(symbol)
             rates = self.link.ask("copy_rates_from_pos", ask)
@@ -175,8 +176,10 @@ class Mt5Broker:
             msg = f"the broker does not know the symbol {symbol!r}; check its spelling in the terminal's symbol list"
             raise InvalidDataError(msg)
         if info.select:
+            self._watched.add(symbol)
             return info
         self.link.ask("symbol_select", lambda: self._mt5.symbol_select(symbol, True) or None)
+        self._watched.add(symbol)
         return self.link.ask("symbol_info", lambda: self._mt5.symbol_info(symbol))
 
     def _between_checks(self, name: str, call: Callable[[], Answer | None]) -> Answer:

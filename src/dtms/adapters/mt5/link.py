@@ -19,6 +19,12 @@ Answer = TypeVar("Answer")
 LINK_EXCEPTIONS = (OSError, EOFError, SystemError)
 """What a bridge, a worker's pipe or the extension itself raises; the package's own failures are None."""
 
+ABSENT = frozenset({retcodes.NOT_FOUND, retcodes.INVALID_PARAMS})
+"""Values of `last_error` by which the terminal says that it has no such symbol."""
+
+ABSENT_OR_FAILED = ABSENT | {retcodes.CALL_FAILED}
+"""The same for bars, where the terminal gives no better reason: whoever asks looks the symbol up before believing it."""
+
 
 class Mt5Link:
     """One terminal and one account.
@@ -82,15 +88,15 @@ class Mt5Link:
             raise self._unavailable(name)
         return answer
 
-    def ask_known(self, name: str, call: Callable[[], Answer | None]) -> Answer | None:
-        """Return the answer to a question about one symbol; None only where the terminal says that it has no such symbol."""
+    def ask_known(self, name: str, call: Callable[[], Answer | None], absent: frozenset[int] = ABSENT) -> Answer | None:
+        """Return the answer to a question about one symbol; None only for the errors by which the terminal means "none"."""
         if not self._open:
             self._reopen()
         answer = self._call(name, call)
         if answer is not None:
             return answer
         code, text = self.last_error()
-        if code in (retcodes.NOT_FOUND, retcodes.INVALID_PARAMS):
+        if code in absent:
             return None
         raise self._unavailable(name, code, text)
 

@@ -103,6 +103,7 @@ _UNMAPPED = Retcode("unmapped", Reaction.UNKNOWN)
 
 SUCCESS = 1
 DESYNCHRONISED = -10000
+CALL_FAILED = -1
 NOT_FOUND = -4
 INVALID_PARAMS = -2
 
@@ -115,7 +116,7 @@ SEND_ERRORS: dict[int, SendError] = {
     -7: SendError("unsupported method", left=False, rejection=Rejection.INVALID_REQUEST),
     -8: SendError("auto-trading disabled in the terminal", left=False, rejection=Rejection.AUTO_TRADING_OFF),
     -10004: SendError("no IPC connection", left=False),
-    -1: SendError("call failed", left=True),
+    CALL_FAILED: SendError("call failed", left=True),
     DESYNCHRONISED: SendError("IPC stream desynchronised", left=True),
     -10001: SendError("IPC send failed", left=True),  # a part of it may have been written
     -10002: SendError("IPC receive failed", left=True),

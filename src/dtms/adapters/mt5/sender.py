@@ -103,10 +103,7 @@ class Mt5Sender:
     def _touch(self, action: SetStop | Reduce | Close | CloseHedge, position: Position) -> Request | Receipt:
         ticket = action.hedge if isinstance(action, CloseHedge) else action.ticket
         if ticket not in (position.ticket, position.identifier):
-            return _refused(
-                Rejection.PRECONDITION,
-                f"{kind_of(action)} is of ticket {ticket}, the position read is {position.ticket}",
-            )
+            return _another_position(action, ticket, position)
         match action:
             case SetStop():
                 return orders.set_levels(position, action.stop, action.target)

@@ -15,7 +15,7 @@ from dtms.core.exits import breakeven, partial, stall_exit, time_exit, trailing,
 from dtms.core.exits._case import Case
 from dtms.core.exits._choice import choose
 from dtms.core.settle import StepEnd
-from dtms.domain.action import Action, Reduce, Resource, resource_of
+from dtms.domain.action import Action, Reduce, SetStop
 from dtms.domain.exits import ExitBook, ExitDecision, ExitRule, ExitSnapshot, Proposal, Skipped
 from dtms.domain.intent import Intent
 from dtms.domain.market import Timeframe
@@ -172,12 +172,16 @@ def _refused(book: ExitBook, intent: Intent, end: StepEnd, now: Millis) -> ExitB
     rejection = None if intent.receipt is None else intent.receipt.rejection
     gives_up = end is StepEnd.REJECTED and rejection not in _TRY_AGAIN_AT_ONCE
     bar = Timeframe.M5.start_of(now)
-    if resource_of(intent.action) is Resource.STOP:
-        return replace(book, given_up_bar=bar) if gives_up else book
-    if isinstance(intent.action, Reduce):
-        last = bar if gives_up else book.volume_given_up_bar
-        return replace(book, partial_remaining=None, volume_given_up_bar=last)
-    return book
+    match intent.action:
+        case SetStop(widens=True):
+            return replace(book, widening_given_up_bar=bar) if gives_up else book
+        case SetStop():
+            return replace(book, given_up_bar=bar) if gives_up else book
+        case Reduce():
+            last = bar if gives_up else book.volume_given_up_bar
+            return replace(book, partial_remaining=None, volume_given_up_bar=last)
+        case _:
+            return book  # a close that was refused is wanted again at once
 
 
 def _case(trade: Trade, book: ExitBook, market: ExitSnapshot, policy: ExitPolicy) -> Case:

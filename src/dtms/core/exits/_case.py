@@ -74,7 +74,8 @@ def stop_change(case: Case, rule: ExitRule, stop: Price, reason: str, *, widens:
     A broker takes a stop that the price is beyond by its stops level, and changes none inside its freeze level; the tick
     on top is for the quote that comes while the request is under way.
     """
-    if not _new_bar(case, given_up=case.book.given_up_bar):
+    given_up = case.book.widening_given_up_bar if widens else case.book.given_up_bar
+    if not _new_bar(case, given_up=given_up):
         return Skipped(rule=rule, reason=f"stop {case.shown(stop)} was refused on this bar; the next bar decides anew")
     instrument = case.market.instrument
     needed = instrument.stops_level + instrument.freeze_level + instrument.tick_size

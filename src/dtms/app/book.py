@@ -1,0 +1,50 @@
+"""The open trades as the ledger has them, read again only when somebody has written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dtms.domain.intent import Intent
+from dtms.domain.trade import Trade
+from dtms.domain.units import TradeId
+from dtms.domain.verdict import KillLevel
+from dtms.ports.ledger import Ledger
+
+KILL_FACT = "kill_switch"
+"""The ledger's fact that holds the kill switch's level."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One consistent view: open trades, intents that something must still decide, and the kill switch."""
+
+    revision: int
+    trades: tuple[Trade, ...] = ()
+    unfinished: tuple[Intent, ...] = ()
+    kill: KillLevel | None = None
+
+    def of(self, trade_id: TradeId) -> tuple[Intent, ...]:
+        """Return the unfinished intents of one trade, oldest first."""
+        return tuple(intent for intent in self.unfinished if intent.trade_id == trade_id)
+
+
+class Book:
+    """Remembers the last page; a page is as old as the ledger's revision says, never older."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._page = Page(revision=-1)
+
+    def page(self) -> Page:
+        """Return the present page."""
+        revision = self._ledger.revision()
+        if revision != self._page.revision:
+            with self._ledger.read() as tx:
+                kill = tx.fact(KILL_FACT)
+                self._page = Page(
+                    revision,
+                    tx.open_trades(),
+                    tx.unfinished(),
+                    None if kill is None else KillLevel(kill),
+                )
+        return self._page
