@@ -135,7 +135,7 @@ def test_a_reason_that_cannot_be_read_is_said_to_be_unreadable(bench: Bench) -> 
     bench.terminal.silent["positions_get"] = (-10002, "IPC recv failed")
     bench.terminal.raising["last_error"] = OSError("pipe is gone")
 
-    with pytest.raises(BrokerUnavailableError, match="last_error itself failed.*pipe is gone"):
+    with pytest.raises(BrokerUnavailableError, match=r"last_error itself failed.*pipe is gone"):
         bench.broker.positions()
 
 
@@ -248,6 +248,25 @@ def test_an_instrument_has_its_levels_in_price_units(bench: Bench) -> None:
     assert found.freeze_level == pytest.approx(0.00005)
     assert found.value_per_unit == pytest.approx(100_000.0)
     assert (found.volume_limit, found.hedge_allowed, found.opening_allowed) == (None, True, True)
+
+
+def test_levels_are_counted_in_points_and_value_in_ticks(bench: Bench) -> None:
+    bench.terminal.symbols["EURUSD"] |= {
+        "digits": 2,
+        "point": 0.01,
+        "trade_tick_size": 0.25,
+        "trade_tick_value_loss": 5.0,
+    }
+    found = bench.broker.instrument("EURUSD")
+
+    assert (found.point, found.tick_size, found.value_per_unit) == (0.01, 0.25, 20.0)
+    assert found.stops_level == pytest.approx(0.1)
+
+
+def test_a_tick_size_of_zero_is_the_point(bench: Bench) -> None:
+    bench.terminal.symbols["EURUSD"]["trade_tick_size"] = 0.0
+
+    assert bench.broker.instrument("EURUSD").tick_size == 0.00001
 
 
 def test_the_value_of_a_unit_is_the_losing_sides(bench: Bench) -> None:
@@ -412,7 +431,7 @@ def test_bars_without_any_volume_have_none(bench: Bench) -> None:
 def test_bars_that_fail_for_a_known_symbol_are_unavailable(bench: Bench) -> None:
     bench.terminal.silent["copy_rates_from_pos"] = (-1, "Terminal: Call failed")
 
-    with pytest.raises(BrokerUnavailableError, match="copy_rates_from_pos.*-1"):
+    with pytest.raises(BrokerUnavailableError, match=r"copy_rates_from_pos.*-1"):
         bench.broker.bars("EURUSD", Timeframe.M1, 10)
 
 

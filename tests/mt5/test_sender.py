@@ -145,6 +145,16 @@ def test_a_filling_that_was_refused_is_not_tried_again(bench: Bench) -> None:
     assert [request["type_filling"] for request in bench.terminal.requests] == [1, 0]
 
 
+def test_the_only_filling_of_a_symbol_is_tried_again(bench: Bench) -> None:
+    bench.terminal.symbols["EURUSD"] |= {"filling_mode": 2, "trade_exemode": 3}
+    held = bench.hold()
+    bench.terminal.answer = {"retcode": 10030}
+    for _ in range(2):
+        bench.sender.send(bench.actions()["close"], position=held, tag=TAG)
+
+    assert [request["type_filling"] for request in bench.terminal.requests] == [1, 1]
+
+
 @pytest.mark.parametrize(("execution", "named"), [(0, True), (1, True), (2, False), (3, False)])
 def test_a_price_is_named_only_where_the_execution_knows_one(bench: Bench, execution: int, named: bool) -> None:
     bench.terminal.symbols["EURUSD"]["trade_exemode"] = execution
@@ -232,6 +242,20 @@ def test_a_link_that_broke_while_sending_is_opened_anew_before_anything_else(ben
     bench.broker.positions()
 
     assert bench.terminal.calls[:2] == ["shutdown", "initialize"]
+
+
+def test_after_an_exception_or_a_foreign_answer_the_link_is_opened_anew(bench: Bench) -> None:
+    opened = []
+    for broken in ("exception", "echo"):
+        bench.terminal.raising = {"order_send": EOFError("gone")} if broken == "exception" else {}
+        bench.terminal.echo = {"comment": "of the order before"} if broken == "echo" else {}
+        with pytest.raises(OutcomeUnknownError):
+            send(bench, "close")
+        bench.terminal.calls.clear()
+        bench.broker.positions()
+        opened.append(bench.terminal.calls[:2])
+
+    assert opened == [["shutdown", "initialize"]] * 2
 
 
 @pytest.mark.parametrize(

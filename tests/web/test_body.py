@@ -169,7 +169,9 @@ def test_another_content_type_is_unsupported(site: Any, kind: str) -> None:
     assert site.orders == []
 
 
-@pytest.mark.parametrize("kind", ["application/json", "Application/JSON; charset=UTF-8", 'application/json;charset="utf-8"'])
+@pytest.mark.parametrize(
+    "kind", ["application/json", "Application/JSON; charset=UTF-8", 'application/json;charset="utf-8"']
+)
 def test_json_in_utf8_is_taken(site: Any, kind: str) -> None:
     assert site.ask("POST", "/orders", {"Content-Type": kind}, GOOD)[0] == 201
 
@@ -225,7 +227,9 @@ def test_any_bytes_are_a_value_or_a_problem(raw: bytes) -> None:
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5) | st.just("price"), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5) | st.just("price"), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 

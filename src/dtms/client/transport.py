@@ -71,7 +71,7 @@ class RequestsTransport:
         job = _Job(self._session, request, self._slots)
         try:
             return job.future.result(timeout=request.timeout_s)
-        except TimeoutError as error:
+        except (TimeoutError, requests.Timeout) as error:
             job.cut_off()
             msg = f"no whole answer within {request.timeout_s} s"
             raise TransportError(msg) from error

@@ -29,7 +29,7 @@ class HttpxTransport:
         try:
             async with asyncio.timeout(request.timeout_s):
                 return await self._exchange(request)
-        except TimeoutError as error:
+        except (TimeoutError, httpx.TimeoutException) as error:
             msg = f"no whole answer within {request.timeout_s} s"
             raise TransportError(msg) from error
         except _TRANSPORT_FAULTS as error:

@@ -12,15 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from dtms.core._jit import Floats, kernel
-from dtms.core.bars import M1_MS, M5_MS, session_table
-from dtms.core.fold import step_bar
+from dtms.core.bars import session_table
+from dtms.core.fold import HOUR_MS, M1_MS, M5_MS, step_bar
 from dtms.core.layout import Out, h1_state, m5_state, m15_state
 from dtms.core.params import parameters
 from dtms.domain.calendar import MarketHours
 from dtms.domain.instrument import AssetClass
 from dtms.domain.market import Bar
 from dtms.domain.policy.score import RegimePolicy, ScorePolicy
-from dtms.domain.units import HOUR, Millis
+from dtms.domain.units import Millis
 
 Rows = npt.NDArray[np.float64]
 """Two dimensions: one row a bar."""
@@ -48,7 +48,7 @@ def fold_m1(
     place. `rows` has room for one row a M5 bar, indexed by `layout.Out`; returned is how many were written.
     """
     count = m1.shape[0]
-    first_hour = int(m1[0, 0]) // HOUR
+    first_hour = int(m1[0, 0]) // HOUR_MS
     written = 0
     i = 0
     while i < count:
@@ -71,7 +71,7 @@ def fold_m1(
             buys += m1[i, 6]
             sells += m1[i, 7]
             i += 1
-        hour = start // HOUR - first_hour
+        hour = start // HOUR_MS - first_hour
         step_bar(
             s5,
             s15,

@@ -23,9 +23,11 @@ from dtms.core.structure import step_structure, structure_events
 from dtms.core.trend import step_trend
 from dtms.core.windows import percentile, push_ranked
 
+M1_MS: Final = 60_000
 M5_MS: Final = 300_000
 M15_MS: Final = 900_000
 H1_MS: Final = 3_600_000
+HOUR_MS: Final = 3_600_000
 RUNNING_MS: Final = 2 * M5_MS
 """Ends of consecutive bars at most two timeframes apart are running; within a session day all time is open time."""
 

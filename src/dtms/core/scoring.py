@@ -13,6 +13,8 @@ from dtms.core.layout import S5, S15, Block, Out, Reading
 from dtms.core.params import N_LAYERS, P
 from dtms.core.structure import structure_raw
 
+_GRID: Final = 1e9
+"""A total is a multiple of one part in this many."""
 SUPPORTIVE: Final = 0
 ADVERSE: Final = 1
 MIXED: Final = 2
@@ -34,7 +36,9 @@ def add_up(p: Floats, out: Floats, block: int) -> None:
         part = raw * weight * out[Out.ADAPTIVE + i]
         positive += max(part, 0.0)
         negative += max(-part, 0.0)
-    out[block + Block.TOTAL] = positive - negative if available >= p[P.AVAILABLE_SHARE] * p[P.WEIGHTS] else math.nan
+    # Rounded, so that parts which add up to a threshold do so whatever their order.
+    total = math.floor((positive - negative) * _GRID + 0.5) / _GRID
+    out[block + Block.TOTAL] = total if available >= p[P.AVAILABLE_SHARE] * p[P.WEIGHTS] else math.nan
     both = positive + negative
     confluence = MIXED
     if both < p[P.CONFLUENCE_MIN] or both <= 0.0:

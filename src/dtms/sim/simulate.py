@@ -20,7 +20,9 @@ from dtms.domain.trade import Trade
 from dtms.domain.units import Millis, Side, Ticket
 from dtms.domain.verdict import Refusal, Verdict
 from dtms.sim.entries import Order, SmaCross, order_for
-from dtms.sim.world import World, make_world
+from dtms.sim.invariants import Books, check, naked_ms, read_books
+from dtms.sim.report import Findings, TradeResult
+from dtms.sim.world import MAGIC, World, make_world
 
 ENTRY_MAGIC = 7
 """The other program's own number: its positions are not ours until they are registered."""
@@ -78,6 +80,7 @@ class Run:
     shadow: SimServer
     shadow_terminal: SimTerminal
     tally: Tally
+    notes: tuple[str, ...] = ()
     entries: list[Entry] = field(default_factory=list)
     _signal: Side | None = None
     _seen_view: Millis = Millis(0)
@@ -207,6 +210,59 @@ def make_run(tape: Tape, *, policies: PolicyBook, signals: SmaCross, start: Mill
         shadow=shadow,
         shadow_terminal=shadow_terminal,
         tally=tally,
+        notes=tape.notes,
     )
     world.on_event = run.on_event
     return run
+
+
+def findings(run: Run) -> Findings:
+    """Return everything that the report of a finished run is made of."""
+    world = run.world
+    now = world.clock.now
+    books = read_books(world.ledger, magic=MAGIC)
+    entries = world.oracle.entries
+    with world.ledger.read() as tx:
+        transitions = tx.transitions(limit=10_000_000)
+    return Findings(
+        symbol=run.symbol,
+        bars=run.tally.bars,
+        results=tuple(_result(run, entry, books) for entry in run.entries),
+        trades=books.trades,
+        transitions=transitions,
+        intents=books.intents,
+        refusals=tuple(run.tally.refusals),
+        rails=run.tally.rails,
+        deferrals=run.tally.deferrals,
+        fallbacks=world.exits.stats.fallbacks,
+        naked_ms=naked_ms(entries, books, now),
+        violations=check(entries, books, until=now),
+        verdicts=tuple(run.tally.verdicts),
+        views=tuple(run.tally.views),
+        assumptions=(*run.notes, *world.driver.assumptions),
+        refused_entries=tuple(entry.refused for entry in run.entries if entry.refused),
+    )
+
+
+def _result(run: Run, entry: Entry, books: Books) -> TradeResult:
+    trade = next((t for t in books.trades if t.identifier == entry.identifier), None)
+    children = () if trade is None else trade.children
+    managed, costs, still_open = _money(run.world.terminal, (entry.identifier, *children))
+    unmanaged, _, _ = _money(run.shadow_terminal, (entry.twin,))
+    return TradeResult(
+        ticket=entry.ticket,
+        risk_money=entry.risk_money,
+        managed=managed,
+        unmanaged=unmanaged,
+        costs=costs + entry.spread_money,
+        closed=not still_open,
+    )
+
+
+def _money(terminal: SimTerminal, positions: tuple[int, ...]) -> tuple[float, float, bool]:
+    """Return net result and costs of some positions at one broker, floating included, and whether any is still open."""
+    deals = [deal for position in positions for deal in terminal.history_deals_get(position=position) or ()]
+    left = [p for p in terminal.positions_get() or () if p.identifier in positions]
+    charged = sum(deal.commission + deal.swap + deal.fee for deal in deals) + sum(p.swap for p in left)
+    gross = sum(deal.profit for deal in deals) + sum(p.profit for p in left)
+    return gross + charged, -charged, bool(left)

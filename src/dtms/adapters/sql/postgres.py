@@ -20,7 +20,7 @@ from dtms.adapters.sql.executor import Executor
 from dtms.adapters.sql.statements import REVISION
 from dtms.errors import DtmsError, InvalidDataError, InvariantError, LedgerUnavailableError, StaleWriteError
 
-ERRORS = (psycopg.Error,)
+ERRORS = (psycopg.Error, UnicodeEncodeError)
 
 _SETTINGS = (
     "SET synchronous_commit = on",
@@ -86,7 +86,7 @@ class PostgresBackend:
                 return int(connection.execute(self._revision).fetchone()[0])
             finally:
                 pooled.close()
-        except (SQLAlchemyError, psycopg.Error) as error:
+        except (SQLAlchemyError, *ERRORS) as error:
             raise self.translate(cause(error)) from error
 
     def translate(self, error: Exception) -> DtmsError:
@@ -96,7 +96,7 @@ class PostgresBackend:
             return StaleWriteError(f"{self.name}: {text}; somebody wrote first, reload and decide again")
         if isinstance(error, psycopg.IntegrityError):
             return InvariantError(f"{self.name}: {text}; what was written does not belong to anything in the ledger")
-        if isinstance(error, psycopg.DataError):
+        if isinstance(error, psycopg.DataError | UnicodeEncodeError):
             return InvalidDataError(f"{self.name}: {text}; the value does not fit its column")
         if isinstance(error, errors.LockNotAvailable):
             return LedgerUnavailableError(

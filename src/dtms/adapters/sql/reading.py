@@ -94,7 +94,10 @@ class ReadTransaction:
         self, *, trade_id: TradeId | None = None, since: Millis = _START, after: str = "", limit: int = 100
     ) -> tuple[Intent, ...]:
         """Return a page of intents ascending by id, created at or after `since`, beginning behind id `after`."""
-        found = self._executor.all(sql.INTENTS_PAGE, trade_id=trade_id, since=since, after=after, limit=limit)
+        if trade_id is None:
+            found = self._executor.all(sql.INTENTS_PAGE, since=since, after=after, limit=limit)
+        else:
+            found = self._executor.all(sql.INTENTS_PAGE_OF, trade_id=trade_id, since=since, after=after, limit=limit)
         return rows.read_rows(rows.INTENT.load, found)
 
     def transitions(self, trade_id: TradeId | None = None, limit: int = 1_000) -> tuple[TransitionRecord, ...]:

@@ -164,6 +164,7 @@ INTENTS = Table(
     _text("regime"),
     UniqueConstraint("tag"),
     UniqueConstraint("trade_id", "decision_id", "step", "attempt"),
+    Index("ix_intents_trade_id", "trade_id", "intent_id"),
     Index("ix_intents_unfinished", "intent_id", sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED),
     Index("ix_intents_claims", "position_identifier", sqlite_where=_BLOCKING, postgresql_where=_BLOCKING),
     Index(
@@ -258,7 +259,7 @@ OUTBOX = Table(
     _text("last_error"),
     _int("done"),
     UniqueConstraint("kind", "key"),
-    Index("ix_outbox_waiting", "next_at", sqlite_where=text("done = 0"), postgresql_where=text("done = 0")),
+    Index("ix_outbox_waiting", "item_id", sqlite_where=text("done = 0"), postgresql_where=text("done = 0")),
 )
 
 MARKET_STATES = Table(

@@ -20,7 +20,8 @@ from dtms.adapters.sql.statements import REVISION
 from dtms.adapters.sql.writers import WriterQueue
 from dtms.errors import DtmsError, InvalidDataError, InvariantError, LedgerUnavailableError, StaleWriteError
 
-ERRORS = (sqlite3.Error,)
+# The driver refuses numbers over 64 bits and lone surrogates with Python's own errors.
+ERRORS = (sqlite3.Error, OverflowError, UnicodeEncodeError)
 
 _REMEDIES = {
     "SQLITE_BUSY": "it stayed locked; find the process that holds it and end it",
@@ -44,7 +45,7 @@ def translator(name: str) -> Any:
             if code in {"SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"}:
                 return StaleWriteError(f"{name}: {error}; somebody wrote first, reload and decide again")
             return InvariantError(f"{name}: {error}; what was written does not belong to anything in the ledger")
-        if isinstance(error, sqlite3.DataError):
+        if isinstance(error, sqlite3.DataError | OverflowError | UnicodeEncodeError):
             return InvalidDataError(f"{name}: {error}; the value does not fit its column")
         family = next((key for key in _REMEDIES if code.startswith(key)), None)
         remedy = "restart; if it stays, restore it from a backup" if family is None else _REMEDIES[family]

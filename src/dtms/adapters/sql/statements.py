@@ -164,10 +164,11 @@ UNFINISHED = _INTENT.where(_UNFINISHED).order_by(INTENTS.c.intent_id)
 UNFINISHED_OF = UNFINISHED.where(INTENTS.c.trade_id == _p(INTENTS.c.trade_id))
 INTENTS_PAGE = (
     _INTENT.where(INTENTS.c.intent_id > bindparam("after", type_=Text()))
-    .where(INTENTS.c.created_at >= bindparam("since", type_=BigInteger()), _if_given(INTENTS.c.trade_id))
+    .where(INTENTS.c.created_at >= bindparam("since", type_=BigInteger()))
     .order_by(INTENTS.c.intent_id)
     .limit(_limit())
 )
+INTENTS_PAGE_OF = INTENTS_PAGE.where(INTENTS.c.trade_id == _p(INTENTS.c.trade_id))
 INTENT_ADD = _add(INTENTS).on_conflict_do_nothing(index_elements=["trade_id", "decision_id", "step", "attempt"])
 _OTHER = INTENTS.alias("other")
 

@@ -156,6 +156,7 @@ def _journal() -> None:
         ["position_identifier"],
         **_where("state IN ('SENDING', 'UNKNOWN', 'QUARANTINED')"),
     )
+    op.create_index("ix_intents_trade_id", "intents", ["trade_id", "intent_id"])
     op.create_index(
         "ix_intents_unfinished",
         "intents",
@@ -220,7 +221,7 @@ def _messages() -> None:
         sa.PrimaryKeyConstraint("item_id", name="pk_outbox"),
         sa.UniqueConstraint("kind", "key", name="uq_outbox_kind_key"),
     )
-    op.create_index("ix_outbox_waiting", "outbox", ["next_at"], **_where("done = 0"))
+    op.create_index("ix_outbox_waiting", "outbox", ["item_id"], **_where("done = 0"))
     op.create_table(
         "replies",
         _text("key"),
