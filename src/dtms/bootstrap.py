@@ -46,6 +46,14 @@ class Server:
     desk: MarketDesk
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exits:
+    """The exit manager, and the client through which it asks the DTMS server: a pushed feed keeps that one warm."""
+
+    manager: IntelligentExitManager[StateCache]
+    client: DtmsClient
+
+
 def make_executor(parts: Parts, reads: BrokerReads, writes: BrokerWrites | None, *, epoch: int) -> Executor:
     """Return the gateway's hand; without `writes` it is advisory and cannot send."""
     return Executor(
@@ -104,12 +112,13 @@ def make_exit_manager(
     token: str | None = None,
     on_deferral: Callable[[Trade], None] = lambda _trade: None,
     on_refusal: Callable[[Refusal], None] = lambda _refusal: None,
-) -> IntelligentExitManager[StateCache]:
+) -> Exits:
     """Return the exit manager with the DTMS client that works on its two caches."""
     now_ns = parts.clock.boot_ns
+    made: list[DtmsClient] = []
 
     def connect(fresh: StateCache, last_known: StateCache) -> DtmsClient:
-        return DtmsClient(
+        client = DtmsClient(
             server_url,
             now_ns=now_ns,
             sleep=sleep,
@@ -118,8 +127,10 @@ def make_exit_manager(
             transport=transport,
             token=token,
         )
+        made.append(client)
+        return client
 
-    return IntelligentExitManager(
+    manager = IntelligentExitManager(
         ledger=parts.ledger,
         reads=reads,
         clock=parts.clock,
@@ -130,3 +141,4 @@ def make_exit_manager(
         on_deferral=on_deferral,
         on_refusal=on_refusal,
     )
+    return Exits(manager=manager, client=made[0])

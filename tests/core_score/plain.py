@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import math
 import statistics
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -97,7 +100,7 @@ def atr(s: Series, period: int = 14) -> list[float]:
 
 
 def rsi(closes: Sequence[float], period: int = 14) -> list[float]:
-    changes = [math.nan] + [b - a for a, b in zip(closes, closes[1:], strict=False)]
+    changes = [math.nan] + [b - a for a, b in pairwise(closes)]
     gains = wilder([max(x, 0.0) for x in changes], period)
     losses = wilder([max(-x, 0.0) for x in changes], period)
     return [100 * g / (g + b) if g + b > 0 else math.nan for g, b in zip(gains, losses, strict=True)]
@@ -128,6 +131,11 @@ class Plain:
         self.widths = [
             math.nan if i < 19 else 4 * statistics.pstdev(closes[i - 19 : i + 1]) for i in range(len(closes))
         ]
+        self.limits = [
+            math.nan if i < 118 else float(np.percentile(self.widths[max(19, i - 499) : i + 1], 30))
+            for i in range(len(closes))
+        ]
+        self.vwaps = cache(self._vwap_at)
         self.typical = [sum(x) / 3 for x in zip(self.m5.highs, self.m5.lows, self.m5.closes, strict=True)]
         self.sessions = [hours.session(Millis(at)) for at in self.m5.starts]
         self.days = [hours.session_day_start(Millis(at)) for at in self.m5.starts]
@@ -165,8 +173,7 @@ class Plain:
 
     def _m15_at(self, t: int) -> int:
         """Return the newest M15 bar that ended by the end of M5 bar `t`, -1 for none."""
-        end = self.m5.starts[t] + 5 * MINUTE
-        return next((i for i in range(len(self.m15) - 1, -1, -1) if self.m15.starts[i] + 15 * MINUTE <= end), -1)
+        return bisect_right(self.m15.starts, self.m5.starts[t] - 10 * MINUTE) - 1
 
     def _volatility(self, m: int) -> str:
         if m < 34:
@@ -179,8 +186,7 @@ class Plain:
     def _ranging(self, m: int, close: float) -> bool:
         if m < 19:
             return False
-        known = self.widths[max(19, m - 499) : m + 1]
-        limit = 0.004 * close if len(known) < 100 else float(np.percentile(known, 30))
+        limit = 0.004 * close if m < 118 else self.limits[m]
         return self._less(self.widths[m], limit, close)
 
     def _threshold(self, t: int, close: float) -> float:
@@ -209,7 +215,7 @@ class Plain:
         c = [direction * v for v in self.m15.closes]
         found = [
             i
-            for i in range(2, e - 2)
+            for i in range(max(2, e - 60), e - 2)
             if all(x[i] >= x[j] for j in (i - 1, i - 2)) and all(x[i] > x[j] for j in (i + 1, i + 2))
         ]
         if not found or found[-1] < e - 17:
@@ -239,7 +245,7 @@ class Plain:
             return raw - 1 / 6
         return raw + 1 / 3 if self._less(share, 0.35) else raw
 
-    def vwap(self, t: int) -> float:
+    def _vwap_at(self, t: int) -> float:
         first = self.first_of_day[t]
         if t - first < 6:
             return math.nan
@@ -251,7 +257,7 @@ class Plain:
         return sum(x * w for x, w in zip(typical, weights, strict=True) if w is not None) / total
 
     def _beyond(self, t: int, direction: int, scale: float) -> bool:
-        away = direction * (self.m5.closes[t] - self.vwap(t))
+        away = direction * (self.m5.closes[t] - self.vwaps(t))
         return self._less(0.0, away, scale)
 
     def _flip(self, t: int, direction: int) -> bool:
@@ -330,7 +336,7 @@ class Plain:
         scale = s.closes[t]
         if self._less(abs(body), 0.65 * span, scale) or self._less(span, 0.8 * self.atr5[t], scale) or body == 0:
             return 0.0
-        vwap = self.vwap(t)
+        vwap = self.vwaps(t)
         direction = 1 if body > 0 else -1
         opened = side * direction * (s.opens[t] - vwap)
         through = not self._less(0.0, opened, scale) and self._beyond(t, side * direction, scale)

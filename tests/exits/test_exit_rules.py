@@ -123,6 +123,14 @@ def test_breakeven_is_sent_once_the_price_is_beyond_it_by_levels_and_a_tick(
     assert desk.skips(decision) == (() if sent else (ExitRule.BREAKEVEN,))
 
 
+def test_what_is_left_bears_the_swap(desk: Desk) -> None:
+    # 25 debited on 0.5 lots of what was 1.0: 50 a lot = 0.50 in price
+    instrument = desk.instrument("XAUUSD")
+    trade = desk.trade(instrument, Side.BUY, **GOLD, volume=0.5, initial_volume=Lots(1.0))
+    decision = propose_all(trade, desk.book(trade), desk.market(instrument, 3310.0, 3310.0, swap=-25.0), POLICY)
+    assert desk.stops(decision) == {ExitRule.BREAKEVEN: 3300.5}
+
+
 def test_a_stop_at_breakeven_by_anyone_starts_the_trail(desk: Desk) -> None:
     instrument = desk.instrument("XAUUSD")
     trade = desk.trade(instrument, Side.BUY, **GOLD, stop=Price(3300.1))

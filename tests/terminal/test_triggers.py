@@ -109,9 +109,9 @@ def test_the_stop_out_closes_the_worst_first_and_stops_when_it_is_enough() -> No
     first = desk.buy("EURUSD", 0.3).order
     desk.quote("EURUSD", 1.101)
     second = desk.buy("EURUSD", 0.3).order
-    desk.quote("EURUSD", 1.0883)
+    desk.quote("EURUSD", 1.0895)
     assert {p.ticket for p in desk.terminal.positions_get() or ()} == {first, second}
-    desk.quote("EURUSD", 1.0878)
+    desk.quote("EURUSD", 1.0894)
     assert [p.ticket for p in desk.terminal.positions_get() or ()] == [first]
     deal = desk.deals(second)[-1]
     assert (deal.reason, deal.entry) == (6, 1)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
+import structlog.testing
 from fastapi import Depends
 from pydantic import Field
 from starlette.responses import Response
@@ -134,6 +135,13 @@ def _api(orders: list[Order], metrics: Metrics) -> Api:
         raise Problem(404, "trade_unknown", "DTMS does not manage this ticket.", extra={"epoch": "e1"})
 
     return api
+
+
+@pytest.fixture(autouse=True)
+def logged() -> Iterator[list[MutableMapping[str, Any]]]:
+    """What was logged, as records."""
+    with structlog.testing.capture_logs() as records:
+        yield records
 
 
 SiteMaker = Callable[..., Site]

@@ -8,8 +8,9 @@ import msgspec
 import pytest
 
 from dtms.services.web.access import Access, OneToken, Principal
-from dtms.services.web.guard import GuardPolicy, loopback_policy
+from dtms.services.web.guard import Gate, Guard, GuardPolicy, loopback_policy
 from dtms.services.web.in_process import Answer, call, drive
+from dtms.services.web.metrics import Metrics
 
 if TYPE_CHECKING:
     from starlette.types import Message
@@ -175,12 +176,23 @@ def test_every_answer_leaves_with_safe_headers_once(site: Any, path: str) -> Non
     assert [names.count(name) for name in ("cache-control", "x-content-type-options", "x-request-id")] == [1, 1, 1]
 
 
-def test_an_unexpected_failure_is_a_problem_that_tells_nothing(site: Any) -> None:
+def test_an_unexpected_failure_is_recorded_once_and_told_to_nobody_else(site: Any, logged: Any) -> None:
     answer = site.ask("GET", "/boom")
 
     assert answer[0] == 500
     assert problem(answer)["code"] == "internal"
     assert b"canary" not in answer[2]
+    assert [(record["event"], record["route"]) for record in logged] == [("request failed unexpectedly", "/boom")]
+
+
+@pytest.mark.parametrize("wrong", ["canary-token", "t" * 42])
+def test_no_token_is_ever_logged(site: Any, logged: Any, wrong: str) -> None:
+    site.ask("POST", "/orders", body=ORDER)
+    site.ask("POST", "/orders", body=ORDER, token=wrong)
+
+    assert [record["code"] for record in logged] == ["token_invalid"]
+    assert wrong not in str(logged)
+    assert "t" * 43 not in str(logged)
 
 
 def test_a_crash_of_the_simulation_passes_through_every_handler(make_site: Any) -> None:
@@ -190,6 +202,12 @@ def test_a_crash_of_the_simulation_passes_through_every_handler(make_site: Any) 
     def crash(_: str) -> None:
         raise SimCrashError
 
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise SimCrashError
+
+    guard = Guard(app, Gate(loopback_policy(8001), OneToken("t")), Metrics("s"), routes=())
+    with pytest.raises(SimCrashError):
+        call(guard, "GET", "http://127.0.0.1:8001/")
     with pytest.raises(SimCrashError):
         make_site(None, None, exact={"/trade/7": crash}).ask("GET", "/trade/7")
 
@@ -203,9 +221,6 @@ def test_a_crash_of_the_simulation_passes_through_every_handler(make_site: Any) 
     ],
 )
 def test_a_websocket_from_a_foreign_page_is_closed(headers: list[tuple[bytes, bytes]], expected: list[str]) -> None:
-    from dtms.services.web.guard import Gate, Guard
-    from dtms.services.web.metrics import Metrics
-
     sent: list[str] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:

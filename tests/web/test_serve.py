@@ -111,7 +111,7 @@ def test_loopback_addresses_may_be_served(host: str) -> None:
     require_loopback(host)
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.7", "example.com", "", "127.0.0.1.evil.com"])
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.7", "example.com", "", "127.0.0.1.evil.com"])  # noqa: S104 - refused
 def test_an_address_that_others_reach_is_refused_with_the_remedy(host: str) -> None:
     with pytest.raises(SettingsError, match=r"is not loopback; use 127\.0\.0\.1 or ::1"):
         require_loopback(host)

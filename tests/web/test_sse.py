@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from dtms.domain.records import Event, EventKind
 from dtms.domain.units import Millis, Ticket
 from dtms.errors import LedgerUnavailableError
+from dtms.ports.ledger import Ledger
 from dtms.services.web.in_process import drive
 from dtms.services.web.offload import inline
 from dtms.services.web.problem import Problem
-from dtms.services.web.sse import EventFeed
+from dtms.services.web.sse import EventFeed, EventSource
 
 
 @dataclass
@@ -72,6 +73,11 @@ class Log:
 
     def feed(self) -> EventFeed:
         return EventFeed(self, self, inline, self.sleep)
+
+
+def as_source(ledger: Ledger) -> EventSource:
+    """The type checker holds that every ledger can feed the stream."""
+    return ledger
 
 
 def event(seq: int, body: str = '{"state":"HEALTHY","version":3}') -> Event:

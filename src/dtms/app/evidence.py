@@ -44,7 +44,7 @@ def find(intent: Intent, read: PositionsRead, deals: Iterable[Deal], instrument:
         case Reduce():
             return _reduced(intent, action, position, tuple(deals), instrument)
         case Close() | CloseHedge():
-            return _applied() if position is None and _closed_by(intent, deals) else Evidence(seen=Seen.ABSENT)
+            return _applied() if position is None and _closed_by(deals) else Evidence(seen=Seen.ABSENT)
         case OpenHedge() | ReAdd() | OpenTrade():
             return _opened(intent, read)
         case _:
@@ -77,7 +77,7 @@ def _reduced(
     return Evidence(seen=Seen.ABSENT)
 
 
-def _closed_by(intent: Intent, deals: Iterable[Deal]) -> bool:
+def _closed_by(deals: Iterable[Deal]) -> bool:
     """Say whether a position that is not in the read was closed: deals out of it are the proof, its absence is not."""
     return any(deal.entry in (DealEntry.OUT, DealEntry.OUT_BY) for deal in deals)
 

@@ -20,7 +20,7 @@ from dtms.domain.policy import PolicyBook
 from dtms.domain.position import Deal, Position, PositionsRead
 from dtms.domain.receipt import Outcome, Receipt, Rejection
 from dtms.domain.trade import Hold, Trade
-from dtms.domain.units import SECOND, Millis
+from dtms.domain.units import SECOND
 from dtms.domain.verdict import KillLevel
 from dtms.errors import BrokerError, BrokerUnavailableError, OutcomeUnknownError, StaleWriteError
 from dtms.ports.broker import BrokerReads, BrokerWrites
@@ -69,9 +69,7 @@ class Executor:
         with self.ledger.read() as tx:
             unfinished = tx.unfinished()
         for intent in unfinished:
-            if intent.state is IntentState.SENDING or (
-                intent.state is IntentState.ACKED and intent.receipt is None
-            ):
+            if intent.state is IntentState.SENDING or (intent.state is IntentState.ACKED and intent.receipt is None):
                 self._unknown(intent, "the gateway ended while it was on its way")
         self.tick()
 
@@ -208,7 +206,9 @@ class Executor:
             return self._end(intent, StepEnd.NOT_APPLIED, None, "not seen in two clean reads after the settle time")
         if age >= policy.quarantine_s * SECOND:
             self.notifier.alert(
-                AlertKind.QUARANTINED, intent.intent_id, f"{intent.kind} of {intent.trade_id} cannot be told; decide by hand"
+                AlertKind.QUARANTINED,
+                intent.intent_id,
+                f"{intent.kind} of {intent.trade_id} cannot be told; decide by hand",
             )
             return self._end(intent, StepEnd.QUARANTINED, None, "not decided in time")
         return False
@@ -321,4 +321,3 @@ def _mismatch(
         case Close() | CloseHedge() | OpenTrade():
             pass
     return None
-

@@ -107,11 +107,6 @@ class IntelligentExitManager(Generic[_Cache]):
         self.beat_ns = 0
 
     @property
-    def defence(self) -> DefenceState:
-        """Return the client through which DTMS is asked; a pushed feed keeps its caches warm."""
-        return self._defence
-
-    @property
     def watches(self) -> bool:
         """Say whether any trade has exit rules, as of the last cycle."""
         return bool(self._items)
@@ -171,7 +166,9 @@ class IntelligentExitManager(Generic[_Cache]):
             if snapshot is None:
                 kept.append(item)
                 continue
-            decision = propose_all(item.trade, item.book, snapshot, self._desk.symbol(item.trade.symbol, now).policy.exits)
+            decision = propose_all(
+                item.trade, item.book, snapshot, self._desk.symbol(item.trade.symbol, now).policy.exits
+            )
             if decision.proposals and (answer.defensive or item.defended or self._kill is KillLevel.PAUSE):
                 self.stats.deferrals += 1
                 self._on_deferral(item.trade)
@@ -305,9 +302,7 @@ class IntelligentExitManager(Generic[_Cache]):
             self._revision = -1
             return
         by_ticket = {book.ticket: book for book in saved}
-        self._items = tuple(
-            replace(item, book=by_ticket.get(item.trade.ticket, item.book)) for item in self._items
-        )
+        self._items = tuple(replace(item, book=by_ticket.get(item.trade.ticket, item.book)) for item in self._items)
         if self._ledger.revision() == self._revision + 1:
             self._revision += 1
 

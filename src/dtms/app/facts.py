@@ -68,9 +68,7 @@ class FactKeeper:
             tx.add_deals(deals)
         return Ends(hedge_gone=True)
 
-    def reconcile(
-        self, trade: Trade, read: PositionsRead, unfinished: tuple[Intent, ...], desk: SymbolDesk
-    ) -> Trade:
+    def reconcile(self, trade: Trade, read: PositionsRead, unfinished: tuple[Intent, ...], desk: SymbolDesk) -> Trade:
         """Take over what was changed at the broker by others; return the trade as the ledger has it then."""
         main = read.find(trade.identifier)
         if main is None or unfinished:
@@ -198,9 +196,7 @@ def _counter_move(trade: Trade, main: Position, desk: SymbolDesk) -> SetStop | N
     return SetStop(ticket=trade.ticket, stop=trade.stop, target=trade.target)
 
 
-def _plan_counter(
-    tx: LedgerWrite, trade: Trade, main: Position, action: SetStop, now: Millis, policy: Policy
-) -> None:
+def _plan_counter(tx: LedgerWrite, trade: Trade, main: Position, action: SetStop, now: Millis, policy: Policy) -> None:
     moved = replace(trade, marks=_countered(trade.marks))
     saved = tx.save_trade(moved)
     intent = journal.new_intent(

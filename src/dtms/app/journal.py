@@ -13,7 +13,7 @@ from dataclasses import replace
 from dtms.core import settle
 from dtms.core.exits import settle as settle_exit
 from dtms.core.settle import Committed, Scene, Settled, StepEnd
-from dtms.domain.action import Action, CloseHedge, OpenHedge, ReAdd, Reduce, SetStop
+from dtms.domain.action import Action, Close, CloseHedge, OpenHedge, ReAdd, Reduce, SetStop
 from dtms.domain.intent import Intent, IntentState, Planner, Precondition, intent_id, tag_of
 from dtms.domain.receipt import Receipt
 from dtms.domain.records import EventKind, StopRecord, TransitionRecord
@@ -133,18 +133,40 @@ def conclude(
         settled = _settled(trade, ended, end, receipt, scene)
         saved = _save(tx, trade, settled, scene, regime=intent.regime)
         settled = replace(settled, trade=saved)
-        _record_stop(tx, trade, ended, end, scene.now)
+        _record_stop(tx, ended, end, scene.now)
         if intent.owner is Planner.EXITS:
             _settle_book(tx, ended, end, saved, scene)
+    elif trade is not None and end in (StepEnd.APPLIED, StepEnd.PARTIAL):
+        _close_orphan(tx, trade, ended, scene)
     _tell_action(tx, ended, trade, scene.now)
     return settled
 
 
+def _close_orphan(tx: LedgerWrite, trade: Trade, intent: Intent, scene: Scene) -> None:
+    """Plan the closing of a child that turned out to be open after its trade was closed."""
+    if not isinstance(intent.action, (OpenHedge, ReAdd)):
+        return
+    owner = settle.apply_facts(trade, intent.action, intent.receipt, scene)
+    for leg in owner.legs:
+        tx.add_intent(
+            new_intent(
+                owner,
+                Close(ticket=leg.ticket),
+                decision_id=f"orphan:{leg.identifier}",
+                owner=Planner.DTMS,
+                rule="defence.orphan",
+                now=scene.now,
+                priced_expiry_s=scene.policy.operation.priced_expiry_s,
+            )
+        )
+
+
 def _settled(trade: Trade, intent: Intent, end: StepEnd, receipt: Receipt | None, scene: Scene) -> Settled:
     pending = trade.pending
-    if (
-        pending is not None
-        and (pending.decision_id, pending.step, pending.attempt) == (intent.decision_id, intent.step, intent.attempt)
+    if pending is not None and (pending.decision_id, pending.step, pending.attempt) == (
+        intent.decision_id,
+        intent.step,
+        intent.attempt,
     ):
         return settle.settle(trade, intent.action, end, receipt, scene)
     if end in (StepEnd.APPLIED, StepEnd.PARTIAL):
@@ -240,7 +262,7 @@ def _tell_action(tx: LedgerWrite, intent: Intent, trade: Trade | None, now: Mill
     tx.add_audit(at=now, actor=intent.owner, what="action", trade_id=intent.trade_id, body=json.dumps(body))
 
 
-def _record_stop(tx: LedgerWrite, before: Trade, intent: Intent, end: StepEnd, now: Millis) -> None:
+def _record_stop(tx: LedgerWrite, intent: Intent, end: StepEnd, now: Millis) -> None:
     action = intent.action
     if not isinstance(action, SetStop) or end is not StepEnd.APPLIED or intent.position is None:
         return
@@ -267,5 +289,3 @@ def _settle_book(tx: LedgerWrite, intent: Intent, end: StepEnd, trade: Trade, sc
 
 def _audit(tx: LedgerWrite, now: Millis, what: str, trade: Trade, body: Mapping[str, object]) -> None:
     tx.add_audit(at=now, actor="dtms", what=what, trade_id=trade.trade_id, body=json.dumps(body))
-
-

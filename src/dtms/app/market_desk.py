@@ -12,7 +12,7 @@ from dtms.app.quotes import QuoteFeed
 from dtms.core.market_state import MarketState
 from dtms.domain.calendar import MarketHours
 from dtms.domain.instrument import Instrument
-from dtms.domain.market import Quote, Timeframe
+from dtms.domain.market import Bar, Quote, Timeframe
 from dtms.domain.policy import Policy, PolicyBook
 from dtms.domain.score import MarketView
 from dtms.domain.units import MINUTE, SECOND, Millis
@@ -22,6 +22,9 @@ from dtms.ports.ledger import Ledger
 
 WARM_UP_BARS = 30_000
 """M1 bars asked for when a symbol is first seen: 1,000 M15 bars for the extension's percentile, with room for gaps."""
+
+_FEW_BARS = 8
+"""What one M5 bar needs, with room; more only where these do not reach back far enough."""
 
 _CLOSE_DELAY = 2 * SECOND
 _M5 = Timeframe.M5.value
@@ -110,9 +113,7 @@ class MarketDesk:
         policy = self.policies.of(instrument.canonical)
         hours = MarketHours(instrument.asset)
         state = self._restored(symbol, instrument, policy, now)
-        feed = QuoteFeed(
-            symbol=symbol, hours=hours, policy=policy.rails, spread_typical=policy.spread_typical
-        )
+        feed = QuoteFeed(symbol=symbol, hours=hours, policy=policy.rails, spread_typical=policy.spread_typical)
         desk = SymbolDesk(instrument=instrument, hours=hours, policy=policy, feed=feed, state=state)
         self._catch_up(desk, now)
         views = state.advance(now)
@@ -140,10 +141,18 @@ class MarketDesk:
 
     def _catch_up(self, desk: SymbolDesk, now: Millis) -> None:
         """Feed the M1 bars that were closed since the last one."""
-        last = desk.state.last_m1_start
-        count = WARM_UP_BARS if last is None else min(WARM_UP_BARS, (now - last) // MINUTE + 1)
-        if count <= 0:
-            return
-        for bar in self.reads.bars(desk.instrument.symbol, Timeframe.M1, count):
-            if last is None or bar.start > last:
-                desk.state.on_m1(bar)
+        for bar in self._bars_since(desk.instrument.symbol, desk.state.last_m1_start, now):
+            desk.state.on_m1(bar)
+
+    def _bars_since(self, symbol: str, last: Millis | None, now: Millis) -> tuple[Bar, ...]:
+        """Return the closed M1 bars behind `last`; few are asked for first, for over a weekend there are none."""
+        if last is None:
+            return self.reads.bars(symbol, Timeframe.M1, WARM_UP_BARS)
+        most = min(WARM_UP_BARS, (now - last) // MINUTE + 1)
+        count = min(most, _FEW_BARS)
+        while count > 0:
+            bars = self.reads.bars(symbol, Timeframe.M1, count)
+            if count == most or len(bars) < count or bars[0].start <= last:
+                return tuple(bar for bar in bars if bar.start > last)
+            count = min(most, count * _FEW_BARS)
+        return ()

@@ -97,8 +97,8 @@ class Registry:
             return known
         now = self.clock.market_now()
         desk = self._desk(wanted.symbol, now)
-        initial, stop = self._stops(wanted, position, desk, now)
-        trade = self._trade(wanted, position, initial, stop, desk, now)
+        initial, stop = self._stops(wanted, position, desk)
+        trade = self._trade(wanted, position, initial, desk, now)
         if not account.hedging:
             self._check_netting(trade)
         try:
@@ -106,7 +106,7 @@ class Registry:
                 tx.add_trade(trade)
                 tx.add_stop(_adopted(trade, position, now))
                 if position.stop is None or not desk.instrument.same_price(position.stop, stop):
-                    tx.add_intent(_first_stop(trade, position, stop, now, desk))
+                    tx.add_intent(_first_stop(trade, stop, now, desk))
                 journal.tell_state(tx, trade, now, row="registered")
         except StaleWriteError:
             known = self._known(wanted, position)
@@ -166,7 +166,9 @@ class Registry:
     def _position(self, wanted: Registration) -> Position:
         found = next((p for p in self.reads.positions().positions if p.ticket == wanted.ticket), None)
         if found is None:
-            raise RegistrationRefusedError(RefusalKind.NOT_OPEN, f"ticket {wanted.ticket} is not open at the broker", "ticket")
+            raise RegistrationRefusedError(
+                RefusalKind.NOT_OPEN, f"ticket {wanted.ticket} is not open at the broker", "ticket"
+            )
         return found
 
     def _known(self, wanted: Registration, position: Position) -> Registered | None:
@@ -195,13 +197,15 @@ class Registry:
             raise RegistrationRefusedError(RefusalKind.INVALID, str(error), "symbol") from error
         return desk
 
-    def _stops(self, wanted: Registration, position: Position, desk: SymbolDesk, now: Millis) -> tuple[Price, Price]:
+    def _stops(self, wanted: Registration, position: Position, desk: SymbolDesk) -> tuple[Price, Price]:
         """Return the initial stop, which fixes R, and the stop that the position shall have at the broker."""
         instrument, side = desk.instrument, wanted.side
         self._check_facts(wanted, position, desk)
         given = wanted.stop if wanted.stop is not None else position.stop
         if given is None:
-            raise RegistrationRefusedError(RefusalKind.INVALID, "a stop_loss is required: the position has none", "stop_loss")
+            raise RegistrationRefusedError(
+                RefusalKind.INVALID, "a stop_loss is required: the position has none", "stop_loss"
+            )
         stop = instrument.stop(side, given)
         if position.stop is not None and instrument.is_tighter(side, position.stop, stop):
             stop = Price(position.stop)
@@ -236,15 +240,14 @@ class Registry:
                 raise RegistrationRefusedError(RefusalKind.INVALID, f"{field} must be a positive price", field)
         if wanted.profile not in desk.policy.exits.names:
             names = ", ".join(desk.policy.exits.names)
-            raise RegistrationRefusedError(RefusalKind.UNKNOWN_PROFILE, f"there is no such profile; known: {names}", "profile")
+            raise RegistrationRefusedError(
+                RefusalKind.UNKNOWN_PROFILE, f"there is no such profile; known: {names}", "profile"
+            )
 
     def _initial_stop(self, wanted: Registration, position: Position, stop: Price, desk: SymbolDesk) -> Price:
-        side = wanted.side
-        if wanted.initial_stop is not None:
-            initial = desk.instrument.nearest(wanted.initial_stop)
-        else:
-            initial = stop
-        if side * (position.entry - initial) <= 0:
+        given = wanted.initial_stop
+        initial = stop if given is None else desk.instrument.nearest(given)
+        if wanted.side * (position.entry - initial) <= 0:
             raise RegistrationRefusedError(
                 RefusalKind.RISK_UNKNOWN,
                 f"initial_stop {initial} is not on the losing side of the entry {position.entry}; give the first stop",
@@ -263,10 +266,10 @@ class Registry:
             )
 
     def _trade(
-        self, wanted: Registration, position: Position, initial: Price, stop: Price, desk: SymbolDesk, now: Millis
+        self, wanted: Registration, position: Position, initial: Price, desk: SymbolDesk, now: Millis
     ) -> Trade:
         return Trade(
-            trade_id=TradeId(str(position.identifier)),
+            trade_id=self._free_id(position),
             ticket=position.ticket,
             identifier=position.identifier,
             symbol=position.symbol,
@@ -290,6 +293,13 @@ class Registry:
             commission_per_lot=self._commission(position, desk),
         )
 
+    def _free_id(self, position: Position) -> TradeId:
+        """Return the key of a new trade: the identifier, numbered where the position was managed and released before."""
+        with self.ledger.read() as tx:
+            first = TradeId(str(position.identifier))
+            ids = (first, *(TradeId(f"{first}.{number}") for number in range(2, 1_000)))
+            return next(trade_id for trade_id in ids if tx.trade_by_id(trade_id) is None)
+
     def _commission(self, position: Position, desk: SymbolDesk) -> float:
         """Return what opening and closing one lot cost: twice the opening's commission, as the broker charged it."""
         opened = [deal for deal in self.reads.deals(position.identifier) if deal.entry is DealEntry.IN]
@@ -304,11 +314,12 @@ class Registry:
             taken = next((other for other in tx.open_trades() if other.symbol == trade.symbol), None)
         if taken is not None:
             raise RegistrationRefusedError(
-                RefusalKind.SYMBOL_TAKEN, f"{trade.symbol} has a managed trade already ({taken.ticket}): the account nets"
+                RefusalKind.SYMBOL_TAKEN,
+                f"{trade.symbol} has a managed trade already ({taken.ticket}): the account nets",
             )
 
 
-def _first_stop(trade: Trade, position: Position, stop: Price, now: Millis, desk: SymbolDesk) -> Intent:
+def _first_stop(trade: Trade, stop: Price, now: Millis, desk: SymbolDesk) -> Intent:
     action = SetStop(ticket=trade.ticket, stop=stop, target=trade.target)
     return journal.new_intent(
         trade,
@@ -349,4 +360,3 @@ def _released(trade: Trade, now: Millis) -> Trade:
 def _close(a: float, b: float) -> bool:
     """Say whether two prices given by a caller mean the same: equal to nine digits."""
     return math.isclose(a, b, rel_tol=1e-9)
-

@@ -95,9 +95,7 @@ class DtmsClient:
         self.close()
 
     def close(self) -> None:
-        """Close idle connections; a session that was given is its giver's to close."""
-        if isinstance(self._transport, RequestsTransport):
-            self._transport.close()
+        """Do nothing: no connection outlives its request; here so that both clients end alike."""
 
     @property
     def stats(self) -> ClientStats:

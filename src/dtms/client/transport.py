@@ -52,11 +52,14 @@ class AsyncTransport(Protocol):
 
 
 class RequestsTransport:
-    """Carries requests by a `requests.Session`; one made here reads neither proxies nor credentials from the environment."""
+    """Carries requests by `requests`: each by a session of its own, or all by one that is given.
+
+    A session of one's own keeps no connection that the server may meanwhile have given up, is shared by no two threads,
+    and reads neither proxies nor credentials from the environment.
+    """
 
     def __init__(self, session: requests.Session | None = None) -> None:
-        self._owns = session is None
-        self._session = _own_session() if session is None else session
+        self._session = session
         self._slots = threading.BoundedSemaphore(MAX_WORKERS)
 
     def fetch(self, request: Request) -> Reply:
@@ -79,16 +82,11 @@ class RequestsTransport:
             msg = f"{type(error).__name__}: {error}"[:200]
             raise TransportError(msg) from error
 
-    def close(self) -> None:
-        """Close the session that was made here; one that was given is its giver's."""
-        if self._owns:
-            self._session.close()
-
 
 class _Job:
     """One request in its own thread."""
 
-    def __init__(self, session: requests.Session, request: Request, slots: threading.BoundedSemaphore) -> None:
+    def __init__(self, session: requests.Session | None, request: Request, slots: threading.BoundedSemaphore) -> None:
         self.future: Future[Reply] = Future()
         self._session = session
         self._request = request
@@ -126,15 +124,20 @@ class _Job:
     def _run(self) -> None:
         _THREAD.job = self
         try:
-            self.future.set_result(self._exchange())
+            if self._session is not None:
+                self.future.set_result(self._exchange(self._session))
+            else:
+                with _own_session() as session:
+                    reply = self._exchange(session)
+                self.future.set_result(reply)
         except BaseException as error:  # noqa: BLE001 - handed over whole to the caller, who waits for it
             self.future.set_exception(error)
         finally:
             self._slots.release()
 
-    def _exchange(self) -> Reply:
+    def _exchange(self, session: requests.Session) -> Reply:
         request = self._request
-        response = self._session.request(
+        response = session.request(
             request.method,
             request.url,
             headers=dict(request.headers),

@@ -18,7 +18,7 @@ class HttpxTransport:
 
     def __init__(self, http: httpx.AsyncClient | None = None) -> None:
         self._owns = http is None
-        self._http = httpx.AsyncClient(trust_env=False) if http is None else http
+        self._http = _own_client() if http is None else http
 
     async def fetch(self, request: Request) -> Reply:
         """Return the whole answer, cut off at the time-out.
@@ -59,3 +59,8 @@ class HttpxTransport:
                 if len(body) > request.max_bytes:
                     raise TransportError(too_large(request))
             return Reply(status=response.status_code, body=bytes(body))
+
+
+def _own_client() -> httpx.AsyncClient:
+    # A kept connection that the server has meanwhile given up would cost the first attempt.
+    return httpx.AsyncClient(trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))

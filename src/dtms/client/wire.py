@@ -116,8 +116,7 @@ class Requests:
 
     def __init__(self, base_url: str, token: str | None) -> None:
         self._base = base_url
-        # "identity": a compressed bomb cannot pass the byte limit. "close": no kept connection that the server has
-        # meanwhile given up costs the first attempt.
+        # "identity": a compressed bomb cannot pass the byte limit. "close": none of us keeps a connection.
         self._headers = {"Accept": "application/json", "Accept-Encoding": "identity", "Connection": "close"}
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token}"

@@ -67,7 +67,10 @@ def _denials(action: Action, trade: Trade, snap: Snapshot) -> Iterator[tuple[str
             yield from _stop_denials(action, trade, snap)
         case Reduce() | Close():
             if snap.account.fifo and not snap.oldest_on_symbol:
-                yield "fifo", f"ticket {trade.ticket} is not the oldest on {trade.symbol}; a FIFO account closes that first"
+                yield (
+                    "fifo",
+                    f"ticket {trade.ticket} is not the oldest on {trade.symbol}; a FIFO account closes that first",
+                )
         case OpenHedge() if not (snap.account.hedging and snap.instrument.hedge_allowed):
             yield "hedge_impossible", f"account or symbol {trade.symbol} does not allow a hedge"
         case _:

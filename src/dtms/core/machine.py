@@ -5,6 +5,7 @@ Pure and total: the same trade and snapshot give the same row, whoever asks.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -101,7 +102,7 @@ def _holds(row: Row, trade: Trade, snap: Snapshot, policy: MachinePolicy) -> boo
 _Condition = Callable[[Trade, Snapshot, MachinePolicy], bool]
 
 
-def _overdue(trade: Trade, snap: Snapshot, policy: MachinePolicy) -> bool:
+def _overdue(trade: Trade, snap: Snapshot, _policy: MachinePolicy) -> bool:
     return trade.deadline is not None and snap.now >= trade.deadline
 
 
@@ -109,7 +110,7 @@ def _l1_timeout(trade: Trade, snap: Snapshot, policy: MachinePolicy) -> bool:
     return _overdue(trade, snap, policy) and snap.score is not None and snap.score > policy.l1_score
 
 
-def _before_close(trade: Trade, snap: Snapshot, policy: MachinePolicy) -> bool:
+def _before_close(_trade: Trade, snap: Snapshot, policy: MachinePolicy) -> bool:
     return before_long_close(snap.now, snap.hours, policy.before_close_minutes, policy)
 
 
@@ -150,7 +151,7 @@ def _running(trade: Trade, snap: Snapshot, bars: int, fits: Callable[[float], bo
         return False
     together = all(
         snap.hours.open_between(earlier.at, later.at) <= _RUNNING_GAP
-        for earlier, later in zip(points, points[1:], strict=False)
+        for earlier, later in itertools.pairwise(points)
     )
     return together and all(fits(point.total) for point in points)
 

@@ -131,7 +131,13 @@ def _partial(trade: Trade, snap: Snapshot, policy: Policy) -> Plan:
         return _instead("small_lot", tighten(trade, snap, policy))
     tighter = tighten(trade, snap, policy)
     reduction = _required(
-        Reduce(ticket=trade.ticket, remaining=remaining), "defence.partial", trade, snap, policy, tighter, "partial_refused"
+        Reduce(ticket=trade.ticket, remaining=remaining),
+        "defence.partial",
+        trade,
+        snap,
+        policy,
+        tighter,
+        "partial_refused",
     )
     if reduction.fallbacks:
         return reduction
@@ -231,9 +237,7 @@ def _close(trade: Trade) -> Plan:
     brought down first. Where closing against is refused, the main leg goes first, the hedge after it.
     """
     hedge = trade.hedge
-    others = tuple(
-        _closing(Close(ticket=leg.ticket), "defence.close_child") for leg in trade.legs if leg is not hedge
-    )
+    others = tuple(_closing(Close(ticket=leg.ticket), "defence.close_child") for leg in trade.legs if leg is not hedge)
     if hedge is None:
         return Plan(steps=(*others, _closing(Close(ticket=trade.ticket), "defence.close")))
     return Plan(steps=(*others, *_even(trade, hedge), _close_pair(trade, hedge)))
@@ -264,9 +268,7 @@ def _instead(name: str, plan: Plan) -> Plan:
     return replace(plan, fallbacks=(name, *plan.fallbacks))
 
 
-def _proposed(
-    action: Action, rule: str, trade: Trade, snap: Snapshot, policy: Policy, *, required: bool
-) -> Plan:
+def _proposed(action: Action, rule: str, trade: Trade, snap: Snapshot, policy: Policy, *, required: bool) -> Plan:
     """Return the one-step plan of an action, or the plan that holds the arbiter's refusal."""
     ruling = review(action, trade, snap, policy, rule=rule)
     match ruling.answer:
@@ -298,5 +300,3 @@ def _required(
         return replace(plan, fallbacks=(f"{name}:{refused}",)).then(instead)
     step = replace(plan.steps[0], fallback=instead.steps, fallback_name=name)
     return replace(plan, steps=(step,))
-
-

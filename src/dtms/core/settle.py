@@ -78,16 +78,20 @@ class Scene:
 
 
 def begin(trade: Trade, verdict: Verdict, scene: Scene) -> Settled:
-    """Return the trade with the verdict's transition under way, or committed at once where it needs no action."""
+    """Return the trade with the verdict's transition under way, or committed at once where it needs no action.
+
+    An advisory trade, which nobody owns, commits without its actions: they are recorded in the verdict and sent by nobody.
+    """
     if verdict.row is None or verdict.to is None:
         return Settled(trade=trade)
+    advisory = trade.owner is Owner.NONE
     pending = Pending(
         to=verdict.to,
         row=verdict.row,
         decision_id=f"{verdict.row}@{verdict.at}v{trade.version}",
         decided_at=verdict.at,
-        steps=verdict.steps,
-        fallbacks=verdict.fallbacks,
+        steps=() if advisory else verdict.steps,
+        fallbacks=(*verdict.fallbacks, "advisory") if advisory and verdict.steps else verdict.fallbacks,
         score=verdict.score,
     )
     check(trade.state, verdict.to)
@@ -160,10 +164,15 @@ def _next_step(trade: Trade) -> Trade:
 
 
 def _advance(trade: Trade, scene: Scene) -> Settled:
-    """Commit where no step is left."""
+    """Commit where no step is left; nothing is CLOSED while a child is still open."""
     pending = _pending(trade)
     if pending.step < len(pending.steps):
         return Settled(trade=trade)
+    if pending.to is TradeState.CLOSED and trade.legs:
+        rest = tuple(
+            PlanStep(action=Close(ticket=leg.ticket), rule="defence.close_child", required=True) for leg in trade.legs
+        )
+        return Settled(trade=replace(trade, pending=replace(pending, steps=pending.steps + rest)))
     return commit(trade, scene)
 
 
@@ -202,7 +211,7 @@ def _facts(trade: Trade, action: Action, receipt: Receipt | None, scene: Scene, 
         case SetStop():
             return _with_leg(trade, action.ticket, stop=action.stop, target=action.target)
         case Reduce() | Close():
-            return _less(trade, action, receipt, scene, partial=partial)
+            return _less(trade, action, receipt, partial=partial)
         case CloseHedge():
             return replace(trade, legs=tuple(leg for leg in trade.legs if leg.ticket != action.hedge))
         case OpenHedge():
@@ -215,7 +224,7 @@ def _facts(trade: Trade, action: Action, receipt: Receipt | None, scene: Scene, 
             assert_never(action)
 
 
-def _less(trade: Trade, action: Reduce | Close, receipt: Receipt | None, scene: Scene, *, partial: bool) -> Trade:
+def _less(trade: Trade, action: Reduce | Close, receipt: Receipt | None, *, partial: bool) -> Trade:
     remaining = action.remaining if isinstance(action, Reduce) else Lots(0.0)
     if action.ticket == trade.ticket:
         if partial and receipt is not None:
@@ -312,4 +321,3 @@ def _owned(trade: Trade) -> Trade:
         return trade
     defensive = trade.is_open and (trade.state in DEFENSIVE_STATES or trade.pending_to in DEFENSIVE_STATES)
     return replace(trade, owner=Owner.DTMS if defensive else Owner.SHARED)
-

@@ -116,8 +116,7 @@ class Instrument:
         steps = volume / self.volume_step
         slack = _GRID_TOLERANCE * self.volume_step
         return (
-            abs(steps - round(steps)) < _GRID_TOLERANCE
-            and self.volume_min - slack <= volume <= self.volume_max + slack
+            abs(steps - round(steps)) < _GRID_TOLERANCE and self.volume_min - slack <= volume <= self.volume_max + slack
         )
 
     def money(self, price_move: float, volume: float) -> float:

@@ -86,7 +86,9 @@ class Bar:
             msg = f"bar at {self.start}: prices {prices} are not all finite and positive"
             raise InvalidDataError(msg)
         if not (self.low <= min(self.open, self.close) and max(self.open, self.close) <= self.high):
-            msg = f"bar at {self.start}: low {self.low} and high {self.high} do not enclose {self.open} and {self.close}"
+            msg = (
+                f"bar at {self.start}: low {self.low} and high {self.high} do not enclose {self.open} and {self.close}"
+            )
             raise InvalidDataError(msg)
         for volume in (self.volume, self.buy_volume, self.sell_volume):
             if volume is not None and not (math.isfinite(volume) and volume >= 0):

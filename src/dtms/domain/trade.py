@@ -191,7 +191,7 @@ class Trade:
         if not (math.isfinite(self.initial_volume) and self.initial_volume > 0):
             msg = f"trade {self.ticket}: first volume {self.initial_volume!r} must be positive"
             raise InvalidDataError(msg)
-        if not 0 <= self.volume:
+        if not self.volume >= 0:
             msg = f"trade {self.ticket}: volume {self.volume!r} must not be negative"
             raise InvalidDataError(msg)
         if self.version < 1:

@@ -22,10 +22,10 @@ class NewsCalendar(Protocol):
 class NoCalendar:
     """The calendar of a system that has none: nothing is known, the news rail allows and flags it."""
 
-    def known(self, at: Millis) -> bool:
+    def known(self, at: Millis) -> bool:  # noqa: ARG002 - the port gives it
         """Say no."""
         return False
 
-    def window(self, currencies: tuple[str, ...], at: Millis, before_ms: int, after_ms: int) -> str:
+    def window(self, currencies: tuple[str, ...], at: Millis, before_ms: int, after_ms: int) -> str:  # noqa: ARG002
         """Return "": `known` says what that is worth."""
         return ""

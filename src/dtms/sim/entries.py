@@ -77,5 +77,7 @@ def parse_entries(text: str) -> SmaCross:
         raise SettingsError(f"entries {text!r} are not known; write sma-cross:FAST,SLOW, for example sma-cross:20,50")
     fast, slow = (int(part) for part in parts)
     if not 1 <= fast < slow <= MAX_PERIOD:
-        raise SettingsError(f"entries {text!r}: the fast period must be at least 1 and below the slow one ({MAX_PERIOD})")
+        raise SettingsError(
+            f"entries {text!r}: the fast period must be at least 1 and below the slow one ({MAX_PERIOD})"
+        )
     return SmaCross(fast, slow)

@@ -121,9 +121,17 @@ def _exactly_once(entries: Sequence[OracleEntry], books: Books) -> Iterator[Viol
             yield Violation(law="exactly_once", at=entry.at, position=entry.identifier, detail=detail)
     for intent in books.intents:
         goal_met = intent.receipt is not None and intent.receipt.goal_met
-        if intent.state in _DONE and not goal_met and applied[intent.tag] == 0 and not isinstance(intent.action, SetStop):
+        if (
+            intent.state in _DONE
+            and not goal_met
+            and applied[intent.tag] == 0
+            and not isinstance(intent.action, SetStop)
+        ):
             yield _of_intent("exactly_once", intent, "is applied in the journal, the broker never applied it")
-        if intent.state in (IntentState.REJECTED, IntentState.NOT_APPLIED, IntentState.CANCELLED) and applied[intent.tag]:
+        if (
+            intent.state in (IntentState.REJECTED, IntentState.NOT_APPLIED, IntentState.CANCELLED)
+            and applied[intent.tag]
+        ):
             yield _of_intent("exactly_once", intent, f"is {intent.state} in the journal, the broker applied it")
 
 
@@ -179,7 +187,14 @@ def _volumes(entries: Sequence[OracleEntry]) -> Iterator[Violation]:
     """I6: closed <= opened, and no position turns around."""
     opened: Counter[int] = Counter()
     closed: Counter[int] = Counter()
-    closing = (AppliedKind.CLOSE, AppliedKind.PARTIAL, AppliedKind.STOP, AppliedKind.TARGET, AppliedKind.STOP_OUT, AppliedKind.CLOSE_BY)
+    closing = (
+        AppliedKind.CLOSE,
+        AppliedKind.PARTIAL,
+        AppliedKind.STOP,
+        AppliedKind.TARGET,
+        AppliedKind.STOP_OUT,
+        AppliedKind.CLOSE_BY,
+    )
     for entry in entries:
         grown = round((entry.volume_after - entry.volume_before) * 1e8)
         if entry.kind in (AppliedKind.OPEN, AppliedKind.ADD):
@@ -250,5 +265,6 @@ def _foreign_untouched(entries: Sequence[OracleEntry], books: Books) -> Iterator
 
 def _of_intent(law: str, intent: Intent, detail: str) -> Violation:
     position = intent.position if intent.position is not None else 0
-    return Violation(law=law, at=intent.created_at, position=position, detail=f"{intent.kind} {intent.intent_id} {detail}")
-
+    return Violation(
+        law=law, at=intent.created_at, position=position, detail=f"{intent.kind} {intent.intent_id} {detail}"
+    )

@@ -173,7 +173,13 @@ def _stopped_soon(found: Findings) -> float | None:
 def _layers(views: Sequence[MarketView]) -> dict[str, dict[str, float]]:
     table = {}
     for layer in Layer:
-        raws = [reading.raw for view in views for score in (view.buy, view.sell) for reading in score.layers if reading.layer is layer]
+        raws = [
+            reading.raw
+            for view in views
+            for score in (view.buy, view.sell)
+            for reading in score.layers
+            if reading.layer is layer
+        ]
         known = [raw for raw in raws if raw is not None]
         available = len(known) / len(raws) if raws else 0.0
         non_zero = sum(abs(raw) > 0 for raw in known) / len(known) if known else 0.0
@@ -219,4 +225,3 @@ def _interval(values: Sequence[float]) -> dict[str, float | None]:
     means = sample[draws].mean(axis=1)
     low, high = np.percentile(means, (2.5, 97.5))
     return {"mean": round(float(sample.mean()), 6), "low": round(float(low), 6), "high": round(float(high), 6)}
-

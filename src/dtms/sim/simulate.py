@@ -234,7 +234,7 @@ def findings(run: Run) -> Findings:
         refusals=tuple(run.tally.refusals),
         rails=run.tally.rails,
         deferrals=run.tally.deferrals,
-        fallbacks=world.exits.stats.fallbacks,
+        fallbacks=world.exits.manager.stats.fallbacks,
         naked_ms=naked_ms(entries, books, now),
         violations=check(entries, books, until=now),
         verdicts=tuple(run.tally.verdicts),

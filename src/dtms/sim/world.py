@@ -17,23 +17,21 @@ from dtms.adapters.notify import MemoryNotifier
 from dtms.adapters.sql import open_ledger
 from dtms.adapters.terminal.driver import TapeDriver, TapeEvent
 from dtms.adapters.terminal.oracle import OracleLog
+from dtms.adapters.terminal.records import AccountSpec
 from dtms.adapters.terminal.server import SimServer
 from dtms.adapters.terminal.server_time import eet_new_york_dst
-from dtms.adapters.terminal.records import AccountSpec
 from dtms.adapters.terminal.terminal import SimTerminal
 from dtms.app.executor import Executor
-from dtms.app.exit_cycle import IntelligentExitManager
 from dtms.app.market_desk import MarketDesk
-from dtms.bootstrap import Parts, Server
-from dtms.client import StateCache
+from dtms.bootstrap import Exits, Parts, Server
 from dtms.domain.policy import PolicyBook
 from dtms.domain.score import MarketView
 from dtms.domain.trade import Trade
 from dtms.domain.units import SECOND, Millis
 from dtms.domain.verdict import Refusal, Verdict
 from dtms.ports.ledger import Ledger
-from dtms.sim.wire import InProcessDtms
 from dtms.sim.interim import states_app
+from dtms.sim.wire import InProcessDtms
 
 MAGIC = 20_010_800
 _PERIODIC = 30 * SECOND
@@ -55,7 +53,7 @@ class World:
     desk: MarketDesk
     executor: Executor
     server: Server
-    exits: IntelligentExitManager[StateCache]
+    exits: Exits
     dtms: InProcessDtms
     symbols: tuple[str, ...]
     on_event: Callable[[TapeEvent], None] = lambda _event: None
@@ -79,8 +77,8 @@ class World:
     def act(self) -> None:
         """Let every service run until nothing changes any more at this instant."""
         self.server.monitor.tick()
-        self.dtms.push(self.exits.defence, self.clock.boot_ns())
-        self.exits.cycle()
+        self.dtms.push(self.exits.client, self.clock.boot_ns())
+        self.exits.manager.cycle()
         while self.executor.tick():
             self.server.monitor.tick()
         self._last_pass = self.clock.now

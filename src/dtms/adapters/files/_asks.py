@@ -38,7 +38,6 @@ def asks_of(
         return _of_sibling(sibling, bars, notes)
     if rows.spreads:
         return _of_spreads(path, rows, bars, notes)
-    notes.append("the tape has no ask prices")
     return None
 
 
@@ -99,7 +98,7 @@ def _of_spreads(path: Path, rows: Rows, bars: tuple[Bar, ...], notes: list[str])
             raise defect(path, line, f"spread {spread!r} is not finite and >= 0", _REMEDY)
     known = [spread for spread in rows.spreads if spread > 0]
     if not known:
-        notes.append("the spread column is 0 in every row, so the tape has no ask prices")
+        notes.append("the spread column is 0 in every row")
         return None
     usual = median(known)
     point = 10.0**-rows.digits

@@ -138,7 +138,9 @@ def sniff(path: Path, lines: list[str]) -> Layout:
 
 def from_names(path: Path, names: list[str], *, line: int | None, separator: str = "", own: bool = False) -> Layout:
     """Return the layout that a list of lower-case column names means; `line` is the header's, None for Parquet."""
-    place = {name: i for i, name in reversed(list(enumerate(names)))}
+    place: dict[str, int] = {}
+    for i, name in enumerate(names):
+        place.setdefault(name, i)
     bid, ask = _prices(path, place, line)
     time = next((place[name] for name in _TIME_NAMES if name in place), None)
     if time is None:

@@ -89,7 +89,10 @@ def scale_of(path: Path, symbol: str, prices: list[float]) -> tuple[float, str |
     if symbol not in _PLAUSIBLE:
         return 1.0, None
     low, high, pip = _PLAUSIBLE[symbol]
-    middle = sorted(prices)[len(prices) // 2]
+    sane = sorted(price for price in prices if 0 < price < float("inf"))
+    if not sane:
+        return 1.0, None
+    middle = sane[len(sane) // 2]
     for divisor, unit in ((1.0, "price"), (round(1 / pip), "pips"), (round(10 / pip), "points")):
         if low <= middle / divisor <= high:
             note = f"prices are in {unit} ({middle:g}) and were divided by {divisor:g}"

@@ -74,6 +74,8 @@ def read(path: Path, *, symbol: str | None, tz: str | None) -> Tape:
     check_grid(path, rows.lines, utc, timeframe)
     bars = _bars(path, rows, utc, layout)
     asks = asks_of(path, rows, bars, _sibling(sibling, clocked, rows, layout), notes)
+    if asks is None and not layout.own:
+        notes.append("the tape has no ask prices")
     return Tape(
         symbol=name,
         timeframe=timeframe,

@@ -109,8 +109,11 @@ def infer_zone(local: list[int], asset: AssetClass) -> Inferred:
     """Return the zone under which a tape's rows fall into the market's weekly hours and daily break."""
     server = zone_named("server")
     if MarketHours(asset).never_closes:
-        note = "the rows name no time zone and the market never closes, which leaves no trace of it: server is assumed"
-        return Inferred(zone=server, note=f"{note}; say --tape-tz where that is wrong")
+        why = "the rows name no time zone and the market never closes, which leaves no trace of it"
+        if all(server.candidates(at) for at in local):
+            return Inferred(zone=server, note=f"{why}: server is assumed; say --tape-tz where that is wrong")
+        why += ", but some stand in an hour that server skips"
+        return Inferred(zone=zone_named("UTC"), note=f"{why}: UTC is assumed; say --tape-tz where that is wrong")
     slots = sorted({at // _SLOT for at in local})
     zones = (server, zone_named("UTC"), zone_named("EST"))
     ranked = sorted(((closed_slots(slots, zone, asset), rank) for rank, zone in enumerate(zones)))

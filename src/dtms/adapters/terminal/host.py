@@ -35,7 +35,7 @@ _PATH_MAX = 107
 
 
 class TerminalHost:
-    """Serves one terminal; `run` returns after a `stop` command, SIGTERM or SIGINT."""
+    """Serves one terminal; `run` returns after a `stop` command, SIGTERM or SIGINT. `ready` is set once it listens."""
 
     def __init__(self, backend: TerminalBackend, driver: TapeDriver, clock: ScaledClock, socket_path: Path) -> None:
         self.backend = backend
@@ -43,6 +43,7 @@ class TerminalHost:
         self._clock = clock
         self._path = socket_path
         self._writers: set[asyncio.StreamWriter] = set()
+        self.ready = threading.Event()
         self._stopped = asyncio.Event()
         self._woken = asyncio.Event()
 
@@ -65,6 +66,7 @@ class TerminalHost:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, self._stop)
+        self.ready.set()
         try:
             async with server:
                 await self._drive()

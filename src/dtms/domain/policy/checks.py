@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 from dtms.errors import SettingsError
@@ -26,7 +27,7 @@ def ascending(names: str, *values: float) -> None:
     Raises:
         SettingsError: Names the thresholds and their values; put them in order.
     """
-    if any(a >= b for a, b in zip(values, values[1:], strict=False)):
+    if any(a >= b for a, b in itertools.pairwise(values)):
         msg = f"policy {names} are {values}; they must rise strictly in this order"
         raise SettingsError(msg)
 

@@ -58,11 +58,12 @@ class MachinePolicy:
             self.l1_score,
             self.healthy_score,
         )
+        checks.ascending("machine.l2_score, l2_release_score", self.l2_score, self.l2_release_score)
         checks.ascending(
-            "machine.l2_score, l2_release_score", self.l2_score, self.l2_release_score
-        )
-        checks.ascending(
-            "machine.hedge_score, recover_score, confirm_score", self.hedge_score, self.recover_score, self.confirm_score
+            "machine.hedge_score, recover_score, confirm_score",
+            self.hedge_score,
+            self.recover_score,
+            self.confirm_score,
         )
         for name in ("running_bars", "l2_release_bars"):
             checks.number(f"machine.{name}", getattr(self, name), 1, 6, "bars")

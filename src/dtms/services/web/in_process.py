@@ -116,7 +116,7 @@ class InProcessAdapter(BaseAdapter):
         super().__init__()
         self._app = app
 
-    def send(  # noqa: PLR0917 - the signature is the vendor's
+    def send(
         self,
         request: requests.PreparedRequest,
         stream: bool = False,  # noqa: FBT001, FBT002
