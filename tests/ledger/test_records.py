@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -112,9 +113,14 @@ def test_events_are_numbered_without_a_gap(ledger: SqlLedger) -> None:
     with ledger.write() as write:
         assert write.add_event(EventKind.STATE, Ticket(1), Millis(5), '{"a":1}') == 1
         assert write.last_event() == 1
-    with pytest.raises(ZeroDivisionError), ledger.write() as write:
-        assert write.add_event(EventKind.STATE, None, Millis(6), "{}") == 2
-        raise ZeroDivisionError
+
+    def interrupted() -> None:
+        with ledger.write() as write:
+            assert write.add_event(EventKind.STATE, None, Millis(6), "{}") == 2
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        interrupted()
     with ledger.write() as write:
         assert write.add_event(EventKind.ACTION, None, Millis(7), "{}") == 2
     with ledger.read() as read:
@@ -200,10 +206,14 @@ def test_a_block_that_raises_leaves_nothing(ledger: SqlLedger, make_trade: MakeT
     class SimulatedCrash(BaseException):
         """Not an Exception, as the simulation's crash is not."""
 
-    with pytest.raises(SimulatedCrash), ledger.write() as write:
-        write.add_trade(make_trade(1))
-        write.set_fact("a", "b")
-        raise SimulatedCrash
+    def interrupted() -> None:
+        with ledger.write() as write:
+            write.add_trade(make_trade(1))
+            write.set_fact("a", "b")
+            raise SimulatedCrash
+
+    with pytest.raises(SimulatedCrash):
+        interrupted()
     with ledger.read() as read:
         assert read.open_trades() == ()
         assert read.fact("a") is None
@@ -232,10 +242,15 @@ def test_a_failed_statement_never_commits_even_where_the_error_was_caught(
     with ledger.write() as write:
         write.add_trade(make_trade(1))
         write.add_trade(make_trade(2))
-    with pytest.raises(StaleWriteError), ledger.write() as write:
-        write.set_fact("x", "y")
-        with pytest.raises(StaleWriteError):
-            write.save_trade(make_trade(2, ticket=Ticket(1)))
+
+    def swallowed() -> None:
+        with ledger.write() as write:
+            write.set_fact("x", "y")
+            with suppress(StaleWriteError):
+                write.save_trade(make_trade(2, ticket=Ticket(1)))
+
+    with pytest.raises(StaleWriteError):
+        swallowed()
     with ledger.read() as read:
         assert read.fact("x") is None
         assert [t.ticket for t in read.open_trades()] == [1, 2]

@@ -11,7 +11,7 @@ from dtms.adapters.sql import SqlLedger
 from dtms.domain.exits import ExitBook
 from dtms.domain.policy.exits import PROFILES
 from dtms.domain.trade import Trade, TradeState
-from dtms.domain.units import DAY, Millis, Ticket, TradeId
+from dtms.domain.units import DAY, Lots, Millis, Ticket, TradeId
 from dtms.errors import IllegalTransitionError, InvariantError, StaleWriteError
 
 MakeTrade = Callable[..., Trade]
@@ -58,9 +58,9 @@ def test_a_write_on_what_somebody_else_has_changed_is_refused(ledger: SqlLedger,
     with ledger.write() as write:
         write.add_trade(first)
     with ledger.write() as write:
-        winner = write.save_trade(replace(first, volume=0.25, version=2))
+        winner = write.save_trade(replace(first, volume=Lots(0.25), version=2))
     with pytest.raises(StaleWriteError, match=r"seq 1, read 0"), ledger.write() as write:
-        write.save_trade(replace(first, volume=0.1, version=2))
+        write.save_trade(replace(first, volume=Lots(0.1), version=2))
     with ledger.read() as read:
         assert read.trade(Ticket(7)) == winner
 

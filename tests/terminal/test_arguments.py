@@ -121,7 +121,10 @@ def test_nothing_answers_before_initialize_and_after_shutdown(desk: SimDesk) -> 
 def test_another_account_is_refused(desk: SimDesk) -> None:
     assert desk.terminal.initialize(login=5, server="DTMS-Simulated") is False
     assert desk.terminal.last_error()[0] == -6
-    assert desk.terminal.initialize(login=10000042, password="any", server="DTMS-Simulated") is True
+    secret = {"password": "any"}
+    assert desk.terminal.initialize(login=10000042, server="DTMS-Simulated", **secret) is True
+    assert desk.terminal.initialize(login="10000042") is False
+    assert desk.terminal.last_error() == (-2, 'Invalid "login" argument')
     assert desk.terminal.login(10000042, server="Elsewhere") is False
     assert desk.terminal.login(10000042) is True
 
@@ -141,6 +144,16 @@ def test_a_symbol_is_quoted_only_while_it_is_watched(desk: SimDesk) -> None:
     assert tick is not None
     assert (tick.bid, tick.ask, tick.time_msc) == (1.1, 1.1001, desk.now + 2 * 3_600_000)
     assert desk.terminal.symbol_select("NOPE") is False
+
+
+def test_a_symbol_with_a_position_stays_watched(desk: SimDesk) -> None:
+    assert desk.terminal.symbol_select("EURUSD", True)
+    assert desk.terminal.symbol_select("EURUSD", False) is True
+    assert desk.terminal.symbol_info_tick("EURUSD") is None
+    desk.buy("EURUSD", 0.1)
+    assert desk.terminal.symbol_info_tick("EURUSD") is not None
+    assert desk.terminal.symbol_select("EURUSD", False) is False
+    assert desk.terminal.last_error()[0] == -1
 
 
 def test_the_depth_of_market_is_not_supported(desk: SimDesk) -> None:

@@ -231,3 +231,12 @@ def test_an_older_quote_does_not_reopen_a_closed_minute() -> None:
     store.load([bar(0, 1.0)], 0.0)
     store.on_quote(Quote(symbol="X", at=Millis(59_000), bid=9.0, ask=9.1))
     assert store.rates(60)["high"].tolist() == [1.002]
+
+
+def test_a_closed_bar_of_a_later_minute_closes_what_the_quotes_formed() -> None:
+    store = RateStore(0.01, fixed_offset(0))
+    assert len(store.rates(300)) == 0
+    store.on_quote(Quote(symbol="X", at=Millis(1_000), bid=9.0, ask=9.1))
+    store.on_closed(bar(MINUTE, 1.0))
+    assert store.rates(60)["close"].tolist() == [9.0, 1.001]
+    assert store.rates(300)["open"].tolist() == [9.0]

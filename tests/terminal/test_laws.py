@@ -62,9 +62,7 @@ def run(steps: list[tuple[str, int, int]], *, hedging: bool, mirror: bool = Fals
             if other is not None:
                 desk.send(action=10, position=first.ticket, position_by=other.ticket)
         elif action == "pending":
-            desk.send(
-                action=5, symbol="EURUSD", volume=volume, type=2, price=round(bid - 0.0005, 5), type_filling=2
-            )
+            desk.send(action=5, symbol="EURUSD", volume=volume, type=2, price=round(bid - 0.0005, 5), type_filling=2)
     return desk
 
 

@@ -9,7 +9,9 @@ import pytest
 from dtms.adapters.terminal.catalogue import CATALOGUE
 from dtms.adapters.terminal.desk import MONDAY_NOON, SimDesk
 from dtms.adapters.terminal.records import AccountSpec
+from dtms.domain.market import Quote
 from dtms.domain.units import DAY, HOUR, Millis
+from dtms.errors import SettingsError
 
 
 def test_a_round_trip_pays_commission_on_both_deals() -> None:
@@ -152,3 +154,22 @@ def test_symbol_info_shows_the_instrument_and_its_market() -> None:
     assert (info.askhigh, info.asklow, info.trade_tick_value) == (2400.3, 2390.2, 1.0)
     assert (info.select, info.currency_base, info.currency_profit, info.name) == (False, "XAU", "USD", "XAUUSD")
     assert info.time == desk.now // 1000 + 2 * 3600
+
+
+def test_a_symbol_in_a_currency_without_a_rate_is_refused() -> None:
+    spec = replace(CATALOGUE["EURUSD"], name="EURXXX", currency_profit="XXX")
+    with pytest.raises(SettingsError, match="symbol EURXXX: no rate for currency XXX"):
+        SimDesk(specs={"EURXXX": spec})
+
+
+def test_a_quote_or_bars_of_an_unknown_symbol_are_refused() -> None:
+    desk = SimDesk()
+    with pytest.raises(SettingsError, match="no symbol 'NOPE'"):
+        desk.server.on_quote(Quote(symbol="NOPE", at=desk.now, bid=1.0, ask=1.0))
+
+
+def test_a_base_currency_is_converted_with_the_live_quote() -> None:
+    desk = SimDesk()
+    desk.quote("EURUSD", 1.2)
+    assert desk.terminal.order_calc_margin(0, "EURJPY", 1.0, 160.0) == 1_200.0
+    assert desk.terminal.order_calc_profit(7, "EURJPY", 1.0, 160.0, 161.0) is None

@@ -78,6 +78,13 @@ class Host:
 
 
 @pytest.fixture
+def remote(host: Host) -> Iterator[RemoteTerminal]:
+    made = RemoteTerminal(host.path)
+    yield made
+    made.shutdown()
+
+
+@pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
     made = Host(tmp_path / "t.sock")
     yield made
@@ -121,7 +128,11 @@ def script(mt5: TerminalSurface) -> list[Any]:
     ask(lambda: mt5.order_send(action=6, position=opened.order, sl=1.09, tp=1.2))
     ask(lambda: mt5.order_send(order | {"type": 1, "position": opened.order, "volume": 0.1}))
     ask(lambda: mt5.order_send(order | {"volume": 1}))
-    ask(lambda: mt5.order_send({"action": 5, "symbol": "EURUSD", "volume": 0.1, "type": 2, "price": 1.09} | {"type_filling": 2}))
+    ask(
+        lambda: mt5.order_send(
+            {"action": 5, "symbol": "EURUSD", "volume": 0.1, "type": 2, "price": 1.09} | {"type_filling": 2}
+        )
+    )
     ask(mt5.orders_get)
     ask(mt5.positions_get)
     ask(lambda: mt5.positions_get(ticket=opened.order))
@@ -135,7 +146,7 @@ def script(mt5: TerminalSurface) -> list[Any]:
     return answers
 
 
-def test_the_remote_terminal_answers_like_the_local_one(host: Host) -> None:
+def test_the_remote_terminal_answers_like_the_local_one(host: Host, remote: RemoteTerminal) -> None:
     now = [host.start]
     server = SimServer(now=lambda: now[0])
     driver = TapeDriver(server, [tape()], start=host.start)
@@ -143,11 +154,10 @@ def test_the_remote_terminal_answers_like_the_local_one(host: Host) -> None:
     driver.advance(now[0])
     host.control.start(_BORN)
     host.boottime += 3 * _NS // 2
-    assert script(RemoteTerminal(host.path)) == script(SimTerminal(server))
+    assert script(remote) == script(SimTerminal(server))
 
 
-def test_the_market_stands_until_it_is_started_and_then_runs_at_its_speed(host: Host) -> None:
-    remote = RemoteTerminal(host.path)
+def test_the_market_stands_until_it_is_started_and_then_runs_at_its_speed(host: Host, remote: RemoteTerminal) -> None:
     assert remote.initialize()
     remote.symbol_select("EURUSD")
     host.boottime += 100 * _NS
@@ -167,8 +177,7 @@ def test_the_market_stands_until_it_is_started_and_then_runs_at_its_speed(host: 
     assert any("typical spread" in line for line in status["assumptions"])
 
 
-def test_quotes_stop_where_the_tape_ends(host: Host) -> None:
-    remote = RemoteTerminal(host.path)
+def test_quotes_stop_where_the_tape_ends(host: Host, remote: RemoteTerminal) -> None:
     assert remote.initialize()
     remote.symbol_select("EURUSD")
     host.control.start()
@@ -179,8 +188,7 @@ def test_quotes_stop_where_the_tape_ends(host: Host) -> None:
     assert host.control.status()["state"] == "ended"
 
 
-def test_stops_trigger_in_the_host_and_reach_its_oracle(host: Host) -> None:
-    remote = RemoteTerminal(host.path)
+def test_stops_trigger_in_the_host_and_reach_its_oracle(host: Host, remote: RemoteTerminal) -> None:
     assert remote.initialize()
     opened = remote.order_send(action=1, symbol="EURUSD", volume=0.1, type=0, type_filling=0, sl=1.0995)
     assert opened is not None
@@ -190,8 +198,7 @@ def test_stops_trigger_in_the_host_and_reach_its_oracle(host: Host) -> None:
     assert [entry.kind.value for entry in host.oracle.entries][::2] == ["open", "stop"]
 
 
-def test_a_terminal_that_is_gone_is_not_sent_anything(host: Host) -> None:
-    remote = RemoteTerminal(host.path)
+def test_a_terminal_that_is_gone_is_not_sent_anything(host: Host, remote: RemoteTerminal) -> None:
     assert remote.positions_get() is None
     assert remote.last_error() == (-10004, "No IPC connection")
     assert remote.initialize()
@@ -215,6 +222,7 @@ def test_a_client_reconnects_with_initialize(tmp_path: Path) -> None:
     assert remote.account_info() is None
     assert remote.initialize()
     assert remote.account_info() is not None
+    remote.shutdown()
     second.stop()
 
 
@@ -235,7 +243,8 @@ class _Rogue:
             for answer in self._answers:
                 taken.recv(65_536)
                 taken.sendall(answer)
-            taken.recv(65_536)
+            if len(self._answers) == 1:
+                taken.recv(65_536)
 
     def close(self) -> None:
         self._thread.join(10)
@@ -270,16 +279,15 @@ def test_a_reply_that_is_lost_broken_or_anothers_is_told_apart(tmp_path: Path, a
     rogue.close()
 
 
-def test_a_client_that_talks_nonsense_loses_only_its_own_connection(host: Host) -> None:
-    good = RemoteTerminal(host.path)
-    assert good.initialize()
+def test_a_client_that_talks_nonsense_loses_only_its_own_connection(host: Host, remote: RemoteTerminal) -> None:
+    assert remote.initialize()
     for nonsense in (b"\xff\xff\xff\xff", b"\x00\x00\x00\x02\xc1\xc1", b"\x00\x00"):
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as bad:
             bad.connect(str(host.path))
             bad.sendall(nonsense)
             bad.shutdown(socket.SHUT_WR)
             assert bad.recv(10) == b""
-    assert good.account_info() is not None
+    assert remote.account_info() is not None
 
 
 def test_the_socket_is_the_owners_alone(host: Host) -> None:
@@ -338,6 +346,7 @@ def test_the_process_writes_the_oracle_file_and_ends_on_sigterm(tmp_path: Path) 
         done = remote.order_send(action=1, symbol="EURUSD", volume=0.1, type=1, type_filling=0, comment="far")
         assert done is not None
         assert done.retcode == 10009
+        remote.shutdown()
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0

@@ -341,3 +341,79 @@ def test_a_symbol_that_trades_coarser_than_its_point_wants_its_tick() -> None:
     opened = desk.buy("EURUSD", 0.1)
     assert sltp(desk, opened.order, 1.09001) == 10016
     assert sltp(desk, opened.order, 1.09005) == 10009
+
+
+_PENDING = {"action": 5, "symbol": "EURUSD", "volume": 0.1, "type": 2, "price": 1.09, "type_filling": 2}
+
+
+@pytest.mark.parametrize(
+    ("change", "retcode"),
+    [
+        ({"symbol": "NOPE"}, 10013),
+        ({"type_filling": 3}, 10030),
+        ({"volume": 0.001}, 10014),
+        ({"price": 1.090005}, 10015),
+        ({"price": 0.0}, 10015),
+    ],
+)
+def test_a_pending_order_is_refused_like_a_deal(change: dict[str, Any], retcode: int) -> None:
+    assert desk_with().send(**_PENDING | change).retcode == retcode
+
+
+def test_a_pending_order_outside_the_session_is_refused_and_cannot_be_changed() -> None:
+    open_now = [True]
+    desk = SimDesk(market_open=lambda _symbol, _at: open_now[0])
+    desk.quote("EURUSD", 1.1)
+    placed = desk.send(**_PENDING)
+    open_now[0] = False
+    assert desk.send(**_PENDING).retcode == 10018
+    assert desk.send(action=7, order=placed.order, price=1.08).retcode == 10018
+    assert desk.send(action=8, order=placed.order).retcode == 10009
+
+
+def test_a_frozen_order_is_neither_changed_nor_removed() -> None:
+    desk = desk_with(freeze_level=20)
+    placed = desk.send(**_PENDING)
+    desk.quote("EURUSD", 1.0901)
+    assert desk.send(action=7, order=placed.order, price=1.08).retcode == 10029
+    assert desk.send(action=8, order=placed.order).retcode == 10029
+    desk.quote("EURUSD", 1.0902)
+    assert desk.send(action=8, order=placed.order).retcode == 10009
+
+
+def test_close_by_is_refused_where_the_broker_has_it_not_or_a_leg_is_frozen_or_the_market_closed() -> None:
+    open_now = [True]
+    desk = SimDesk(market_open=lambda _symbol, _at: open_now[0])
+    desk.quote("EURUSD", 1.1)
+    by = {"action": 10, "position": desk.buy("EURUSD", 0.1, sl=1.0998).order}
+    by["position_by"] = desk.sell("EURUSD", 0.1).order
+    open_now[0] = False
+    assert desk.send(**by).retcode == 10018
+    open_now[0] = True
+    desk.server.state.specs["EURUSD"] = replace(_EURUSD, freeze_level=20)
+    assert desk.send(**by).retcode == 10029
+    desk.server.state.specs["EURUSD"] = replace(_EURUSD, order_mode=Mt5.SYMBOL_TRADE_MODE_FULL)
+    assert desk.send(**by).retcode == 10035
+
+
+def test_a_turn_on_a_netting_account_is_checked_as_an_opening() -> None:
+    desk = desk_with(account=AccountSpec(margin_mode=0), volume_min=0.05)
+    assert desk.buy("EURUSD", 0.1).retcode == 10009
+    assert desk.sell("EURUSD", 0.12).retcode == 10014
+    assert desk.sell("EURUSD", 0.2, sl=1.09).retcode == 10016
+    assert desk.sell("EURUSD", 0.2, sl=1.11).retcode == 10009
+
+
+def test_a_volume_under_the_minimum_is_refused_at_opening() -> None:
+    assert desk_with(volume_min=0.05).buy("EURUSD", 0.04).retcode == 10014
+
+
+def test_the_check_of_what_opens_nothing_leaves_the_margin() -> None:
+    desk = desk_with()
+    opened = desk.buy("EURUSD", 1.0)
+    checked = desk.terminal.order_check({"action": 6, "symbol": "EURUSD", "position": opened.order, "sl": 1.09})
+    assert checked is not None
+    assert (checked.retcode, checked.margin) == (0, 1100.1)
+    desk.terminal.backend.flags.tradeapi_disabled = True
+    assert desk.terminal.order_check({"action": 6}) is None
+    assert desk.terminal.last_error()[0] == -8

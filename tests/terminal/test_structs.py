@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ def test_every_struct_of_the_table_is_made() -> None:
 
 def test_a_struct_is_a_tuple_with_attributes_and_a_dictionary() -> None:
     tick = Tick((1, 1.1, 1.2, 0.0, 0, 1000, 6, 0.0))
-    assert tick == (1, 1.1, 1.2, 0.0, 0, 1000, 6, 0.0)
+    assert tuple(tick) == (1, 1.1, 1.2, 0.0, 0, 1000, 6, 0.0)
     assert (tick.bid, tick.time_msc) == (1.1, 1000)
     assert tick._asdict() == {
         "time": 1,
@@ -41,7 +42,7 @@ def test_a_struct_is_a_tuple_with_attributes_and_a_dictionary() -> None:
 
 
 def test_a_struct_has_neither_fields_nor_replace() -> None:
-    tick = Tick((1, 1.1, 1.2, 0.0, 0, 1000, 6, 0.0))
+    tick: Any = Tick((1, 1.1, 1.2, 0.0, 0, 1000, 6, 0.0))
     assert not hasattr(tick, "_fields")
     assert not hasattr(tick, "_replace")
     with pytest.raises(AttributeError):

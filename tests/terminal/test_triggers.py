@@ -203,3 +203,19 @@ def test_an_order_without_the_money_is_rejected_when_its_price_comes() -> None:
     assert desk.terminal.positions_get() == ()
     (past,) = desk.terminal.history_orders_get(ticket=placed.order) or ()
     assert past.state == 5
+
+
+def test_an_order_for_a_day_of_its_own_lives_until_that_day_ends(desk: SimDesk) -> None:
+    server_now = desk.now // 1000 + 2 * 3600
+    desk.send(**_PENDING, type=2, price=1.09, type_time=3, expiration=server_now + 86_400)
+    desk.quote("EURUSD", 1.1, after=DAY)
+    assert desk.terminal.orders_total() == 1
+    desk.quote("EURUSD", 1.1, after=10 * HOUR)
+    assert desk.terminal.orders_total() == 0
+
+
+def test_an_order_keeps_its_own_filling_when_it_is_filled(desk: SimDesk) -> None:
+    placed = desk.send(**_PENDING | {"type_filling": 1}, type=2, price=1.09)
+    desk.quote("EURUSD", 1.08)
+    (past,) = desk.terminal.history_orders_get(ticket=placed.order) or ()
+    assert (past.type_filling, past.state) == (1, 4)

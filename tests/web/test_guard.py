@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from starlette.responses import Response
 
+from dtms.errors import LedgerUnavailableError
 from dtms.services.web.access import Access, OneToken, Principal
-from dtms.services.web.guard import Gate, Guard, GuardPolicy, loopback_policy
+from dtms.services.web.guard import Gate, Guard, GuardPolicy, loopback_policy, principal_of
 from dtms.services.web.in_process import Answer, call, drive
 from dtms.services.web.metrics import Metrics
 
@@ -251,3 +253,33 @@ def test_requests_and_refusals_are_counted_under_the_declared_path(site: Any) ->
     assert f'dtms_http_requests_total{{method="GET",route="unmatched",{service},status="404"}} 1.0' in text
     assert f'dtms_http_refused_total{{code="token_missing",{service}}} 1.0' in text
     assert "/nowhere" not in text
+
+
+def test_the_dashboard_has_a_guard_of_its_own_but_not_its_own_host(make_site: Any) -> None:
+    site = make_site(loopback_policy(8001, own_guard=("/orders",)))
+
+    assert site.ask("POST", "/orders", body=ORDER, token=None)[0] == 201
+    assert site.ask("POST", "/orders", body=ORDER, token=None, host="evil.com")[0] == 421
+
+
+def test_a_route_knows_who_asks() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await Response(principal_of(scope).name)(scope, receive, send)
+
+    policy = GuardPolicy(hosts=frozenset({b"127.0.0.1:8001"}), origins=frozenset(), token_for_reads=True)
+    guard = Guard(app, Gate(policy, OneToken("t", name="desk")), Metrics("s"), routes=())
+
+    assert call(guard, "GET", "http://127.0.0.1:8001/", {"Authorization": "bearer t"})[2] == b"desk"
+    assert call(app, "GET", "http://127.0.0.1:8001/")[2] == b"local"
+
+
+def test_an_error_of_ours_outside_of_the_framework_is_a_problem_too() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise LedgerUnavailableError("canary")
+
+    guard = Guard(app, Gate(loopback_policy(8001), OneToken("t")), Metrics("s"), routes=())
+    answer = call(guard, "GET", "http://127.0.0.1:8001/")
+
+    assert answer[0] == 503
+    assert problem(answer)["code"] == "ledger_unavailable"
+    assert b"canary" not in answer[2]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dtms.core import rails
-from dtms.domain.action import Action, Close, OpenHedge, Reduce, RiskDirection, SetStop, risk_of
+from dtms.domain.action import Action, Close, OpenHedge, OpenTrade, Reduce, RiskDirection, SetStop, risk_of
 from dtms.domain.policy import Policy
 from dtms.domain.trade import Hold, Trade
 from dtms.domain.verdict import Approved, KillLevel, Mode, Refusal, Snapshot
@@ -44,6 +44,34 @@ def review(action: Action, trade: Trade, snap: Snapshot, policy: Policy, *, rule
     if risk is not RiskDirection.INCREASE:
         return Ruling(answer=Approved(action=action, rule=rule, risk=risk))
     return _review_increase(action, snap, policy, rule)
+
+
+def review_opening(action: OpenTrade, snap: Snapshot, policy: Policy, *, rule: str) -> Ruling:
+    """Return whether a new position may be planned: nobody's trade yet, so only mode, kill switch, price and rails count.
+
+    At any level of the kill switch, PAUSE too, nothing is opened.
+    """
+    for refused, reason in _opening_denials(action, snap):
+        return Ruling(answer=Refusal(rule=refused, reason=reason, action=action))
+    return _review_increase(action, snap, policy, rule)
+
+
+def _opening_denials(action: OpenTrade, snap: Snapshot) -> Iterator[tuple[str, str]]:
+    if snap.kill is not None:
+        yield "kill_switch", f"the kill switch is at {snap.kill}; nothing is opened"
+    if snap.mode in (Mode.HALT, Mode.PROTECT_ONLY):
+        yield "mode", f"the system is in {snap.mode}; nothing is opened"
+    if not snap.account.trade_allowed:
+        yield "trade_disabled", "the broker does not let this account trade now"
+    if not snap.instrument.opening_allowed:
+        yield "trade_mode", f"the broker allows only closing on {action.symbol}"
+    if snap.quote is None:
+        yield "no_quote", "no accepted quote yet"
+        return
+    distance = action.side * (snap.quote.executable(action.side) - action.stop)
+    least = max(snap.instrument.stops_level, 0.5 * snap.instrument.tick_size)
+    if distance < least:
+        yield "stops_level", f"stop {action.stop} is {distance:g} from the price, the broker asks for {least:g}"
 
 
 def _review_increase(action: Action, snap: Snapshot, policy: Policy, rule: str) -> Ruling:

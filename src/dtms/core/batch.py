@@ -1,7 +1,5 @@
 """A whole tape of M1 bars folded through the same kernels that live calls once a bar."""
 
-# ruff: noqa: PLR0917 (kernels take their arguments by position: Numba has no keyword-only ones)
-
 from __future__ import annotations
 
 import math

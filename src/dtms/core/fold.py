@@ -5,8 +5,6 @@ ends with the M5 bar is closed before that bar is evaluated; one whose last M5 b
 M5 bar lies behind it, which no evaluation in between could have seen. Bars are aligned to UTC multiples.
 """
 
-# ruff: noqa: PLR0917 (kernels take their arguments by position: Numba has no keyword-only ones)
-
 from __future__ import annotations
 
 import math

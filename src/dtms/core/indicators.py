@@ -8,8 +8,6 @@ Source:
     (1978) for ATR and RSI.
 """
 
-# ruff: noqa: PLR0917 (kernels take their arguments by position: Numba has no keyword-only ones)
-
 from __future__ import annotations
 
 import math

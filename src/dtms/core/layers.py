@@ -5,8 +5,6 @@ in `layout.BRANCHES`. `side` is +1 for a BUY and -1 for a SELL, and enters only 
 their sign when the market is reflected: that is what makes the mirror law hold.
 """
 
-# ruff: noqa: PLR0917 (kernels take their arguments by position: Numba has no keyword-only ones)
-
 from __future__ import annotations
 
 import math

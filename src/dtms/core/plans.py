@@ -69,6 +69,11 @@ def make(row: Row, trade: Trade, snap: Snapshot, policy: Policy) -> Plan:
             assert_never(row.plan)
 
 
+def closing(trade: Trade) -> Plan:
+    """Return the closing plan of a trade, for who closes it by command: net exposure only falls on its way."""
+    return _close(trade)
+
+
 def tighten(trade: Trade, snap: Snapshot, policy: Policy, *, required: bool = False) -> Plan:
     """Return the plan that moves the stop closer to the price, empty where it gains too little or was done already."""
     target = _tighter_stop(trade, snap, policy)

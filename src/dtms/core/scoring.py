@@ -1,7 +1,5 @@
 """Kernels that make the score of both sides out of layers, weights and adaptive factors."""
 
-# ruff: noqa: PLR0917 (kernels take their arguments by position: Numba has no keyword-only ones)
-
 from __future__ import annotations
 
 import math

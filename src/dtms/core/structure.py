@@ -12,8 +12,6 @@ each of the last bars was beyond the last swing, and `structure_raw` reads it fo
 Lows are highs of the negated market: every kernel here works on price x direction.
 """
 
-# ruff: noqa: PLR0917 (kernels take their arguments by position: Numba has no keyword-only ones)
-
 from __future__ import annotations
 
 import math

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from random import Random
 
 from dtms.adapters.files.tape import Tape
@@ -19,43 +18,12 @@ from dtms.domain.score import Session
 from dtms.domain.symbols import asset_class, canonical
 from dtms.domain.units import DAY, HOUR, MINUTE, Millis
 from dtms.errors import SettingsError
+from dtms.replay.scripts import OVERTURE, SCRIPTS, Kind, Spell, Weather
+
+__all__ = ["DEFAULT_START", "SCRIPTS", "Kind", "Spell", "Weather", "make_tape", "mirrored", "play"]
 
 DEFAULT_START = Millis(1_715_205_600_000)
 """A Wednesday, 22:00 UTC, when the metals open after their daily break."""
-
-
-class Kind(StrEnum):
-    """What the market does in a spell."""
-
-    TREND_UP = "trend_up"
-    TREND_DOWN = "trend_down"
-    RANGE = "range"
-    CRASH = "crash"
-    RECOVERY = "recovery"
-    GAP = "gap"
-    QUIET = "quiet"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spell:
-    """One kind of weather for `minutes` > 0 of open market.
-
-    `strength` is in units of the symbol's usual ATR(M15): how far a trend, crash or recovery goes, how far a gap jumps
-    (after `minutes` of silence), how wide a range or a quiet spell swings to either side. A negative strength turns the
-    spell upside down.
-    """
-
-    kind: Kind
-    minutes: int
-    strength: float
-
-    def __post_init__(self) -> None:
-        if self.minutes <= 0:
-            msg = f"spell {self.kind} lasts {self.minutes} minutes; make it at least 1"
-            raise SettingsError(msg)
-
-
-Weather = tuple[Spell, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,102 +95,6 @@ _WEEKEND_JUMP = 0.8
 _TICKS_A_MINUTE = 90.0
 _HOME = 0.04
 """Share by which the price may leave the climate's before scripts are turned so that they lead back."""
-
-
-def _weather(*spells: tuple[Kind, int, float]) -> Weather:
-    return tuple(Spell(kind=kind, minutes=minutes, strength=strength) for kind, minutes, strength in spells)
-
-
-SCRIPTS: dict[str, Weather] = {
-    # Told for a BUY; half of the time they are played upside down, for the SELL.
-    "calm": _weather((Kind.RANGE, 180, 1.2), (Kind.QUIET, 60, 0.4), (Kind.TREND_UP, 120, 2.0)),
-    "march": _weather((Kind.TREND_UP, 240, 8.0), (Kind.RANGE, 60, 0.8), (Kind.TREND_UP, 150, 5.0)),
-    # A slow fall warns, and comes back.
-    "grind": _weather(
-        (Kind.TREND_UP, 90, 2.0), (Kind.TREND_DOWN, 150, 5.0), (Kind.RANGE, 45, 0.6), (Kind.RECOVERY, 90, 5.0)
-    ),
-    # Down and up again in two to three hours.
-    "vee": _weather(
-        (Kind.RANGE, 60, 0.8),
-        (Kind.CRASH, 60, 8.0),
-        (Kind.QUIET, 15, 0.3),
-        (Kind.RECOVERY, 75, 8.5),
-        (Kind.TREND_UP, 60, 2.0),
-    ),
-    # A fall in two legs, a base, then a break above the last swing, held.
-    "turn": _weather(
-        (Kind.RANGE, 60, 0.8),
-        (Kind.CRASH, 50, 6.0),
-        (Kind.RECOVERY, 40, 1.5),
-        (Kind.CRASH, 30, 3.5),
-        (Kind.RANGE, 30, 0.4),
-        (Kind.RECOVERY, 60, 6.0),
-        (Kind.TREND_UP, 120, 4.0),
-    ),
-    # A fall, then nothing for longer than a hedge may stand.
-    "stalemate": _weather(
-        (Kind.TREND_DOWN, 60, 2.0), (Kind.CRASH, 60, 8.0), (Kind.TREND_DOWN, 130, 3.5), (Kind.QUIET, 60, 0.4)
-    ),
-    # The rally that stops out the hedge.
-    "snap": _weather((Kind.RANGE, 45, 0.8), (Kind.CRASH, 55, 7.0), (Kind.RECOVERY, 12, 5.5), (Kind.TREND_UP, 90, 3.0)),
-    # Recovery that fails at once, and again.
-    "relapse": _weather(
-        (Kind.CRASH, 50, 7.0),
-        (Kind.RECOVERY, 35, 4.0),
-        (Kind.CRASH, 35, 5.0),
-        (Kind.RANGE, 30, 0.6),
-        (Kind.RECOVERY, 45, 5.0),
-        (Kind.RANGE, 60, 1.0),
-    ),
-    # Recovery that nothing confirms.
-    "limbo": _weather((Kind.CRASH, 55, 7.0), (Kind.RECOVERY, 25, 2.5), (Kind.QUIET, 75, 0.3), (Kind.RANGE, 45, 0.7)),
-    # A weak bounce with rising lows that breaks: the change of character.
-    "flag": _weather(
-        (Kind.CRASH, 45, 5.0),
-        (Kind.TREND_UP, 150, 2.5),
-        (Kind.QUIET, 20, 0.3),
-        (Kind.TREND_DOWN, 35, 1.5),
-        (Kind.CRASH, 45, 5.0),
-        (Kind.RANGE, 60, 0.8),
-    ),
-    # A second low that holds, and a quick break above the bounce between: the hedge goes before its stop is reached.
-    "spring": _weather(
-        (Kind.RANGE, 60, 0.8),
-        (Kind.CRASH, 50, 6.0),
-        (Kind.RECOVERY, 45, 1.8),
-        (Kind.CRASH, 20, 2.3),
-        (Kind.RECOVERY, 15, 3.0),
-        (Kind.TREND_UP, 75, 2.0),
-    ),
-    # A recovery with rising lows that breaks while it is still unconfirmed.
-    "trap": _weather(
-        (Kind.CRASH, 50, 7.0),
-        (Kind.RECOVERY, 20, 2.0),
-        (Kind.CRASH, 12, 1.2),
-        (Kind.RECOVERY, 40, 2.4),
-        (Kind.CRASH, 30, 4.0),
-        (Kind.RANGE, 45, 0.8),
-    ),
-    # A drift too weak to go on and too steady to turn: a warning ends by time.
-    "drizzle": _weather(
-        (Kind.CRASH, 25, 2.0), (Kind.TREND_DOWN, 240, 2.0), (Kind.QUIET, 60, 0.3), (Kind.RECOVERY, 60, 3.0)
-    ),
-    # A fall that never hurries and never rests.
-    "slide": _weather((Kind.CRASH, 30, 3.0), (Kind.CRASH, 200, 10.0), (Kind.QUIET, 45, 0.3), (Kind.RECOVERY, 120, 9.0)),
-    "whipsaw": _weather(
-        (Kind.CRASH, 30, 4.0),
-        (Kind.RECOVERY, 30, 5.0),
-        (Kind.CRASH, 30, 6.0),
-        (Kind.RECOVERY, 30, 5.5),
-        (Kind.RANGE, 45, 1.2),
-    ),
-    # Silence, a jump against the trade, a slide, half of it taken back.
-    "gap": _weather((Kind.RANGE, 45, 0.7), (Kind.GAP, 4, 4.0), (Kind.TREND_DOWN, 60, 2.5), (Kind.RECOVERY, 60, 3.0)),
-}
-"""What can happen to a trade that was opened before: a name, and the spells."""
-
-_OVERTURE = _weather((Kind.RANGE, 240, 1.2), (Kind.TREND_UP, 180, 4.0), (Kind.RANGE, 120, 1.0))
-"""What every tape begins with: indicators need history before trouble."""
 
 
 def make_tape(seed: int, days: int, symbol: str = "XAUUSD", start: Millis = DEFAULT_START) -> Tape:
@@ -330,7 +202,7 @@ def _tape(market: _Market, note: str) -> Tape:
 
 def _endless(market: _Market) -> Iterator[Spell]:
     rng = market.rng
-    yield from _OVERTURE
+    yield from OVERTURE
     while True:
         for name in _shuffled(rng, list(SCRIPTS)):
             size = 0.8 + 0.5 * rng.random()
@@ -359,7 +231,7 @@ def _fill(market: _Market, spells: Iterator[Spell], end: Millis | None) -> None:
         origin = market.skeleton
         _spike(market, nature)
         for i in range(spell.minutes):
-            _pass_closed_hours(market)
+            origin += _pass_closed_hours(market)
             if end is not None and market.at >= end:
                 return
             if spell.kind is not Kind.GAP:
@@ -375,14 +247,16 @@ def _spike(market: _Market, nature: _Nature) -> None:
     market.excess = max(market.excess, peak)
 
 
-def _pass_closed_hours(market: _Market) -> None:
+def _pass_closed_hours(market: _Market) -> float:
+    """Go on to the next open minute; return how far the price jumped meanwhile, in units."""
     if market.hours.is_open(market.at):
-        return
+        return 0.0
     opened = Millis(market.hours.after_open(market.at, MINUTE) - MINUTE)
-    if opened - market.at > _LONG_CLOSE:
-        market.jump(_normal(market.rng) * _WEEKEND_JUMP)
+    jump = _normal(market.rng) * _WEEKEND_JUMP if opened - market.at > _LONG_CLOSE else 0.0
+    market.jump(jump)
     market.at = opened
     market.excess = max(market.excess, _REOPENING)
+    return jump
 
 
 def _skeleton(spell: Spell, nature: _Nature, minute: int) -> float:
@@ -426,7 +300,7 @@ def _trade(market: _Market, nature: _Nature) -> None:
     if rng.random() < nature.spikes:
         _spike(market, nature)
     before = market.spread
-    point = 10.0**-climate.digits
+    point = 1.0 / 10**climate.digits
     market.spread = max(point, climate.spread * (1.0 + market.excess) * (0.9 + 0.2 * rng.random()))
     market.excess *= _SPREAD_DECAY
     market.bars.append(bid)

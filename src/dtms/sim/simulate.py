@@ -19,7 +19,7 @@ from dtms.domain.score import MarketView
 from dtms.domain.trade import Trade
 from dtms.domain.units import Millis, Side, Ticket
 from dtms.domain.verdict import Refusal, Verdict
-from dtms.sim.entries import Order, SmaCross, order_for
+from dtms.sim.entries import Entries, Order, order_for
 from dtms.sim.invariants import Books, check, naked_ms, read_books
 from dtms.sim.report import Findings, TradeResult
 from dtms.sim.world import MAGIC, World, make_world
@@ -76,7 +76,7 @@ class Run:
 
     world: World
     symbol: str
-    signals: SmaCross
+    signals: Entries
     shadow: SimServer
     shadow_terminal: SimTerminal
     tally: Tally
@@ -111,11 +111,12 @@ class Run:
             self._signal = signal
 
     def _enter(self, side: Side, quote: Quote) -> None:
-        if any(p.symbol == self.symbol for p in self.world.broker.positions().positions):
+        held = [p for p in self.world.broker.positions().positions if p.symbol == self.symbol and p.magic == ENTRY_MAGIC]
+        if len(held) >= self.signals.max_open:
             return
         desk = self.world.desk.symbol(self.symbol, self.world.clock.now)
         atr = desk.atr
-        order = None if atr is None else order_for(side, quote, atr, desk.instrument)
+        order = None if atr is None else order_for(self.signals, side, quote, atr, desk.instrument)
         if order is None:
             return
         ticket = _open(self.world.terminal, self.symbol, order)
@@ -184,7 +185,7 @@ def _open(terminal: SimTerminal, symbol: str, order: Order) -> int | None:
     return None if result is None or result.retcode != Mt5.TRADE_RETCODE_DONE else int(result.order)
 
 
-def make_run(tape: Tape, *, policies: PolicyBook, signals: SmaCross, start: Millis | None = None) -> Run:
+def make_run(tape: Tape, *, policies: PolicyBook, signals: Entries, start: Millis | None = None) -> Run:
     """Return a simulation of one tape, ready to run.
 
     Raises:

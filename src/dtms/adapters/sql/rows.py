@@ -14,7 +14,7 @@ from dtms.domain.intent import Intent
 from dtms.domain.position import Deal
 from dtms.domain.records import AuditEntry, Event, OutboxItem, Reply, StopRecord, TransitionRecord
 from dtms.domain.trade import Trade
-from dtms.errors import DtmsError, LedgerUnavailableError
+from dtms.errors import DtmsError, InvalidDataError, LedgerUnavailableError
 
 T = TypeVar("T")
 
@@ -42,8 +42,13 @@ class Row(Generic[T]):
     def dump(self, value: T) -> dict[str, Any]:
         """Return the columns of a value; raises `InvalidDataError` where one of its fields cannot be written."""
         columns: dict[str, Any] = {}
-        for name, column, dump in zip(self._fields, self.columns, self._dumps, strict=True):
-            columns[column] = dump(getattr(value, name))
+        name = ""
+        try:
+            for name, column, dump in zip(self._fields, self.columns, self._dumps, strict=True):
+                columns[column] = dump(getattr(value, name))
+        except ValueError as error:
+            msg = f"{self._hint.__name__}.{name} cannot be written: {error}; give it a value of its declared type"
+            raise InvalidDataError(msg) from error
         return columns
 
     def load(self, *row: Any) -> T:

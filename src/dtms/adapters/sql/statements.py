@@ -159,8 +159,9 @@ ALIAS_PUT = _put(TICKET_ALIASES)
 
 _INTENT = _read(INTENTS, rows.INTENT)
 INTENT_BY_ID = _INTENT.where(INTENTS.c.intent_id == _p(INTENTS.c.intent_id))
-PLANNED = _INTENT.where(_UNFINISHED, INTENTS.c.state == _word("PLANNED")).order_by(INTENTS.c.intent_id).limit(_limit())
-UNFINISHED = _INTENT.where(_UNFINISHED).order_by(INTENTS.c.intent_id)
+_OLDEST_FIRST = (INTENTS.c.created_at, INTENTS.c.step, INTENTS.c.attempt, INTENTS.c.intent_id)
+PLANNED = _INTENT.where(_UNFINISHED, INTENTS.c.state == _word("PLANNED")).order_by(*_OLDEST_FIRST).limit(_limit())
+UNFINISHED = _INTENT.where(_UNFINISHED).order_by(*_OLDEST_FIRST)
 UNFINISHED_OF = UNFINISHED.where(INTENTS.c.trade_id == _p(INTENTS.c.trade_id))
 INTENTS_PAGE = (
     _INTENT.where(INTENTS.c.intent_id > bindparam("after", type_=Text()))
@@ -169,7 +170,10 @@ INTENTS_PAGE = (
     .limit(_limit())
 )
 INTENTS_PAGE_OF = INTENTS_PAGE.where(INTENTS.c.trade_id == _p(INTENTS.c.trade_id))
-INTENT_ADD = _add(INTENTS).on_conflict_do_nothing(index_elements=["trade_id", "decision_id", "step", "attempt"])
+INTENT_ADD = _add(INTENTS).on_conflict_do_nothing()
+INTENT_OF_ATTEMPT = select(INTENTS.c.intent_id).where(
+    *(INTENTS.c[name] == _p(INTENTS.c[name]) for name in ("trade_id", "decision_id", "step", "attempt"))
+)
 _OTHER = INTENTS.alias("other")
 
 

@@ -103,7 +103,13 @@ class WriteTransaction(ReadTransaction):
         if intent.state is not IntentState.PLANNED:
             msg = f"intent {intent.intent_id} is {intent.state}; a new intent is PLANNED, nothing else"
             raise InvariantError(msg)
-        return self._change(sql.INTENT_ADD, **rows.intent_row(intent, self._account))
+        values = rows.intent_row(intent, self._account)
+        if self._change(sql.INTENT_ADD, **values):
+            return True
+        if self._executor.one(sql.INTENT_OF_ATTEMPT, **values) is None:
+            msg = f"intent {intent.intent_id}: its key or its tag {intent.tag} belongs to another decision; derive both"
+            raise InvariantError(msg)
+        return False
 
     def claim(self, intent: Intent, *, epoch: int, now: Millis) -> Intent | None:
         """Move PLANNED to SENDING in one conditional statement; None where somebody was faster or the resource is taken.

@@ -116,9 +116,7 @@ def _fx(
     )
 
 
-def _coin(  # noqa: PLR0917 - one row of the table below
-    name: str, description: str, base: str, quote: str, spread: float, swaps: tuple[float, float]
-) -> SymbolSpec:
+def _coin(name: str, description: str, base: str, quote: str, spread: float, swaps: tuple[float, float]) -> SymbolSpec:
     """A coin: one coin a lot, two digits, no commission, financed every night (typical retail)."""
     return SymbolSpec(
         name=name,

@@ -42,7 +42,7 @@ class TerminalHost:
         self._driver = driver
         self._clock = clock
         self._path = socket_path
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._clients: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self.ready = threading.Event()
         self._stopped = asyncio.Event()
         self._woken = asyncio.Event()
@@ -71,9 +71,14 @@ class TerminalHost:
             async with server:
                 await self._drive()
         finally:
-            for writer in tuple(self._writers):
-                writer.close()
             self._path.unlink(missing_ok=True)
+            await self._hang_up()
+
+    async def _hang_up(self) -> None:
+        """Close every connection and let its task end, so that no client is cut inside a reply."""
+        for writer in self._clients.values():
+            writer.close()
+        await asyncio.gather(*self._clients)
 
     def _stop(self) -> None:
         self._stopped.set()
@@ -97,7 +102,10 @@ class TerminalHost:
             self._driver.advance(self._clock.now())
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
+        task = asyncio.current_task()
+        if task is None:  # pragma: no cover - streams run their callback in a task
+            return
+        self._clients[task] = writer
         try:
             while (call := await _next_call(reader)) is not None:
                 writer.write(reply_frame(call.number, self._answer(call.op, call.args)))
@@ -105,7 +113,7 @@ class TerminalHost:
         except ConnectionError:
             return
         finally:
-            self._writers.discard(writer)
+            del self._clients[task]
             writer.close()
 
     def _answer(self, op: str, args: tuple[Any, ...]) -> Reply:

@@ -130,4 +130,5 @@ def check_remove(state: ServerState, request: Request) -> int:
 def _order_frozen(spec: SymbolSpec, order: SimOrder, quote: Quote) -> bool:
     if spec.freeze_level == 0:
         return False
-    return abs(quote.opening(SIDE_OF_TYPE[order.type]) - order.price) <= spec.freeze_distance
+    distance = abs(quote.opening(SIDE_OF_TYPE[order.type]) - order.price)
+    return distance <= spec.freeze_distance + GRID_TOLERANCE * spec.tick_size

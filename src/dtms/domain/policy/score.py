@@ -265,12 +265,11 @@ class ScorePolicy:
         )
         checks.ascending("score.macd_fast, macd_slow", self.macd_fast, self.macd_slow)
         checks.ascending("score.ema_fast, ema_slow", self.ema_fast, self.ema_slow)
-        if self.delta_bars_min > self.delta_bars:
-            msg = (
-                f"policy score.delta_bars_min is {self.delta_bars_min}, more than score.delta_bars {self.delta_bars}; "
-                "the layer would never be available: lower it"
-            )
-            raise SettingsError(msg)
+        for name in ("delta_bars", "extension_bars"):
+            least, most = getattr(self, f"{name}_min"), getattr(self, name)
+            if least > most:
+                msg = f"policy score.{name}_min is {least}, more than score.{name} {most}; it would never be met: lower it"
+                raise SettingsError(msg)
         if sum(self.weight(layer) for layer in Layer) <= 0:
             msg = "policy score: every weight is 0, so there is no score; give at least one layer a weight"
             raise SettingsError(msg)
