@@ -152,7 +152,9 @@ class Foresight:
 
     def _threshold(self, bars: int, holds: Callable[[float], bool]) -> tuple[Trigger, ...]:
         """Return where a row begins to hold along the score: empty where it never does, or does at any score."""
-        known = sorted({float(getattr(self._policy, f.name)) for f in fields(MachinePolicy) if f.name.endswith("_score")})
+        known = sorted(
+            {float(getattr(self._policy, f.name)) for f in fields(MachinePolicy) if f.name.endswith("_score")}
+        )
         # Between two neighbouring numbers of the policy nothing can change: one place between each is enough.
         places = [known[0] - 1.0, known[0]]
         for low, high in pairwise(known):

@@ -22,7 +22,7 @@ from dtms.domain.position import Deal, DealEntry, Position
 from dtms.domain.records import OutboxItem
 from dtms.domain.trade import Trade
 from dtms.domain.units import SECOND, Millis, Ticket
-from dtms.errors import BrokerError, InvalidDataError, StaleWriteError
+from dtms.errors import BrokerError, InvalidDataError, MarketDataError, StaleWriteError
 from dtms.ports.broker import BrokerReads
 from dtms.ports.clock import Clock
 from dtms.ports.ledger import Ledger, LedgerRead
@@ -105,8 +105,8 @@ class Outbox:
                     return _delivered(tx, intent)
             try:
                 found = self._try(item, intent)
-            except BrokerError as error:
-                found = Delivery(done=False, reason=f"the broker cannot be asked: {error}")
+            except (BrokerError, MarketDataError) as error:
+                found = Delivery(done=False, reason=f"what was opened cannot be told now: {error}")
             if not found.done:
                 self._again(item, found)
             return found
@@ -189,7 +189,7 @@ class Outbox:
 
     def _again(self, item: OutboxItem, found: Delivery) -> None:
         wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(item.attempts, 10))
-        next_at = Millis(max(item.next_at, self.clock.wall_now() + wait))
+        next_at = Millis(self.clock.wall_now() + wait)
         try:
             with self.ledger.write() as tx:
                 tx.retry_outbox(item, next_at=next_at, error=found.reason[:500])

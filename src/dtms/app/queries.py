@@ -12,6 +12,7 @@ from itertools import takewhile
 from typing import Protocol
 
 from dtms.app import money
+from dtms.app.explain import clock_ways
 from dtms.app.foresee import present_score
 from dtms.app.market_desk import MarketDesk, SymbolDesk
 from dtms.domain.instrument import Instrument
@@ -19,6 +20,7 @@ from dtms.domain.intent import Intent, IntentState
 from dtms.domain.position import Position, PositionsRead
 from dtms.domain.score import Score
 from dtms.domain.trade import Trade
+from dtms.domain.transitions import Row
 from dtms.domain.units import MINUTE, Millis, Ticket, TradeId
 from dtms.ports.clock import Clock
 from dtms.ports.ledger import Ledger, LedgerRead
@@ -51,7 +53,7 @@ class TradeFacts:
 
     Money is in account currency, `price` the one at which the main leg is valued; None says "not known now". `positions`
     are the open legs as the broker showed them, by identifier. `protected` says that a stop is at the broker; `naked_ms`
-    counts the present time without one too. `actions` are the newest intents, oldest first; `unfinished` those of them,
+    counts the present time without one too. `clock` has the rows that the clock leads to, with their instants. `actions` are the newest intents, oldest first; `unfinished` those of them,
     or older ones, that something must still decide.
     """
 
@@ -66,6 +68,7 @@ class TradeFacts:
     protected: bool
     naked_ms: int
     score: Score | None
+    clock: tuple[tuple[Row, Millis], ...]
     unfinished: tuple[Intent, ...]
     actions: tuple[Intent, ...]
 
@@ -151,6 +154,7 @@ class TradeQueries:
             protected=trade.is_open and (trade.stop if main is None else main.stop) is not None,
             naked_ms=trade.naked_ms + (0 if trade.naked_since is None else max(0, now - trade.naked_since)),
             score=None if desk is None else present_score(trade, desk, now),
+            clock=() if desk is None else clock_ways(trade, desk, now),
             unfinished=tuple(intent for intent in actions if intent.unfinished),
             actions=actions[-LAST_ACTIONS:],
         )
@@ -212,4 +216,3 @@ def _price(trade: Trade, main: Position | None, desk: SymbolDesk | None) -> floa
     if desk is None or desk.feed.last is None:
         return None
     return desk.feed.last.executable(trade.side)
-

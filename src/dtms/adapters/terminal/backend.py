@@ -67,8 +67,6 @@ class TerminalBackend:
         found = self._ops.get(op)
         return _UNSUPPORTED if found is None else found(*args)
 
-    # The session.
-
     def op_initialize(self, login: int | None, password: str | None, server: str | None) -> Reply:
         """Attach; with a login, only where it is this terminal's."""
         return _ok(True) if login is None else self.op_login(login, password, server)
@@ -123,8 +121,6 @@ class TerminalBackend:
 
     def _figures(self) -> Figures:
         return self.server.state.figures(self.view.positions(), self.view.balance())
-
-    # Symbols and their market.
 
     def _watched(self, symbol: str) -> bool:
         return symbol in self._selected or bool(self.server.state.books[symbol].positions)
@@ -201,8 +197,6 @@ class TerminalBackend:
             return _CALL_FAILED
         return _ok(ticks(store, self.server.state.offset, first=first, last=last, count=None, flags=flags))
 
-    # What is open, and what was.
-
     def op_positions_total(self) -> Reply:
         """Return how many positions are open."""
         return _ok(len(self.view.positions()))
@@ -263,8 +257,6 @@ class TerminalBackend:
                 if first <= state.server_ms(o.setup_at) / SECOND <= last and _wanted(o.symbol, None, group)
             )
         return _ok([rows.order_row(state, o) for o in orders])
-
-    # Orders.
 
     def op_order_calc_margin(self, action: int, symbol: str, volume: float, price: float) -> Reply:
         """Return the margin of an order in account currency."""

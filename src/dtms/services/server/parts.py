@@ -65,9 +65,7 @@ class Site:
     def use(self, parts: ServerParts) -> None:
         """Answer for another world from now on; nothing of the last one is remembered."""
         self.parts = parts
-        self.queries = TradeQueries(
-            ledger=parts.ledger, clock=parts.clock, desk=parts.monitor.desk, sight=parts.sight
-        )
+        self.queries = TradeQueries(ledger=parts.ledger, clock=parts.clock, desk=parts.monitor.desk, sight=parts.sight)
         self.board = TradeBoard(self.queries, parts.clock, parts.ledger.epoch)
         self.actions = ActionCounts(parts.ledger)
         self.started_ns = parts.clock.boot_ns()

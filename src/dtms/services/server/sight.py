@@ -20,7 +20,7 @@ SHOWN_FOR_NS: Final = 5_000_000_000
 
 
 class SeenReads:
-    """`BrokerReads` that remembers what passed through it; it fulfils `dtms.app.queries.Sight` too, by other names.
+    """`BrokerReads` that remembers what passed through it; `SeenSight` shows it.
 
     Give it to the monitor and the registry in place of the reads themselves.
 
