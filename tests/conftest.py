@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from dtms.core._jit import compile_all
+
 _SHARED = Path(__file__).resolve().parents[1] / ".." / "shared" / "data"
 
 settings.register_profile(
@@ -18,6 +20,12 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("house")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile the kernels once, before any worker starts: workers that compile the same cold cache at once take minutes."""
+    if not hasattr(config, "workerinput"):
+        compile_all()
 
 
 @pytest.fixture(scope="session")

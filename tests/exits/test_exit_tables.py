@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dtms.core.costs import breakeven_level
 from dtms.core.exits import propose_all
 from dtms.domain.action import SetStop
 from dtms.domain.exits import ExitRule
@@ -67,16 +66,6 @@ def test_breakeven_covers_commission_swap_and_half_the_spread(
 
     assert [each.action for each in decision.proposals] == [SetStop(ticket=trade.ticket, stop=Price(stop), target=None)]
     assert decision.proposals[0].rule is ExitRule.BREAKEVEN
-    same = breakeven_level(
-        side=side,
-        entry=entry,
-        volume=volume,
-        spread=market.quote.spread,
-        commission_per_lot=commission,
-        swap=swap,
-        instrument=instrument,
-    )
-    assert same == stop
 
 
 def test_a_breakeven_says_its_numbers_in_one_sentence(desk: Desk) -> None:

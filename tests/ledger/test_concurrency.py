@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -219,6 +221,14 @@ def test_a_killed_writer_leaves_what_was_committed_and_nothing_of_the_rest(
         assert write.fact("half") is None
         write.set_fact("after", "alive")
     assert ledger.revision() == 3
+
+
+def test_a_writer_keeps_out_even_those_who_do_not_queue(tmp_path: Path, opened: Opener) -> None:
+    ledger = opened(f"sqlite:///{tmp_path}/ledger.sqlite3")
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite3", timeout=0, isolation_level=None)) as stranger:
+        with ledger.write(), pytest.raises(sqlite3.OperationalError, match="locked"):
+            stranger.execute("BEGIN IMMEDIATE")
+        stranger.execute("BEGIN IMMEDIATE")
 
 
 def test_a_writer_waits_no_longer_than_its_limit_and_comes_back_to_its_place(tmp_path: Path) -> None:

@@ -113,6 +113,20 @@ def test_a_claim_moves_planned_to_sending_once(ledger: SqlLedger, make_intent: M
         assert read.planned() == ()
 
 
+@pytest.mark.parametrize("action", [TIGHTEN, OPEN], ids=["amend", "open"])
+def test_only_what_is_planned_is_claimed(ledger: SqlLedger, make_intent: MakeIntent, action: Action) -> None:
+    for number, state in enumerate(WAYS, start=1):
+        intent = plan(ledger, make_intent(number, action, position=None if action is OPEN else number), state)
+        claimed = claim(ledger, intent)
+        assert (claimed is not None) == (state is IntentState.PLANNED)
+    cancelled = plan(ledger, make_intent(99, action, position=None if action is OPEN else 99))
+    with ledger.write() as write:
+        write.save_intent(replace(cancelled, state=IntentState.CANCELLED), expected=IntentState.PLANNED)
+    assert claim(ledger, cancelled) is None
+    with ledger.read() as read:
+        assert read.planned() == ()
+
+
 def test_what_is_claimed_is_what_the_journal_holds(ledger: SqlLedger, make_intent: MakeIntent) -> None:
     intent = plan(ledger, make_intent(1))
     claimed = claim(ledger, replace(intent, action=SetStop(ticket=TICKET, stop=Price(0.5), target=None)))

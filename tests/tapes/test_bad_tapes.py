@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from dtms.adapters.files.tape import read_tape
@@ -170,6 +172,35 @@ def test_crossed_sides_in_one_row_name_the_line(tmp_path: Path) -> None:
         SettingsError, match=r"line 3: crossed quotes at .*: open ask 1.05 is below bid 1.1; cut the row"
     ):
         read_tape(path)
+
+
+@pytest.mark.parametrize("millis", ["86400000", "-1", "soon"])
+def test_a_millisecond_outside_the_day_is_no_time(tmp_path: Path, millis: str) -> None:
+    path = tmp_path / "EURUSD.csv"
+    path.write_text(f"date,ms_of_day,bid,ask\n20140506,0,1.1,1.2\n20140506,{millis},1.1,1.2\n")
+
+    with pytest.raises(SettingsError, match=f"line 3: '20140506 {millis}' is no time; cut the row"):
+        read_tape(path)
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "sentence"),
+    [
+        ("bid", [1.1, None], "line 2: bid is empty; cut the row, or export the tape again"),
+        ("timestamp", ["one", "two"], "line 1: timestamp is 'one', no time; cut the row"),
+        ("ask", ["1.2", "dear"], "line 2: a price or volume is no number; cut the row"),
+    ],
+)
+def test_a_fault_in_a_parquet_names_its_row(tmp_path: Path, column: str, values: list[object], sentence: str) -> None:
+    path = tmp_path / "EURUSD.parquet"
+    times = [datetime(2014, 5, 6, 10, 0, second, tzinfo=UTC) for second in (0, 1)]
+    good: dict[str, list[object]] = {"timestamp": [*times], "bid": [1.1, 1.1], "ask": [1.2, 1.2]}
+    pl.DataFrame({**good, column: values}).write_parquet(path)
+
+    with pytest.raises(SettingsError) as refused:
+        read_tape(path)
+
+    assert sentence in str(refused.value)
 
 
 def test_a_sibling_far_below_its_bid_names_the_siblings_line(tmp_path: Path) -> None:

@@ -106,8 +106,26 @@ class Executor:
         refusal = denied or refusal
         if refusal is not None:
             rejection, reason = refusal
+            if rejection is Rejection.POSITION_GONE and self._closed_already(claimed):
+                return True
             return self._end(claimed, StepEnd.REJECTED, _refused(rejection), reason)
         return self._send(claimed, position)
+
+    def _closed_already(self, intent: Intent) -> bool:
+        """Take a close as done where deals prove that the position was closed by somebody else; False where they do not."""
+        if not isinstance(intent.action, (Close, CloseHedge)):
+            return False
+        try:
+            proved = self._evidence(intent).seen is Seen.APPLIED
+        except BrokerError:
+            return False
+        if not proved:
+            return False
+        receipt = Receipt(outcome=Outcome.APPLIED, code=0, goal_met=True, comment="closed already")
+        acked = replace(intent, state=IntentState.ACKED, receipt=receipt, sent_at=self.clock.market_now())
+        with self.ledger.write() as tx:
+            tx.save_intent(acked, expected=IntentState.SENDING)
+        return self._verify(acked)
 
     def _denied(self, tx: LedgerWrite, intent: Intent) -> tuple[Rejection, str] | None:
         """Say why the ledger forbids sending: not armed, kill switch, or a trade that is only observed."""

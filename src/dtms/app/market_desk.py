@@ -116,8 +116,8 @@ class MarketDesk:
         feed = QuoteFeed(symbol=symbol, hours=hours, policy=policy.rails, spread_typical=policy.spread_typical)
         desk = SymbolDesk(instrument=instrument, hours=hours, policy=policy, feed=feed, state=state)
         self._catch_up(desk, now)
-        views = state.advance(now)
-        desk.view = views[-1] if views else state.score_now(now)
+        newest = state.catch_up(now)
+        desk.view = newest if newest is not None else state.score_now(now)
         desk.next_close = Millis(Timeframe.M5.start_of(Millis(now - _CLOSE_DELAY)) + _M5 + _CLOSE_DELAY)
         return desk
 

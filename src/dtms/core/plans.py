@@ -11,7 +11,7 @@ from typing import assert_never
 
 from dtms.core import machine
 from dtms.core.arbiter import review
-from dtms.core.costs import breakeven_level
+from dtms.core.costs import SLIPPAGE_SPREADS, breakeven_level, unit_costs
 from dtms.domain.action import Action, Close, CloseHedge, OpenHedge, ReAdd, Reduce, SetStop
 from dtms.domain.policy import Policy
 from dtms.domain.trade import Leg, PlanStep, Trade
@@ -109,13 +109,17 @@ def _breakeven(trade: Trade, volume: float, snap: Snapshot, policy: Policy) -> P
     """Return the plan that moves the stop to where nothing is lost, empty where the price does not allow it."""
     if snap.quote is None or snap.quote_stale:
         return Plan()
+    costs = unit_costs(
+        volume=volume,
+        commission_per_lot=snap.commission_per_lot,
+        swap=snap.swap_per_lot * volume,
+        instrument=snap.instrument,
+    )
     level = breakeven_level(
         side=trade.side,
         entry=trade.entry,
-        volume=volume,
-        spread=snap.quote.spread,
-        commission_per_lot=snap.commission_per_lot,
-        swap=snap.swap_per_lot * volume,
+        costs=costs,
+        allowance=SLIPPAGE_SPREADS * snap.quote.spread,
         instrument=snap.instrument,
     )
     beyond = trade.side * (snap.quote.executable(trade.side) - level)

@@ -139,7 +139,8 @@ def _refused(trade: Trade, step: PlanStep, end: StepEnd, receipt: Receipt | None
         return Settled(trade=_owned(replace(trade, pending=None, version=trade.version + 1)))
     if passing and pending.attempt < _QUICK_TRIES:
         return Settled(trade=_again(trade, scene.now, _QUICK_WAIT))
-    if rejection is Rejection.POSITION_GONE or (not step.fallback and not step.fallback_name):
+    main_gone = rejection is Rejection.POSITION_GONE and not isinstance(step.action, Close)
+    if main_gone or (not step.fallback and not step.fallback_name):
         return Settled(trade=_again(trade, scene.now, _PARKED_WAIT), parked=True)
     at = pending.step + 1
     fallen = replace(

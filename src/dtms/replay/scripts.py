@@ -108,7 +108,13 @@ SCRIPTS: dict[str, Weather] = {
         (Kind.TREND_UP, 90, 2.0),
     ),
     # A spring that looks like a turn and is sold at once.
-    "trap": _weather((Kind.CRASH, 45, 7.7), (Kind.RECOVERY, 8, 7.7), (Kind.CRASH, 40, 5.4), (Kind.RANGE, 60, 0.8)),
+    "trap": _weather(
+        (Kind.QUIET, 10, 0.4),
+        (Kind.CRASH, 32, 9.0),
+        (Kind.RECOVERY, 8, 8.1),
+        (Kind.TREND_DOWN, 61, 5.8),
+        (Kind.RANGE, 60, 0.8),
+    ),
     # A drift too weak to go on and too steady to turn: a warning ends by time.
     "drizzle": _weather(
         (Kind.CRASH, 25, 2.0), (Kind.TREND_DOWN, 240, 2.0), (Kind.QUIET, 60, 0.3), (Kind.RECOVERY, 60, 3.0)

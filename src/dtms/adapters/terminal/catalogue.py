@@ -20,6 +20,7 @@ from dtms.adapters.terminal.constants import (
     Mt5,
 )
 from dtms.domain.instrument import AssetClass
+from dtms.domain.policy.typical import SPREAD_TYPICAL
 
 _ORDER_MODE = (
     ORDER_MODE_MARKET
@@ -89,7 +90,7 @@ class SymbolSpec:
 
 
 def _fx(
-    name: str, description: str, *, digits: int, spread: float, stops_level: int, swaps: tuple[float, float]
+    name: str, description: str, *, digits: int, stops_level: int, swaps: tuple[float, float]
 ) -> SymbolSpec:
     """A currency pair: contract of 100,000 (market convention), 0.01 to 100 lots, 3.50 a lot and side (typical retail)."""
     return SymbolSpec(
@@ -103,7 +104,7 @@ def _fx(
         volume_min=0.01,
         volume_max=100.0,
         volume_step=0.01,
-        spread_typical=spread,
+        spread_typical=SPREAD_TYPICAL[name],
         currency_base=name[:3],
         currency_profit=name[3:],
         currency_margin=name[:3],
@@ -116,7 +117,7 @@ def _fx(
     )
 
 
-def _coin(name: str, description: str, base: str, quote: str, spread: float, swaps: tuple[float, float]) -> SymbolSpec:
+def _coin(name: str, description: str, base: str, quote: str, swaps: tuple[float, float]) -> SymbolSpec:
     """A coin: one coin a lot, two digits, no commission, financed every night (typical retail)."""
     return SymbolSpec(
         name=name,
@@ -129,7 +130,7 @@ def _coin(name: str, description: str, base: str, quote: str, spread: float, swa
         volume_min=0.01,
         volume_max=50.0,
         volume_step=0.01,
-        spread_typical=spread,
+        spread_typical=SPREAD_TYPICAL[name],
         currency_base=base,
         currency_profit=quote,
         currency_margin=quote,
@@ -153,7 +154,7 @@ _SPECS = (
         volume_min=0.01,
         volume_max=50.0,
         volume_step=0.01,
-        spread_typical=0.25,  # typical retail, 15 to 35 cents
+        spread_typical=SPREAD_TYPICAL["XAUUSD"],
         currency_base="XAU",
         currency_profit="USD",
         currency_margin="XAU",
@@ -163,15 +164,15 @@ _SPECS = (
         swap_short=16.0,
         margin_hedged=50.0,
     ),
-    # Spreads, stops levels and swaps of the pairs: typical retail; swaps follow the rate difference of the two currencies.
-    _fx("EURUSD", "Euro vs US Dollar", digits=5, spread=0.00010, stops_level=10, swaps=(-7.0, 2.5)),
-    _fx("GBPUSD", "Great Britain Pound vs US Dollar", digits=5, spread=0.00014, stops_level=10, swaps=(-4.0, -2.0)),
-    _fx("USDJPY", "US Dollar vs Japanese Yen", digits=3, spread=0.012, stops_level=10, swaps=(9.0, -19.0)),
-    _fx("EURJPY", "Euro vs Japanese Yen", digits=3, spread=0.016, stops_level=10, swaps=(6.0, -15.0)),
-    _fx("GBPJPY", "Great Britain Pound vs Japanese Yen", digits=3, spread=0.022, stops_level=10, swaps=(12.0, -26.0)),
-    _coin("BTCUSD", "Bitcoin vs US Dollar", "BTC", "USD", 15.0, (-40.0, 0.0)),
-    _coin("BTCUSDT", "Bitcoin vs Tether", "BTC", "USDT", 1.0, (-30.0, 0.0)),
-    _coin("ETHUSD", "Ethereum vs US Dollar", "ETH", "USD", 1.5, (-2.5, 0.0)),
+    # Stops levels and swaps of the pairs: typical retail; swaps follow the rate difference of the two currencies.
+    _fx("EURUSD", "Euro vs US Dollar", digits=5, stops_level=10, swaps=(-7.0, 2.5)),
+    _fx("GBPUSD", "Great Britain Pound vs US Dollar", digits=5, stops_level=10, swaps=(-4.0, -2.0)),
+    _fx("USDJPY", "US Dollar vs Japanese Yen", digits=3, stops_level=10, swaps=(9.0, -19.0)),
+    _fx("EURJPY", "Euro vs Japanese Yen", digits=3, stops_level=10, swaps=(6.0, -15.0)),
+    _fx("GBPJPY", "Great Britain Pound vs Japanese Yen", digits=3, stops_level=10, swaps=(12.0, -26.0)),
+    _coin("BTCUSD", "Bitcoin vs US Dollar", "BTC", "USD", (-40.0, 0.0)),
+    _coin("BTCUSDT", "Bitcoin vs Tether", "BTC", "USDT", (-30.0, 0.0)),
+    _coin("ETHUSD", "Ethereum vs US Dollar", "ETH", "USD", (-2.5, 0.0)),
     SymbolSpec(
         name="US30",
         description="Wall Street 30 index",
@@ -183,7 +184,7 @@ _SPECS = (
         volume_min=0.1,
         volume_max=100.0,
         volume_step=0.1,
-        spread_typical=2.0,  # typical retail
+        spread_typical=SPREAD_TYPICAL["US30"],
         currency_base="USD",
         currency_profit="USD",
         currency_margin="USD",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from dtms.core.costs import breakeven_level, unit_costs
 from dtms.core.exits._case import Case, stop_change
 from dtms.domain.action import Action
 from dtms.domain.exits import ExitBook, ExitRule, Proposal, Skipped
@@ -52,16 +53,24 @@ def level(case: Case) -> Price:
 
     Rounded away from loss. The costs of what was closed already went with it.
     """
-    trade = case.trade
-    distance = _costs(case) + _allowance(case)
-    return case.market.instrument.stop(trade.side, trade.entry + trade.side * distance)
+    trade, market = case.trade, case.market
+    return breakeven_level(
+        side=trade.side,
+        entry=trade.entry,
+        costs=_costs(case),
+        allowance=_allowance(case),
+        instrument=market.instrument,
+    )
 
 
 def _costs(case: Case) -> float:
-    """Commission of both sides and swap debited, in price units: money per lot over the money that one unit makes a lot."""
     market = case.market
-    debited = max(0.0, -market.swap) / case.trade.volume
-    return (market.commission_per_lot + debited) / market.instrument.value_per_unit
+    return unit_costs(
+        volume=case.trade.volume,
+        commission_per_lot=market.commission_per_lot,
+        swap=market.swap,
+        instrument=market.instrument,
+    )
 
 
 def _allowance(case: Case) -> float:

@@ -1,20 +1,23 @@
 """Typical spreads, in price units: what the spread rail uses before it has seen enough quotes.
 
+The simulated broker quotes with the same numbers where a tape has no ask.
+
 Source:
-    Median ask minus bid of the recorded tapes where they have both (OANDA EURUSD and XAUUSD 2014, FXCM GBPUSD 2012 and
-    USDJPY 2013); the others are common retail spreads. Every one is configurable per symbol (`spread_typical`).
+    Typical retail accounts: XAUUSD 15 to 35 cents, majors 1 to 1.5 pips, crosses 1.5 to 2.5 pips. Every one is
+    configurable per symbol (`spread_typical`).
 """
 
 from __future__ import annotations
 
 SPREAD_TYPICAL: dict[str, float] = {
-    "EURUSD": 0.00012,
-    "GBPUSD": 0.00018,
-    "USDJPY": 0.015,
-    "GBPJPY": 0.030,
-    "EURJPY": 0.020,
-    "XAUUSD": 0.30,
+    "XAUUSD": 0.25,
+    "EURUSD": 0.00010,
+    "GBPUSD": 0.00014,
+    "USDJPY": 0.012,
+    "EURJPY": 0.016,
+    "GBPJPY": 0.022,
     "BTCUSD": 15.0,
     "BTCUSDT": 1.0,
     "ETHUSD": 1.5,
+    "US30": 2.0,
 }

@@ -1,0 +1,44 @@
+"""`dtms`: the commands. Everything heavy is imported inside of them, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from dtms.cli import ask, config, processes, run
+from dtms.cli.output import exit_of, say
+from dtms.errors import DtmsError
+
+app = typer.Typer(
+    name="dtms",
+    help=(
+        "Protects open trading positions: scores them, warns, tightens, takes part off, hedges, recovers or closes.\n\n"
+        "Exit codes: 0 done; 1 a check or the product failed; 2 a setting, tape or argument cannot be used; "
+        "3 a service cannot be reached; 4 not found."
+    ),
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+run.add(app)
+processes.add(app)
+ask.add(app)
+config.add(app)
+
+
+def main() -> None:
+    """Run one command; an error that has a name ends it with one sentence and its exit code, never a traceback."""
+    try:
+        app()
+    except DtmsError as error:
+        say(f"dtms: {error}")
+        sys.exit(exit_of(error))
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read our output has gone; there is nobody left to tell
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""Answers for people: tables and key-value lists on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+_console = Console(highlight=False)
+
+_REPORT = (
+    ("symbol", "symbol"),
+    ("bars", "bars"),
+    ("trades", "trades"),
+    ("closed", "closed"),
+    ("states_visited", "states visited"),
+    ("transitions", "transitions"),
+    ("actions", "actions"),
+    ("refusals", "refusals"),
+    ("deferrals", "deferrals"),
+    ("fallbacks", "fallbacks"),
+    ("naked_ms_max", "longest without a stop, ms"),
+    ("invariant_violations", "laws broken"),
+    ("net_profit", "net profit, managed"),
+    ("unmanaged_net_profit", "net profit, unmanaged"),
+    ("expectancy_r", "expectancy, R"),
+    ("cost_r", "costs, R"),
+    ("managed_minus_unmanaged_r", "managed minus unmanaged, R"),
+)
+
+
+def show_report(report: Mapping[str, Any]) -> None:
+    """Print the report of a simulation."""
+    show_pairs("Run", ((label, report[key]) for key, label in _REPORT))
+    for assumption in report["assumptions"]:
+        _console.print(f"assumed: {assumption}", style="dim", soft_wrap=True)
+
+
+def show_pairs(title: str, pairs: Iterable[tuple[str, object]]) -> None:
+    """Print named values below each other."""
+    table = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for label, value in pairs:
+        table.add_row(label, words(value))
+    _console.print(table)
+
+
+def show_rows(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(words(value) for value in row))
+    _console.print(table)
+
+
+def words(value: object) -> str:
+    """Return a value as a person reads it."""
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:.5g}" if abs(value) < 1 else f"{value:,.2f}"
+        case Mapping():
+            return ", ".join(f"{key} {words(inner)}" for key, inner in value.items()) or "-"
+        case str():
+            return value
+        case Sequence():
+            return ", ".join(words(inner) for inner in value) or "-"
+        case _:
+            return str(value)
