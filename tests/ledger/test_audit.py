@@ -8,6 +8,7 @@ from contextlib import closing
 import pytest
 
 from dtms.adapters.sql import SqlLedger, verify_chain
+from dtms.adapters.sql.audit import digest
 from dtms.domain.units import Millis, TradeId
 from dtms.errors import LedgerError
 
@@ -86,4 +87,14 @@ def test_a_link_that_was_changed_removed_or_inserted_shows(ledger: SqlLedger, sq
     add(ledger, 5)
     tamper(ledger, sql)
     with pytest.raises(LedgerError, match=sentence):
+        verify_chain(ledger)
+
+
+def test_a_link_that_was_forged_with_its_digest_breaks_the_next(ledger: SqlLedger) -> None:
+    add(ledger, 4)
+    with ledger.read() as read:
+        first, second, *_ = read.audit()
+    forged = digest(first.digest, seq=2, at=second.at, actor="nobody", what="sent", trade_id=second.trade_id, body="{}")
+    tamper(ledger, f"UPDATE audit SET actor = 'nobody', digest = '{forged}' WHERE seq = 2")  # noqa: S608 - ours
+    with pytest.raises(LedgerError, match="audit link 3 is not what was written"):
         verify_chain(ledger)
