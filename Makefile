@@ -40,7 +40,7 @@ check: $(DEV)/.done ## Run every linter and the type checker
 	$(BIN)/deptry src
 
 test: check ## Run every check and every test
-	$(BIN)/python -m pytest -n $(JOBS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
 
 bench-quick: $(DEV)/.done ## Time the parts that need no peer (under 60 s)
 	$(BIN)/python -m bench.quick

@@ -207,11 +207,13 @@ def test_a_killed_writer_leaves_what_was_committed_and_nothing_of_the_rest(
         write.add_trade(make_trade(1))
         write.add_intent(first)
         write.add_intent(second)
+    ledger.close()
     child = start(CLAIM_THEN_HANG, shared_url, account)
     assert child.stdout is not None
     assert child.stdout.readline() == "inside\n"
     child.send_signal(signal.SIGKILL)
     child.communicate(timeout=60)
+    ledger = opened(shared_url, create=False)
     with ledger.write() as write:
         claimed = write.intent(first.intent_id)
         assert claimed is not None

@@ -34,6 +34,7 @@ class Ends:
 @dataclass(slots=True)
 class _Missing:
     since: Millis
+    due: Millis
     token: int
 
 
@@ -115,6 +116,10 @@ class FactKeeper:
             with self.ledger.write() as tx:
                 tx.add_intent(intent)
 
+    def next_check(self, now: Millis) -> Millis | None:
+        """Return when the next position that was missed may be proved gone, None where none was missed lately."""
+        return min((missing.due for missing in self._missing.values() if missing.due > now), default=None)
+
     def _proved_gone(self, trade: Trade, read: PositionsRead, wait_s: float, policy: Policy) -> bool:
         if not self._missed_twice(trade.identifier, read, wait_s):
             return False
@@ -137,8 +142,9 @@ class FactKeeper:
         return False
 
     def _missed_twice(self, identifier: int, read: PositionsRead, wait_s: float) -> bool:
-        first = self._missing.setdefault(identifier, _Missing(read.as_of, read.token))
-        return read.token != first.token and read.as_of - first.since >= wait_s * SECOND
+        due = Millis(round(read.as_of + wait_s * SECOND))
+        first = self._missing.setdefault(identifier, _Missing(read.as_of, due, read.token))
+        return read.token != first.token and read.as_of >= first.due
 
     def _deals(self, identifier: int) -> tuple[Deal, ...] | None:
         """Return the deals of a position, None where they cannot be read now: asked again on the next pass."""

@@ -77,6 +77,19 @@ class Monitor:
         else:
             self.beat_ns = self.clock.boot_ns()
 
+    def next_wake(self) -> Millis | None:
+        """Return the next instant at which a pass may decide something without a new quote, None where there is none.
+
+        Closed bars, deadlines, held-back steps, and positions that were missed once; market closes are found by the
+        periodic pass.
+        """
+        now = self.clock.market_now()
+        page = self.book.page()
+        instants = [self.desk.next_wake(), self.facts.next_check(now)]
+        instants += [trade.deadline for trade in page.trades]
+        instants += [trade.pending.retry_at for trade in page.trades if trade.pending is not None]
+        return min((at for at in instants if at is not None and at > now), default=None)
+
     def _pass(self, now: Millis) -> None:
         page = self.book.page()
         if len(page.trades) < self._open_count:

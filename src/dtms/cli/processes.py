@@ -1,4 +1,73 @@
-"""Questions to the running services."""
+"""Commands that are one process of the product: the three services, and the simulated terminal."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
 import typer
+
+from dtms.cli import options
+
+if TYPE_CHECKING:
+    from dtms.settings import Settings
+
+Supervised = Annotated[bool, typer.Option("--supervised", hidden=True, help="End when stdin ends: the supervisor has gone.")]
+
+
 def add(app: typer.Typer) -> None:
-    """Add."""
+    """Add the commands."""
+    app.command()(gateway)
+    app.command()(server)
+    app.command()(api)
+    app.command(hidden=True)(terminal)
+
+
+def gateway(config: options.Config = None, supervised: Supervised = False) -> None:
+    """Run the order gateway: the only process that holds the broker, and the only one that sends."""
+    _run("gateway", options.settings_of(config), supervised=supervised)
+
+
+def server(config: options.Config = None, supervised: Supervised = False) -> None:
+    """Run the DTMS server: scores, decides, answers for the state of every trade."""
+    _run("server", options.settings_of(config), supervised=supervised)
+
+
+def api(config: options.Config = None, supervised: Supervised = False) -> None:
+    """Run the main API with the exit manager and the dashboard."""
+    _run("api", options.settings_of(config), supervised=supervised)
+
+
+def terminal(
+    tape: options.TapeFile,
+    symbol: options.Symbol = None,
+    tape_tz: options.TapeZone = None,
+    start: options.From = None,
+    speed: Annotated[float, typer.Option(min=0.001, help="How many times faster than the clock the tape runs.")] = 1.0,
+    oracle: Annotated[Path | None, typer.Option(help="Where every applied operation is recorded.")] = None,
+    config: options.Config = None,
+    supervised: Supervised = False,
+) -> None:
+    """Run the simulated terminal over a tape; it stands at its start until it is told to begin."""
+    from dtms.adapters.terminal.host_process import run_terminal
+    from dtms.sim.tapes import load_piece
+
+    settings = options.settings_of(config)
+    _prepare("terminal", supervised=supervised)
+    begin = options.instant_of(start)
+    piece = load_piece(tape, symbol=symbol, tz=tape_tz, start=begin)
+    run_terminal([piece], settings.socket, speed=speed, oracle_path=oracle, start=begin)
+
+
+def _run(role: str, settings: Settings, *, supervised: bool) -> None:
+    _prepare(role, supervised=supervised)
+    import_module(f"dtms.services.{role}.main").run(settings)
+
+
+def _prepare(role: str, *, supervised: bool) -> None:
+    from dtms.services.host import configure_logs, end_with_parent
+
+    configure_logs(role)
+    if supervised:
+        end_with_parent()

@@ -50,7 +50,7 @@ class Every:
     minutes: int
     stop_atr: float
     target_atr: float = field(init=False)
-    max_open: int = 50
+    max_open: int = 8
     _side: Side = Side.SELL
 
     def __post_init__(self) -> None:

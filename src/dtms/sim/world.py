@@ -90,9 +90,9 @@ class World:
             self.act()
 
     def _next_wake(self) -> Millis:
-        closing = self.desk.next_wake()
+        wanted = self.server.monitor.next_wake()
         periodic = Millis(self._last_pass + _PERIODIC)
-        return periodic if closing is None or closing <= self._last_pass else min(periodic, closing)
+        return periodic if wanted is None else min(periodic, wanted)
 
 
 def make_world(

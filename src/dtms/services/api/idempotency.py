@@ -122,10 +122,10 @@ def begun(tx: LedgerRead, once: Once) -> Reply | None:
     return _same(once, tx.reply(once.key, once.principal, _begun_route(once.route)))
 
 
-def repeated(reply: Reply) -> Response:
-    """Return a kept answer as it was given."""
+def answer_of(reply: Reply, *, again: bool = False) -> Response:
+    """Return an answer as it was kept; `again` marks it as a repetition."""
     kind = PROBLEM_JSON if reply.status >= _ERRORS else "application/json"
-    return Response(reply.body.encode(), reply.status, {"Idempotency-Replayed": "true"}, kind)
+    return Response(reply.body.encode(), reply.status, {"Idempotency-Replayed": "true"} if again else None, kind)
 
 
 class UnderWay:

@@ -19,7 +19,7 @@ from dtms.domain.records import Reply
 from dtms.errors import LedgerError, StaleWriteError
 from dtms.services.api import rejections, wire
 from dtms.services.api.bodies import OpenBody
-from dtms.services.api.idempotency import Once, UnderWay, begun, kept, once_of, repeated
+from dtms.services.api.idempotency import Once, UnderWay, answer_of, begun, kept, once_of
 from dtms.services.api.parts import ApiSite
 from dtms.services.api.views import JSON, Views
 from dtms.services.web.offload import Offload
@@ -59,14 +59,12 @@ class OpenTradeDesk:
             if told is None:
                 told = await self._offload(partial(self._plan, once, body))
             if told.reply is not None:
-                return repeated(told.reply)
+                return answer_of(told.reply, again=True)
             parts = self._site.parts
             await parts.wait_until(partial(parts.opening.ended, told.intent_id), parts.open_timeout_s)
             status, answer = await self._offload(partial(self._conclude, told.intent_id, request_id_of(request.scope)))
             reply = await self._offload(partial(self._keep, once, status, answer))
-            response = repeated(reply)
-            del response.headers["Idempotency-Replayed"]
-            return response
+            return answer_of(reply)
 
     def _known(self, once: Once) -> _Told | None:
         with self._site.parts.ledger.read() as tx:
@@ -105,6 +103,9 @@ class OpenTradeDesk:
                 return 201, JSON.encode(self._views.opened(delivery.trade.ticket, intent_id))
             except Problem:
                 delivery = Delivery(done=True, ticket=delivery.ticket, reason="it was released in this moment")
+        if delivery.done:
+            problem = _over(intent, delivery)
+            return problem.status, problem.body(request_id)
         return 202, JSON.encode(self._pending(intent, delivery))
 
     def _pending(self, intent: Intent, delivery: Delivery) -> wire.PendingAnswer:
@@ -112,7 +113,7 @@ class OpenTradeDesk:
             epoch=self._views.epoch,
             intent_id=intent.intent_id,
             intent_state=intent.state.value,
-            protection="none" if delivery.done else "pending",
+            protection="pending",
             ticket=delivery.ticket,
             reason=delivery.reason,
         )
@@ -131,3 +132,8 @@ class OpenTradeDesk:
         except LedgerError:
             return reply
         return reply
+
+
+def _over(intent: Intent, delivery: Delivery) -> Problem:
+    detail = f"It was opened and is not managed any more: {delivery.reason or 'it was closed already'}."
+    return Problem(409, "over_already", detail, extra={"intent_id": intent.intent_id, "ticket": delivery.ticket})

@@ -80,6 +80,16 @@ class Views:
             return None
         return self._exits(trade, _own(trade, book))
 
+    def managed_exits(self, ticket: int) -> wire.ExitsAnswer | None:
+        """Return the exit rules of a managed trade, None where it has none.
+
+        Raises:
+            Problem: 404, the trade is unknown.
+        """
+        with self._site.parts.ledger.read() as tx:
+            managed(tx, ticket)
+        return self.exits_of(ticket)
+
     def all_exits(self) -> wire.ExitsListAnswer:
         """Return the exit rules of all open trades."""
         with self._site.parts.ledger.read() as tx:

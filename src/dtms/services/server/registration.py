@@ -118,6 +118,11 @@ async def release(site: Site, offload: Offload, ticket: Ticket, *, force: bool) 
 
 
 def _register(parts: ServerParts, wanted: Registration) -> Registered:
+    children = (leg.ticket for trade in parts.monitor.book.page().trades for leg in trade.legs)
+    if wanted.ticket in children:
+        detail = "The ticket is a hedge or re-add of a managed trade; such are managed with their parent alone."
+        fault = FieldFault(field="ticket", code="child_position", message="name a position of your own")
+        raise Problem(409, "child_position", detail, fields=[fault], extra={"epoch": parts.ledger.epoch})
     try:
         with parts.lock:
             return parts.registry.register(wanted)

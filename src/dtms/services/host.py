@@ -1,0 +1,150 @@
+"""What a service needs of its machine: its port, its place as the only one of its kind, its end, its logs."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import structlog
+from starlette.types import ASGIApp
+
+from dtms.errors import SettingsError
+from dtms.services.web.serve import make_server, require_loopback
+
+if sys.platform != "win32":
+    import fcntl
+
+
+def bind_port(host: str, port: int, *, role: str, variable: str) -> socket.socket:
+    """Return a socket that has the service's port; it refuses connections until the service is served on it.
+
+    Raises:
+        SettingsError: The host is not this machine's loopback, or somebody has the port.
+    """
+    require_loopback(host)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM)
+    if sys.platform != "win32":  # there it would let two services share the port
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        made.bind((host, port))
+    except OSError as error:
+        made.close()
+        raise SettingsError(_port_reason(error, host, port, role, variable)) from error
+    return made
+
+
+def _port_reason(error: OSError, host: str, port: int, role: str, variable: str) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"port {port} of the {role} is in use by another program; stop that one (another dtms?) "
+            f"or set {variable} to a free port"
+        )
+    return f"port {port} of the {role} on {host} cannot be taken: {error.strerror}; set {variable} to another one"
+
+
+class RoleLock:
+    """One process a role and data folder: `gateway.lock`, `server.lock`, `api.lock`. The kernel frees it when we die.
+
+    Raises:
+        SettingsError: Another process holds it, or it cannot be made.
+    """
+
+    def __init__(self, data_dir: Path, role: str) -> None:
+        path = data_dir / f"{role}.lock"
+        try:
+            data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+        except OSError as error:
+            msg = f"data folder {data_dir}: {error.strerror}; make it writable or set DTMS_DATA_DIR to another one"
+            raise SettingsError(msg) from error
+        if sys.platform != "win32":
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                holder = os.pread(self._fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
+                os.close(self._fd)
+                msg = (
+                    f"another {role} works on {data_dir} (process {holder}); stop it or set DTMS_DATA_DIR to another "
+                    "folder"
+                )
+                raise SettingsError(msg) from error
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+
+    def release(self) -> None:
+        """Let the next one in; the file stays, for a removed one would lock nobody out."""
+        os.close(self._fd)
+
+
+@contextmanager
+def claimed(host: str, port: int, data_dir: Path, *, role: str, variable: str) -> Iterator[socket.socket]:
+    """Hold the role's port and its lock; the port first, so that a taken one leaves nothing half done.
+
+    Raises:
+        SettingsError: One of them is taken.
+    """
+    bound = bind_port(host, port, role=role, variable=variable)
+    try:
+        lock = RoleLock(data_dir, role)
+        try:
+            yield bound
+        finally:
+            lock.release()
+    finally:
+        bound.close()
+
+
+def serve(app: ASGIApp, bound: socket.socket) -> None:
+    """Serve an application on a bound socket until SIGTERM or SIGINT; returns a second after it at the latest."""
+    host, port = bound.getsockname()[:2]
+    # uvicorn raises the signal again once it has ended: without a handler that kills us before our own ending.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stay)
+    try:
+        make_server(app, host=host, port=port).run(sockets=[bound])
+    except OSError as error:
+        msg = f"port {port} cannot be listened on: {error.strerror}; another program took it at the same moment, start again"
+        raise SettingsError(msg) from error
+
+
+def _stay(_number: int, _frame: FrameType | None) -> None:
+    """Do nothing: the server has seen the signal and is ending."""
+
+
+def end_with_parent() -> None:
+    """End this process when its supervisor is gone: the pipe on stdin, which only that one holds open, ends then."""
+    threading.Thread(target=_watch_stdin, name="parent", daemon=True).start()
+
+
+def _watch_stdin() -> None:
+    while os.read(sys.stdin.fileno(), 64):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def configure_logs(role: str) -> None:
+    """Write one JSON object a line to stderr: time, level, role, and what happened."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(default=repr),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    structlog.contextvars.bind_contextvars(role=role)
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format=f'{{"role": "{role}", "event": "%(message)s"}}')

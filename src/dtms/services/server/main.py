@@ -1,0 +1,43 @@
+"""The DTMS server as a process: its brain over the gateway's reads and the ledger, its answers on a loopback port."""
+
+from __future__ import annotations
+
+from dtms.adapters.gateway_client import GatewayClient
+from dtms.services.host import claimed, serve
+from dtms.services.run_log import log_of, verdicts_path
+from dtms.services.server.live import make_live_server
+from dtms.services.wiring import clock_of, gate_of, is_advisory, ledger_through_gateway, notifier_of, parts_of
+from dtms.settings import Settings
+
+
+def run(settings: Settings) -> None:
+    """Run the server until SIGTERM.
+
+    Raises:
+        SettingsError: The port is taken, or a setting cannot be used; nothing was changed.
+        BrokerUnavailableError: The gateway does not answer.
+    """
+    clock = clock_of(settings)
+    with claimed(
+        settings.host, settings.server_port, settings.data_dir, role="server", variable="DTMS_SERVER_PORT"
+    ) as bound:
+        gate = gate_of(settings, settings.server_port)
+        gateway = GatewayClient(settings.gateway_url)
+        ledger = ledger_through_gateway(settings, gateway, clock)
+        notifier = notifier_of(settings, clock)
+        try:
+            parts = parts_of(settings, clock, ledger, notifier)
+            live = make_live_server(
+                parts,
+                gateway,
+                gate=gate,
+                advisory=is_advisory(settings),
+                on_verdict=log_of(settings, verdicts_path).on_verdict,
+            )
+            live.loop.start()
+            serve(live.app, bound)
+            live.loop.stop()
+        finally:
+            notifier.close()
+            ledger.close()
+            gateway.close()

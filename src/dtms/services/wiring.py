@@ -1,0 +1,114 @@
+"""From settings to parts: what the processes of an installation have in common. Each wires its own rest in its `main`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Final
+
+import structlog
+
+from dtms.adapters.clocks import SystemClock, TapeClock
+from dtms.adapters.gateway_client import GatewayClient
+from dtms.adapters.notify import LogTarget, QueueNotifier, Target, apprise_target
+from dtms.adapters.sql import open_ledger
+from dtms.bootstrap import Parts
+from dtms.errors import BrokerUnavailableError, SettingsError
+from dtms.ports.clock import Clock
+from dtms.ports.crash import CrashPoints, NoCrash
+from dtms.ports.ledger import Ledger
+from dtms.ports.notifier import Notifier
+from dtms.services.web.access import OneToken, load_or_make_token
+from dtms.services.web.guard import Gate, loopback_policy
+from dtms.settings import Settings, load_policy
+
+GATEWAY_PATIENCE_S: Final = 30.0
+"""How long a starting service waits for the gateway: it may be starting too, or be restarted."""
+
+_POLL_S: Final = 0.05
+
+_log = structlog.get_logger("dtms.wiring")
+
+
+class CrashAt:
+    """A drill's crash point: the process is killed when it is reached, as by a power cut."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def reach(self, name: str) -> None:
+        """End here where this is the place."""
+        if name == self._name:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def clock_of(settings: Settings) -> Clock:
+    """Return the market's clock: a tape's where one is told, else the machine's."""
+    return SystemClock() if settings.clock_file is None else TapeClock(settings.clock_file)
+
+
+def notifier_of(settings: Settings, clock: Clock) -> QueueNotifier:
+    """Return where alerts go: always the log, and the owner's own target where there is one.
+
+    Raises:
+        SettingsError: The target's URL is none.
+    """
+    targets: list[Target] = [LogTarget()]
+    if settings.alerts_url is not None:
+        targets.append(apprise_target(settings.alerts_url.get_secret_value()))
+    return QueueNotifier(tuple(targets), now_ns=clock.boot_ns)
+
+
+def parts_of(settings: Settings, clock: Clock, ledger: Ledger, notifier: Notifier) -> Parts:
+    """Return what every service is made of.
+
+    Raises:
+        SettingsError: The policy file cannot be used, or a setting that this version cannot honour is set.
+    """
+    if settings.news_file is not None:
+        msg = f"setting news_file {settings.news_file}: this version reads no economic calendar; remove the setting"
+        raise SettingsError(msg)
+    crash: CrashPoints = CrashAt(settings.crash_point) if settings.crash_point else NoCrash()
+    policies = load_policy(settings.policy_file)
+    return Parts(ledger=ledger, clock=clock, policies=policies, notifier=notifier, crash=crash)
+
+
+def is_advisory(settings: Settings) -> bool:
+    """Say whether this installation may send nothing: every account but the simulated one, until it is armed."""
+    return settings.broker != "simulated" and not settings.armed
+
+
+def token_of(settings: Settings) -> str:
+    """Return the installation's token, made at the first start.
+
+    Raises:
+        SettingsError: Its file is not private, or holds none.
+    """
+    return load_or_make_token(settings.data_dir / "token")
+
+
+def gate_of(settings: Settings, port: int) -> Gate:
+    """Return what decides who may do what at one service."""
+    return Gate(loopback_policy(port), OneToken(token_of(settings)))
+
+
+def ledger_through_gateway(settings: Settings, gateway: GatewayClient, clock: Clock) -> Ledger:
+    """Open the ledger of the account behind the gateway, waiting for a gateway that is starting.
+
+    Raises:
+        BrokerUnavailableError: The gateway does not answer in time, or another service does.
+        SettingsError: The ledger is another account's.
+    """
+    end = time.monotonic() + GATEWAY_PATIENCE_S
+    while True:
+        try:
+            key = gateway.account().key
+            break
+        except BrokerUnavailableError as error:
+            if time.monotonic() >= end:
+                msg = f"the gateway at {settings.gateway_url} gives no account ({error}); start it with: dtms gateway"
+                raise BrokerUnavailableError(msg) from error
+            time.sleep(_POLL_S)
+    gateway.check_service()
+    return open_ledger(settings.ledger, account=key, clock=clock.market_now)

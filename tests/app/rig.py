@@ -1,0 +1,413 @@
+"""One simulated broker with gateway, fact keeper and registry on it, on virtual time; scores are said by the test.
+
+The broker, the adapter, the ledger and every service are the real ones. Only the market is by hand: a test pushes quotes,
+and says the score and the ATR of the bar that a decision is made on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from dtms import bootstrap
+from dtms.adapters.clocks import VirtualClock
+from dtms.adapters.mt5 import Mt5Broker, Mt5Sender
+from dtms.adapters.notify import MemoryNotifier
+from dtms.adapters.sql import open_ledger
+from dtms.adapters.terminal.constants import Mt5
+from dtms.adapters.terminal.dealer import Fill
+from dtms.adapters.terminal.oracle import OracleLog
+from dtms.adapters.terminal.recorder import AppliedKind
+from dtms.adapters.terminal.records import AccountSpec, Request
+from dtms.adapters.terminal.server import SimServer
+from dtms.adapters.terminal.server_time import eet_new_york_dst
+from dtms.adapters.terminal.terminal import SimTerminal
+from dtms.app import journal
+from dtms.app.executor import Executor
+from dtms.app.registry import Registration
+from dtms.bootstrap import Parts, Server
+from dtms.core import machine
+from dtms.core.decide import decide
+from dtms.core.settle import Scene
+from dtms.domain.action import Action
+from dtms.domain.calendar import MarketHours
+from dtms.domain.intent import Intent
+from dtms.domain.market import Quote
+from dtms.domain.policy import Policy, PolicyBook
+from dtms.domain.position import Position, PositionsRead
+from dtms.domain.receipt import Receipt
+from dtms.domain.score import (
+    Confluence,
+    Indicators,
+    MarketView,
+    Regime,
+    Score,
+    Session,
+    Structure,
+    StructureEvent,
+    Volatility,
+)
+from dtms.domain.trade import Trade
+from dtms.domain.units import HOUR, MINUTE, SECOND, Millis, Side, Ticket, TradeId
+from dtms.domain.verdict import RailFacts, Snapshot, Verdict
+from dtms.errors import BrokerUnavailableError, OutcomeUnknownError
+
+T0 = Millis(1_750_161_600_000)
+"""A Tuesday, 12:00 UTC: every market is open."""
+SYMBOL = "XAUUSD"
+ATR = 4.0
+SPREAD = 0.2
+HAND = Mt5.DEAL_REASON_CLIENT
+CALM = RailFacts(
+    day_loss=0.0,
+    hour_loss=0.0,
+    losing_streak=0,
+    news="",
+    news_known=True,
+    spread=SPREAD,
+    spread_median=SPREAD,
+    margin_level=1_000.0,
+    quote_stale=False,
+)
+"""Nothing that would deny an increase of risk."""
+
+
+@dataclass(slots=True)
+class Unsure:
+    """Sends through the real sender, or loses the way there or back, as `fate` says of each action."""
+
+    sender: Mt5Sender
+    fate: Callable[[Action], str] = lambda _action: "answered"
+    sent: list[tuple[Action, str]] = field(default_factory=list)
+
+    def send(self, action: Action, *, position: Position | None, tag: str) -> Receipt:
+        self.sent.append((action, tag))
+        match self.fate(action):
+            case "not_sent":
+                msg = "the link is down"
+                raise BrokerUnavailableError(msg)
+            case "lost_on_the_way":
+                msg = "no answer"
+                raise OutcomeUnknownError(msg)
+            case "answer_lost":
+                self.sender.send(action, position=position, tag=tag)
+                msg = "no answer"
+                raise OutcomeUnknownError(msg)
+            case _:
+                return self.sender.send(action, position=position, tag=tag)
+
+
+@dataclass(slots=True)
+class Blink:
+    """The broker's reads with what a bad link makes of them."""
+
+    reads: Mt5Broker
+    hidden: set[int] = field(default_factory=set)
+    flat: bool = False
+    no_deals: bool = False
+    down: bool = False
+    stuck: PositionsRead | None = None
+
+    def positions(self) -> PositionsRead:
+        if self.down:
+            msg = "the link is down"
+            raise BrokerUnavailableError(msg)
+        if self.stuck is not None:
+            return self.stuck
+        read = self.reads.positions()
+        left = () if self.flat else tuple(p for p in read.positions if p.identifier not in self.hidden)
+        return replace(read, positions=left)
+
+    def deals(self, position: int) -> Any:
+        return () if self.no_deals else self.reads.deals(position)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.reads, name)
+
+
+@dataclass(slots=True)
+class Refusing:
+    """A dealer that refuses what it is told to, with a code, and fills no more than it is told to."""
+
+    refuses: Callable[[Request], int | None] = lambda _request: None
+    fills: Callable[[Request], float | None] = lambda _request: None
+
+    def answer(self, request: Request, quote: Quote | None) -> Fill:
+        return Fill(retcode=self.refuses(request), volume=self.fills(request))
+
+
+class Rig:
+    """Everything around one account at the simulated broker."""
+
+    def __init__(self, *, account: AccountSpec | None = None, policy: Policy | None = None) -> None:
+        self.policy = Policy() if policy is None else policy
+        self.policies = PolicyBook(default=replace(self.policy, spread_typical=SPREAD))
+        self.clock = VirtualClock(T0)
+        self.oracle = OracleLog()
+        self.dealer = Refusing()
+        self.sim = SimServer(
+            now=self.clock.market_now, account=account or AccountSpec(), recorder=self.oracle, dealer=self.dealer
+        )
+        self.price(2_000.0)
+        self.terminal = SimTerminal(self.sim)
+        self.broker = Mt5Broker(
+            self.terminal,
+            expected_login=None,
+            expected_server=None,
+            magic=77,
+            clock=self.clock.market_now,
+            server_offset=eet_new_york_dst,
+            simulated=True,
+        )
+        key = self.broker.connect().key
+        self.ledger = open_ledger("sqlite://", account=key, clock=self.clock.market_now, epoch="test")
+        self.notifier = MemoryNotifier()
+        self.reads = Blink(self.broker)
+        self.writes = Unsure(Mt5Sender(self.broker))
+        self.verdicts: list[Verdict] = []
+        self.server: Server
+        self.executor: Executor
+        self.start()
+
+    @property
+    def parts(self) -> Parts:
+        return Parts(ledger=self.ledger, clock=self.clock, policies=self.policies, notifier=self.notifier)
+
+    def start(self, *, epoch: int = 1, advisory: bool = False) -> None:
+        """Start every service anew on the same ledger and broker; what the old ones remembered is lost."""
+        reads: Any = self.reads
+        desk = bootstrap.make_desk(self.parts, reads, scored=False)
+        self.server = bootstrap.make_server(
+            self.parts, reads, desk, advisory=advisory, on_verdict=lambda verdict, _view: self.verdicts.append(verdict)
+        )
+        self.executor = bootstrap.make_executor(self.parts, reads, None if advisory else self.writes, epoch=epoch)
+        self.executor.recover()
+
+    # ----- the market and the hand
+
+    def price(self, bid: float, spread: float = SPREAD) -> None:
+        """Let a quote come now."""
+        self.sim.on_quote(Quote(symbol=SYMBOL, at=self.clock.now, bid=bid, ask=round(bid + spread, 2)))
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass without a quote."""
+        self.clock.sleep(seconds)
+
+    def order(self, **fields: Any) -> Any:
+        """Send a request as another program or a hand would."""
+        return self.sim.send(Request(symbol=SYMBOL, type_filling=Mt5.ORDER_FILLING_IOC, **fields), reason=HAND)
+
+    def open(
+        self, side: Side = Side.BUY, *, volume: float = 1.0, stop: float | None = 1_990.0, target: float | None = None
+    ) -> Position:
+        """Open a position by hand."""
+        kind = Mt5.ORDER_TYPE_BUY if side is Side.BUY else Mt5.ORDER_TYPE_SELL
+        done = self.order(action=Mt5.TRADE_ACTION_DEAL, type=kind, volume=volume, sl=stop or 0.0, tp=target or 0.0)
+        assert done.retcode == Mt5.TRADE_RETCODE_DONE, done
+        return next(p for p in self.broker.positions().positions if p.ticket == done.order)
+
+    def hand_stop(self, ticket: int, stop: float | None, target: float | None = None) -> None:
+        """Change stop and target by hand."""
+        done = self.order(action=Mt5.TRADE_ACTION_SLTP, position=ticket, sl=stop or 0.0, tp=target or 0.0)
+        assert done.retcode == Mt5.TRADE_RETCODE_DONE, done
+
+    def hand_close(self, ticket: int, volume: float | None = None) -> None:
+        """Close a position, or a part of it, by hand."""
+        held = next(p for p in self.broker.positions().positions if p.ticket == ticket)
+        kind = Mt5.ORDER_TYPE_SELL if held.side is Side.BUY else Mt5.ORDER_TYPE_BUY
+        done = self.order(
+            action=Mt5.TRADE_ACTION_DEAL, type=kind, position=ticket, volume=held.volume if volume is None else volume
+        )
+        assert done.retcode == Mt5.TRADE_RETCODE_DONE, done
+
+    # ----- the system
+
+    def register(self, position: Position, **changes: Any) -> Trade:
+        """Register a position, and let the gateway do what follows."""
+        wanted = Registration(
+            ticket=position.ticket,
+            symbol=position.symbol,
+            side=position.side,
+            entry=position.entry,
+            volume=position.volume,
+            stop=position.stop,
+            target=position.target,
+        )
+        registered = self.server.registry.register(replace(wanted, **changes))
+        self.carry_out()
+        return self.trade(registered.trade.ticket)
+
+    def managed(self, side: Side = Side.BUY, **changes: Any) -> Trade:
+        """Open a position by hand and register it; R is 10 dollars less half of nothing: entry to stop."""
+        stop = changes.pop("stop", 1_990.0 if side is Side.BUY else 2_010.2)
+        return self.register(self.open(side, stop=stop, **changes))
+
+    def carry_out(self, most: int = 50) -> int:
+        """Let the gateway work until nothing changes any more; a loop without an end is a failure."""
+        for rounds in range(most):
+            if not self.executor.tick():
+                return rounds
+        msg = f"the gateway was still at work after {most} rounds"
+        raise AssertionError(msg)
+
+    def settle(self, most: int = 50) -> int:
+        """Let monitor and gateway work until nothing changes any more at this instant."""
+        self.server.monitor.tick()
+        for rounds in range(most):
+            if not self.executor.tick():
+                return rounds
+            self.server.monitor.tick()
+        msg = f"monitor and gateway were still at work after {most} rounds"
+        raise AssertionError(msg)
+
+    def pass_time(self, seconds: float, step: float = 1.0) -> None:
+        """Let time pass with a pass of every service each `step` seconds."""
+        end = self.clock.now + seconds * SECOND
+        while self.clock.now < end:
+            self.wait(step)
+            self.settle()
+
+    def trade(self, ticket: int) -> Trade:
+        with self.ledger.read() as tx:
+            found = tx.trade(Ticket(ticket))
+        assert found is not None
+        return found
+
+    def put(self, trade: Trade) -> Trade:
+        """Write a trade as a test wants it."""
+        with self.ledger.write() as tx:
+            return tx.save_trade(trade)
+
+    def intents(self, trade: Trade) -> tuple[Intent, ...]:
+        with self.ledger.read() as tx:
+            return tx.intents(trade_id=trade.trade_id)
+
+    def rows(self, trade: Trade) -> list[str]:
+        """The rows that were committed, oldest first."""
+        with self.ledger.read() as tx:
+            return [record.row for record in tx.transitions(trade.trade_id)]
+
+    def position(self, identifier: int) -> Position | None:
+        return self.broker.positions().find(identifier)
+
+    def others(self, trade: Trade) -> tuple[Position, ...]:
+        """The positions beside the trade's own."""
+        return tuple(p for p in self.broker.positions().positions if p.identifier != trade.identifier)
+
+    def applied(self, *kinds: AppliedKind) -> int:
+        """How many operations of these kinds the broker has applied."""
+        return len(self.oracle.of(*kinds))
+
+    def alerts(self) -> list[str]:
+        return [alert.kind.value for alert in self.notifier.alerts]
+
+    # ----- decisions
+
+    def snapshot(self, trade: Trade, **changes: Any) -> Snapshot:
+        """What a decision sees now, with a quiet market."""
+        quote = self.broker.quote(SYMBOL)
+        instrument = self.broker.instrument(SYMBOL)
+        base = Snapshot(
+            now=self.clock.now,
+            instrument=instrument,
+            account=self.broker.account(),
+            hours=MarketHours(instrument.asset),
+            quote=quote,
+            quote_stale=False,
+            view=None,
+            score=None,
+            indicators=indicators(),
+            gone=False,
+            hedge_gone=False,
+            rails=CALM,
+        )
+        return replace(base, **changes)
+
+    def decide(self, trade: Trade, score: float | None = None, *, events: tuple[StructureEvent, ...] = (), **seen: Any) -> Verdict:
+        """Decide on a bar with this score and write what follows; the gateway has not acted yet."""
+        trade = self.trade(trade.ticket)
+        view = bar(self.clock.now, trade.side, score, events)
+        snap = self.snapshot(trade, **{"view": view, "score": score, **seen})
+        fresh = replace(trade, bars_in_state=5, bars_since_registration=5)
+        observed = machine.observe(fresh, view)
+        verdict = decide(snap, observed, self.policy)
+        with self.ledger.write() as tx:
+            if verdict.row is None:
+                tx.save_trade(observed)
+            else:
+                journal.write_verdict(tx, observed, verdict, self.scene())
+        return verdict
+
+    def scene(self) -> Scene:
+        instrument = self.broker.instrument(SYMBOL)
+        return Scene(
+            now=self.clock.now, instrument=instrument, hours=MarketHours(instrument.asset), policy=self.policy
+        )
+
+    def fall(self, trade: Trade, *scores: float) -> Trade:
+        """Decide on one bar a score, each five minutes later, carrying everything out."""
+        for score in scores:
+            self.wait(300)
+            self.price(self.broker.quote(SYMBOL).bid)
+            self.decide(trade, score)
+            self.carry_out()
+        return self.trade(trade.ticket)
+
+    def hedged(self, side: Side = Side.BUY, **changes: Any) -> Trade:
+        """Return a trade that is HEDGED with an open hedge of a quarter of the first volume."""
+        trade = self.fall(self.managed(side, **changes), -2.0, -4.0, -6.0)
+        assert trade.hedge is not None
+        return trade
+
+
+def indicators(atr: float | None = ATR) -> Indicators:
+    return Indicators(
+        atr_m5=atr,
+        atr_m15=atr,
+        squeeze=False,
+        extension=0.0,
+        extension_p90=None,
+        ema50_m15_slope=0.0,
+        ema200_m15_slope=0.0,
+        ema50_h1_slope=0.0,
+        vwap=None,
+    )
+
+
+def bar(at: int, side: Side, score: float | None, events: tuple[StructureEvent, ...] = ()) -> MarketView:
+    """The view of one closed bar on which this side has this score."""
+    return MarketView(
+        symbol=SYMBOL,
+        at=Millis(at),
+        close=2_000.0,
+        buy=_score(at, Side.BUY, score if side is Side.BUY else None),
+        sell=_score(at, Side.SELL, score if side is Side.SELL else None),
+        indicators=indicators(),
+        events=events,
+    )
+
+
+def _score(at: int, side: Side, total: float | None) -> Score:
+    regime = Regime(
+        session=Session.LONDON,
+        volatility=Volatility.NORMAL,
+        structure=Structure.TREND,
+        threshold=0.001,
+        calibrated=True,
+    )
+    return Score(
+        symbol=SYMBOL,
+        side=side,
+        at=Millis(at),
+        total=total,
+        missing="" if total is not None else "not asked",
+        layers=(),
+        confluence=Confluence.MIXED,
+        regime=regime,
+        flip_against=False,
+        opposite_share_high=None,
+    )
+
+
+__all__ = ["ATR", "CALM", "HOUR", "MINUTE", "SYMBOL", "T0", "Rig", "TradeId", "bar", "indicators"]
