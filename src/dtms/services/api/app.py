@@ -56,7 +56,12 @@ def make_api_app(
     counted = Metrics(API_NAME) if metrics is None else metrics
     counted.registry.register(ApiGauges(site))
     views = Views(site)
-    add_health(api, service=API_NAME, ready=lambda: site.parts.ready(), offload=offload)
+    add_health(
+        api,
+        service=API_NAME,
+        ready=lambda: site.parts.ready(),  # noqa: PLW0108 - the site's parts may be swapped
+        offload=offload,
+    )
     add_metrics(api, counted)
     _add_proxies(api, site, views, offload)
     _add_trades(api, site, views, offload)
@@ -208,4 +213,4 @@ def _json(body: bytes) -> Response:
 def _kept(answer: Kept) -> Response:
     status, body, again = answer
     headers = {"Idempotency-Replayed": "true"} if again else {}
-    return Response(body if body else None, status, headers, _JSON if body else None)
+    return Response(body or None, status, headers, _JSON if body else None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Annotated, Any, Final, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_type_hints
 
 from pydantic import Field, create_model
 
@@ -68,14 +68,20 @@ def _numbers_model() -> type[Body]:
     return create_model("ExitNumbers", __base__=Body, __doc__="A trade's own exit numbers.", **optional)
 
 
-ExitNumbers: Final = _numbers_model()
+if TYPE_CHECKING:
+
+    class ExitNumbers(Body):
+        """Its fields are a profile's, taken over when the module is loaded."""
+
+else:
+    ExitNumbers = _numbers_model()
 
 
 class ExitsBody(Body):
     """PUT /api/exits/{ticket}: a profile's name, own numbers, or a profile with some numbers of one's own."""
 
     profile: NameField | None = None
-    numbers: ExitNumbers | None = None  # type: ignore[valid-type]  # made of the profile's fields
+    numbers: ExitNumbers | None = None
 
     def given(self) -> Mapping[str, object]:
         """Return the numbers that were given."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,10 +14,8 @@ from dtms.domain.policy import PolicyBook
 from dtms.ports.clock import Clock
 from dtms.ports.ledger import Ledger
 from dtms.services.api.dtms_link import DtmsLink
+from dtms.services.server.parts import WaitUntil
 from dtms.services.web.health import ReadyReport
-
-WaitUntil = Callable[[Callable[[], bool], float], Awaitable[bool]]
-"""Waits until a blocking question is answered yes, at most so many seconds; returns the last answer."""
 
 OPEN_TIMEOUT_S: Final = 12.0
 """How long POST /api/trades waits for the gateway: its longest send is 10 s (reliability.md section 1)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -149,7 +149,7 @@ class Views:
         # One that was released since the list was read is not shown.
         return [each for each in facts if each is not None], found[limit - 1] if len(found) > limit else None
 
-    def _joined(self, facts: TradeFacts, asked: int, kind: type[J], **more: str) -> J:
+    def _joined(self, facts: TradeFacts, asked: int, kind: type[J], **more: Any) -> J:
         trade = facts.trade
         with self._site.parts.ledger.read() as tx:
             book = _own(trade, tx.exit_book(trade.ticket))
@@ -194,4 +194,4 @@ def _last_reason(facts: TradeFacts) -> str:
     if facts.actions:
         newest = facts.actions[-1]
         return f"{newest.rule} {newest.state.value.lower()}" + (f": {newest.reason}" if newest.reason else "")
-    return facts.trade.last_row if facts.trade.last_row else "registered"
+    return facts.trade.last_row or "registered"
