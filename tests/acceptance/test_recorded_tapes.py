@@ -27,7 +27,7 @@ def test_every_report_has_the_keys_that_were_promised(reports: Reports) -> None:
 
 
 def test_no_law_is_broken_on_any_tape(reports: Reports) -> None:
-    assert {name: report["violations"] for name, report in reports.items()} == dict.fromkeys(reports, [])
+    assert [report["violations"] for report in reports.values()] == [[]] * len(reports)
 
 
 def test_no_managed_position_is_ever_without_its_stop(reports: Reports) -> None:
@@ -42,7 +42,7 @@ def test_the_defensive_states_are_visited_and_named_by_trade(reports: Reports) -
 
 
 def test_every_entry_is_taken_under_management(reports: Reports) -> None:
-    assert {name: report["entries_refused"] for name, report in reports.items()} == dict.fromkeys(reports, [])
+    assert [report["entries_refused"] for report in reports.values()] == [[]] * len(reports)
     assert all(report["trades"] >= 30 for report in reports.values())
 
 

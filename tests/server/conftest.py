@@ -154,7 +154,7 @@ class World:
         assert found is not None
         return found
 
-    def put(self, ticket: int, **changes: Any) -> Trade:
+    def put(self, ticket: int, /, **changes: Any) -> Trade:
         """Write a trade with changes, its version grown."""
         trade = self.trade(ticket)
         with self.ledger.write() as tx:

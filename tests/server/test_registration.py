@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dtms.adapters.mt5 import Mt5Sender
 from dtms.adapters.terminal.constants import Mt5
@@ -98,13 +101,11 @@ def test_a_first_stop_that_was_refused_is_planned_anew_by_the_same_request(world
 
     done = world.ask("POST", ENABLE, world.order(ticket))
 
+    trade = world.trade(ticket)
     with world.ledger.read() as tx:
-        intents = tx.intents(trade_id=world.trade(ticket).trade_id)
+        intents = tx.intents(trade_id=trade.trade_id)
     assert (refused.status, done.status) == (503, 200)
-    assert [(intent.attempt, intent.state) for intent in intents] == [
-        (1, IntentState.REJECTED),
-        (2, IntentState.APPLIED),
-    ]
+    assert {intent.attempt: intent.state for intent in intents} == {1: IntentState.REJECTED, 2: IntentState.APPLIED}
     assert world.broker.positions().find(ticket).stop == 1.0901
 
 
@@ -329,3 +330,27 @@ def test_the_answer_says_what_the_trade_says_afterwards(world: Any) -> None:
     del told["already_registered"]
 
     assert msgspec.json.decode(world.ask("GET", f"/dtms/trade/{ticket}").body) == told
+
+
+_SCALARS = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.sampled_from(["BUY", "EURUSD", 1.0951])
+)
+_BODIES = st.fixed_dictionaries(
+    {},
+    optional={
+        name: st.one_of(_SCALARS, st.lists(_SCALARS, max_size=2))
+        for name in ("ticket", "symbol", "direction", "entry", "volume", "stop_loss", "initial_stop", "profile", "x")
+    },
+)
+
+
+@settings(max_examples=150)
+@given(body=_BODIES)
+def test_no_body_whatever_makes_a_500_or_writes(world: Any, body: dict[str, object]) -> None:
+    before = world.written()
+
+    told = world.ask("POST", ENABLE, json.dumps(body).encode())
+
+    assert told.status in {400, 404, 422}
+    assert {"type", "title", "status", "detail", "code", "request_id"} <= set(told.json)
+    assert world.written() == before

@@ -17,6 +17,10 @@ from dtms.domain.intent import Intent
 from dtms.domain.position import Deal, DealEntry, Position, PositionsRead
 from dtms.domain.receipt import Outcome, Receipt
 
+_OUT = (DealEntry.OUT, DealEntry.OUT_BY, DealEntry.INOUT)
+_LOTS_NOISE = 1e-9
+"""Sums of volumes differ by binary noise; the smallest step of any broker is far above it."""
+
 
 class Seen(StrEnum):
     """What one clean read says."""
@@ -44,7 +48,7 @@ def find(intent: Intent, read: PositionsRead, deals: Iterable[Deal], instrument:
         case Reduce():
             return _reduced(intent, action, position, tuple(deals), instrument)
         case Close() | CloseHedge():
-            return _applied() if position is None and _closed_by(deals) else Evidence(seen=Seen.ABSENT)
+            return _applied() if position is None and flat(deals) else Evidence(seen=Seen.ABSENT)
         case OpenHedge() | ReAdd() | OpenTrade():
             return _opened(intent, read)
         case _:
@@ -77,9 +81,15 @@ def _reduced(
     return Evidence(seen=Seen.ABSENT)
 
 
-def _closed_by(deals: Iterable[Deal]) -> bool:
-    """Say whether a position that is not in the read was closed: deals out of it are the proof, its absence is not."""
-    return any(deal.entry in (DealEntry.OUT, DealEntry.OUT_BY) for deal in deals)
+def flat(deals: Iterable[Deal]) -> bool:
+    """Say whether the deals of a position prove its end: what went out of it sums to what came in.
+
+    A position that is missing in a read proves nothing, nor does a deal out of it that closed only a part.
+    """
+    all_deals = tuple(deals)
+    opened = sum(deal.volume for deal in all_deals if deal.entry is DealEntry.IN)
+    closed = sum(deal.volume for deal in all_deals if deal.entry in _OUT)
+    return opened > 0 and closed >= opened - _LOTS_NOISE
 
 
 def _opened(intent: Intent, read: PositionsRead) -> Evidence:

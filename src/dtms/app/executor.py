@@ -22,14 +22,27 @@ from dtms.domain.receipt import Outcome, Receipt, Rejection
 from dtms.domain.trade import Hold, Trade
 from dtms.domain.units import SECOND
 from dtms.domain.verdict import KillLevel
-from dtms.errors import BrokerError, BrokerUnavailableError, OutcomeUnknownError, StaleWriteError
+from dtms.errors import BrokerError, BrokerUnavailableError, InvariantError, OutcomeUnknownError, StaleWriteError
 from dtms.ports.broker import BrokerReads, BrokerWrites
 from dtms.ports.clock import Clock
 from dtms.ports.crash import CrashPoints
-from dtms.ports.ledger import Ledger, LedgerWrite
+from dtms.ports.ledger import Ledger, LedgerRead, LedgerWrite
 from dtms.ports.notifier import AlertKind, Notifier
 
 _CLEAN_READS = 2
+_ALL = 10_000
+"""More intents than a trade ever has."""
+_MAY_BE_OPEN = frozenset(
+    {
+        IntentState.SENDING,
+        IntentState.ACKED,
+        IntentState.APPLIED,
+        IntentState.PARTIAL,
+        IntentState.UNKNOWN,
+        IntentState.QUARANTINED,
+    }
+)
+"""Ends, and states before an end, after which a position may have been opened."""
 
 
 @dataclass(slots=True)
@@ -77,16 +90,34 @@ class Executor:
         """Carry out what is planned and settle what is not decided yet; return how many intents changed."""
         changed = 0
         for intent in self.book.page().unfinished:
-            match intent.state:
-                case IntentState.PLANNED:
-                    changed += self._carry_out(intent)
-                case IntentState.ACKED:
-                    changed += self._verify(intent)
-                case IntentState.UNKNOWN:
-                    changed += self._reconcile(intent)
-                case _:
-                    pass
+            try:
+                changed += self._work_on(intent)
+            except InvariantError as error:
+                self._observe_only(intent, error)
         return changed
+
+    def _work_on(self, intent: Intent) -> bool:
+        match intent.state:
+            case IntentState.PLANNED:
+                return self._carry_out(intent)
+            case IntentState.ACKED:
+                return self._verify(intent)
+            case IntentState.UNKNOWN:
+                return self._reconcile(intent)
+            case _:
+                return False
+
+    def _observe_only(self, intent: Intent, error: InvariantError) -> None:
+        """Leave a trade alone on which a law was broken; the others go on."""
+        doubt = self._doubts.setdefault(intent.intent_id, _Doubt())
+        if doubt.alarmed:
+            return
+        doubt.alarmed = True
+        self.notifier.alert(AlertKind.QUARANTINED, intent.trade_id, f"{intent.kind}: {error}")
+        with self.ledger.write() as tx:
+            trade = tx.trade_by_id(intent.trade_id)
+            if trade is not None and trade.is_open and trade.hold is Hold.NONE:
+                tx.save_trade(replace(trade, hold=Hold.INVARIANT, version=trade.version + 1))
 
     def _carry_out(self, planned: Intent) -> bool:
         now = self.clock.market_now()
@@ -133,6 +164,8 @@ class Executor:
             return Rejection.NOT_ARMED, "the account is advisory; arm it to let dtms act"
         level = tx.fact(KILL_FACT)
         increases = risk_of(intent.action) is RiskDirection.INCREASE
+        if isinstance(intent.action, OpenHedge) and _hedged_before(tx, intent):
+            return Rejection.HEDGE_PROHIBITED, "a hedge of this trade was opened, or may have been: one hedge a trade"
         if increases and level in (KillLevel.PROTECT_ONLY, KillLevel.FLATTEN):
             return Rejection.KILL_SWITCH, f"the kill switch is at {level}; only what reduces risk is sent"
         trade = tx.trade_by_id(intent.trade_id)
@@ -161,6 +194,9 @@ class Executor:
             return self._end(intent, StepEnd.REJECTED, _refused(Rejection.NOT_SENT), str(error))
         except OutcomeUnknownError as error:
             return self._unknown(intent, str(error))
+        except InvariantError as error:
+            self._observe_only(intent, error)
+            return self._end(intent, StepEnd.REJECTED, _refused(Rejection.INVALID_REQUEST), f"not sent: {error}")
         self.crash.reach("gateway.sent")
         if receipt.outcome is Outcome.REJECTED:
             return self._end(intent, StepEnd.REJECTED, receipt, receipt.comment)
@@ -284,6 +320,19 @@ class Executor:
             hours=MarketHours(instrument.asset),
             policy=self.policies.of(instrument.canonical),
         )
+
+
+def _hedged_before(tx: LedgerRead, intent: Intent) -> bool:
+    """Say whether another decision's hedge of the trade was opened or may have been; its ledger row is no second one."""
+    trade = tx.trade_by_id(intent.trade_id)
+    if trade is not None and trade.hedge is not None:
+        return True
+    return any(
+        isinstance(other.action, OpenHedge)
+        and other.intent_id != intent.intent_id
+        and other.state in _MAY_BE_OPEN
+        for other in tx.intents(trade_id=intent.trade_id, limit=_ALL)
+    )
 
 
 def _refused(rejection: Rejection) -> Receipt:

@@ -9,13 +9,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from dtms.app import journal
+from dtms.app.evidence import flat
 from dtms.app.market_desk import SymbolDesk
 from dtms.domain.action import SetStop
 from dtms.domain.intent import Intent, Planner
+from dtms.domain.market import Timeframe
 from dtms.domain.policy import Policy
-from dtms.domain.position import Deal, DealEntry, Position, PositionsRead
+from dtms.domain.position import Deal, Position, PositionsRead
 from dtms.domain.records import StopRecord
-from dtms.domain.trade import Hold, Leg, LegKind, Marks, Trade
+from dtms.domain.trade import Hold, Leg, LegKind, Marks, Owner, Trade
 from dtms.domain.units import SECOND, Lots, Millis, Price
 from dtms.errors import BrokerError, StaleWriteError
 from dtms.ports.broker import BrokerReads
@@ -63,7 +65,7 @@ class FactKeeper:
         if not self._missed_twice(hedge.identifier, read, policy.operation.hedge_missing_s):
             return Ends()
         deals = self._deals(hedge.identifier)
-        if deals is None or not _flat(deals):
+        if deals is None or not flat(deals):
             return Ends()
         with self.ledger.write() as tx:
             tx.add_deals(deals)
@@ -72,22 +74,24 @@ class FactKeeper:
     def reconcile(self, trade: Trade, read: PositionsRead, unfinished: tuple[Intent, ...], desk: SymbolDesk) -> Trade:
         """Take over what was changed at the broker by others; return the trade as the ledger has it then."""
         main = read.find(trade.identifier)
-        if main is None or unfinished:
+        if main is None:
+            return trade
+        self._alarm_naked(trade, main, read.as_of, desk.policy)
+        if unfinished:
             return trade
         changed = _with_facts(trade, main, desk, read.as_of)
         changed = _with_leg_facts(changed, read)
         counter = _counter_move(changed, main, desk)
         if changed == trade and counter is None:
             return trade
-        self._alarm(trade, changed, main, read.as_of, desk.policy)
+        self._alarm_grown(trade, changed, main)
         grown = replace(changed, version=trade.version + 1) if _public(changed) != _public(trade) else changed
         try:
             with self.ledger.write() as tx:
-                saved = tx.save_trade(grown)
-                if not desk.instrument.same_price(main.stop, trade.stop):
-                    tx.add_stop(_by_hand(trade, main, read.as_of))
+                saved = trade if changed == trade else tx.save_trade(grown)
+                _record_hand(tx, trade, main, desk, read.as_of)
                 if counter is not None:
-                    _plan_counter(tx, saved, main, counter, read.as_of, desk.policy)
+                    saved = _plan_counter(tx, saved, main, counter, read.as_of, desk.policy)
                 if grown is not changed:
                     journal.tell_state(tx, saved, read.as_of, row="by_hand")
         except StaleWriteError:
@@ -124,7 +128,7 @@ class FactKeeper:
         if not self._missed_twice(trade.identifier, read, wait_s):
             return False
         deals = self._deals(trade.identifier)
-        if deals is not None and _flat(deals):
+        if deals is not None and flat(deals):
             with self.ledger.write() as tx:
                 tx.add_deals(deals)
             return True
@@ -153,20 +157,16 @@ class FactKeeper:
         except BrokerError:
             return None
 
-    def _alarm(self, before: Trade, after: Trade, main: Position, now: Millis, policy: Policy) -> None:
+    def _alarm_grown(self, before: Trade, after: Trade, main: Position) -> None:
         if after.hold is Hold.VOLUME_ADDED and before.hold is Hold.NONE:
             detail = f"volume grew to {main.volume} by hand; the trade is observed only until it is confirmed"
             self.notifier.alert(AlertKind.QUARANTINED, str(before.ticket), detail)
-        naked = after.naked_since
-        if naked is not None and now - naked >= policy.operation.naked_alarm_s * SECOND:
-            self.notifier.alert(AlertKind.UNPROTECTED, str(before.ticket), "the position has no stop at the broker")
 
-
-def _flat(deals: tuple[Deal, ...]) -> bool:
-    """Say whether closing deals sum to the volume that was opened."""
-    opened = sum(deal.volume for deal in deals if deal.entry is DealEntry.IN)
-    closed = sum(deal.volume for deal in deals if deal.entry in (DealEntry.OUT, DealEntry.OUT_BY, DealEntry.INOUT))
-    return opened > 0 and closed >= opened - 1e-9
+    def _alarm_naked(self, trade: Trade, main: Position, now: Millis, policy: Policy) -> None:
+        """Alarm on every pass that finds a position without a stop for too long, whatever else is under way."""
+        naked = trade.naked_since
+        if main.stop is None and naked is not None and now - naked >= policy.operation.naked_alarm_s * SECOND:
+            self.notifier.alert(AlertKind.UNPROTECTED, str(trade.ticket), "the position has no stop at the broker")
 
 
 def _with_facts(trade: Trade, main: Position, desk: SymbolDesk, now: Millis) -> Trade:
@@ -185,37 +185,39 @@ def _with_facts(trade: Trade, main: Position, desk: SymbolDesk, now: Millis) -> 
 
 
 def _accepts(trade: Trade, main: Position, desk: SymbolDesk) -> bool:
-    """Say whether a stop changed by hand is kept: a tighter one under every rule but `reassert`."""
+    """Say whether a stop changed by hand is kept: a tighter one under every rule, for nobody loosens a stop.
+
+    A trade that nobody owns is only shown, as it is.
+    """
     rule = desk.policy.defence.by_hand
     tighter = main.stop is not None and desk.instrument.is_tighter(trade.side, main.stop, trade.stop)
-    if rule == "reassert":
-        return False
-    if rule in ("yield", "ask") or tighter:
+    if tighter or rule in ("yield", "ask") or trade.owner is Owner.NONE:
         return True
-    return trade.marks.countermoves > 0
+    return rule == "floor" and trade.marks.countermoves > 0
 
 
 def _counter_move(trade: Trade, main: Position, desk: SymbolDesk) -> SetStop | None:
-    """Return the one move back to our stop where a hand has loosened or removed it."""
+    """Return the move back to our stop where a hand has loosened or removed it."""
     if trade.stop is None or desk.instrument.same_price(main.stop, trade.stop) or trade.hold is not Hold.NONE:
         return None
     return SetStop(ticket=trade.ticket, stop=trade.stop, target=trade.target)
 
 
-def _plan_counter(tx: LedgerWrite, trade: Trade, main: Position, action: SetStop, now: Millis, policy: Policy) -> None:
-    moved = replace(trade, marks=_countered(trade.marks))
-    saved = tx.save_trade(moved)
+def _plan_counter(tx: LedgerWrite, trade: Trade, main: Position, action: SetStop, now: Millis, policy: Policy) -> Trade:
+    """Plan the move back, at most once a bar: a refused one is not asked again at once. Return the trade as written."""
     intent = journal.new_intent(
-        saved,
+        trade,
         action,
-        decision_id=f"by_hand:{saved.version}c{saved.marks.countermoves}",
+        decision_id=f"by_hand@{Timeframe.M5.start_of(now)}",
         owner=Planner.DTMS,
-        rule="by_hand.floor",
+        rule=f"by_hand.{policy.defence.by_hand}",
         now=now,
         priced_expiry_s=policy.operation.priced_expiry_s,
     )
     seen = replace(intent.precondition, stop=main.stop, target=main.target)
-    tx.add_intent(replace(intent, precondition=seen))
+    if not tx.add_intent(replace(intent, precondition=seen)):
+        return trade
+    return tx.save_trade(replace(trade, marks=_countered(trade.marks)))
 
 
 def _countered(marks: Marks) -> Marks:
@@ -251,6 +253,15 @@ def _followed(trade: Trade, leg: Leg) -> SetStop:
         return SetStop(ticket=leg.ticket, stop=own, target=trade.stop)
     own = trade.stop if trade.stop is not None else Price(leg.entry)
     return SetStop(ticket=leg.ticket, stop=own, target=trade.target)
+
+
+def _record_hand(tx: LedgerWrite, trade: Trade, main: Position, desk: SymbolDesk, now: Millis) -> None:
+    """Record a stop that a hand has set, once: it may be seen on many passes before it is kept or moved back."""
+    if desk.instrument.same_price(main.stop, trade.stop):
+        return
+    last = next((record for record in reversed(tx.stops(trade.trade_id)) if record.position == trade.identifier), None)
+    if last is None or last.rule != "by_hand" or not desk.instrument.same_price(last.new, main.stop):
+        tx.add_stop(_by_hand(trade, main, now))
 
 
 def _by_hand(trade: Trade, main: Position, now: Millis) -> StopRecord:

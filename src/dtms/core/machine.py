@@ -13,8 +13,8 @@ from dtms.domain.calendar import MarketHours
 from dtms.domain.market import Timeframe
 from dtms.domain.policy.machine import MachinePolicy
 from dtms.domain.score import MarketView
-from dtms.domain.trade import Hold, ScorePoint, Trade, TradeState
-from dtms.domain.transitions import Cause, Row, rows_from
+from dtms.domain.trade import Hold, Pending, ScorePoint, Trade, TradeState
+from dtms.domain.transitions import ROWS, Cause, Row, rows_from
 from dtms.domain.units import HOUR, MINUTE, SECOND, Millis
 from dtms.domain.verdict import Snapshot
 
@@ -79,10 +79,16 @@ def candidates(trade: Trade, snap: Snapshot, policy: MachinePolicy) -> tuple[Row
     if trade.hold is not Hold.NONE:
         rows = tuple(row for row in rows if row.cause is Cause.GONE)
     if trade.pending is not None:
-        rows = tuple(
-            row for row in rows if row.target is TradeState.CLOSED and (snap.gone or trade.pending_to is not row.target)
-        )
+        overtaken = trade.pending
+        rows = tuple(row for row in rows if row.target is TradeState.CLOSED and _overtakes(row, overtaken))
     return tuple(row for row in rows if _holds(row, trade, snap, policy))
+
+
+def _overtakes(row: Row, pending: Pending) -> bool:
+    """Say whether a way to CLOSED may replace what is under way: another way there only where the end is proved now."""
+    if pending.to is not TradeState.CLOSED:
+        return True
+    return row.cause is Cause.GONE and ROWS[pending.row].cause is not Cause.GONE
 
 
 def _holds(row: Row, trade: Trade, snap: Snapshot, policy: MachinePolicy) -> bool:

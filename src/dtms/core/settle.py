@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import assert_never
 
-from dtms.core import machine
+from dtms.core import machine, plans
 from dtms.domain.action import Action, Close, CloseHedge, OpenHedge, OpenTrade, ReAdd, Reduce, SetStop
 from dtms.domain.calendar import MarketHours
 from dtms.domain.instrument import Instrument
@@ -26,7 +26,7 @@ from dtms.domain.trade import (
     Trade,
     TradeState,
 )
-from dtms.domain.transitions import ROWS, PlanKind, check
+from dtms.domain.transitions import ROWS, Cause, PlanKind, check
 from dtms.domain.units import MINUTE, SECOND, Lots, Millis, Ticket
 from dtms.domain.verdict import Verdict
 from dtms.errors import InvariantError
@@ -35,6 +35,8 @@ _QUICK_TRIES = 3
 """Tries of a step within seconds; mt5.md 1.4 bounds the answer to a requote to three."""
 _QUICK_WAIT = 1 * SECOND
 _PARKED_WAIT = 5 * MINUTE
+_CHILD_WAIT = 5 * SECOND
+"""A child that must be closed is tried again soon: it may outlive its parent by 10 s (reliability.md section 1, rule 9)."""
 
 
 class StepEnd(StrEnum):
@@ -117,12 +119,14 @@ def settle(trade: Trade, action: Action, end: StepEnd, receipt: Receipt | None, 
         raise InvariantError(msg)
     step = pending.steps[pending.step]
     match end:
-        case StepEnd.APPLIED:
-            changed = _marked(apply_facts(trade, action, receipt, scene), step, scene)
-            return _advance(_next_step(_with_own_stop(changed, step, receipt, scene)), scene)
-        case StepEnd.PARTIAL:
+        case StepEnd.PARTIAL if not isinstance(action, (OpenHedge, ReAdd, OpenTrade)):
             changed = apply_facts(trade, action, receipt, scene, partial=True)
-            return Settled(trade=_again(changed, scene.now, 0))
+            return Settled(trade=_again(_marked(changed, step, _taken(trade, changed)), scene.now, 0))
+        case StepEnd.APPLIED | StepEnd.PARTIAL:
+            # An opening that was filled in part is done with what was filled: a second one would be a second hedge.
+            facts = apply_facts(trade, action, receipt, scene)
+            changed = _marked(facts, step, _taken(trade, facts))
+            return _advance(_next_step(_with_own_stop(changed, step, receipt, scene)), scene)
         case StepEnd.REJECTED | StepEnd.NOT_APPLIED | StepEnd.CANCELLED | StepEnd.QUARANTINED:
             return _refused(trade, step, end, receipt, scene)
         case _:
@@ -131,17 +135,22 @@ def settle(trade: Trade, action: Action, end: StepEnd, receipt: Receipt | None, 
 
 def _refused(trade: Trade, step: PlanStep, end: StepEnd, receipt: Receipt | None, scene: Scene) -> Settled:
     pending = _pending(trade)
+    if end is StepEnd.QUARANTINED:
+        trade = _marked(trade, step, 0.0)  # perhaps it was done: what may happen once is not tried a second time
     rejection = None if receipt is None else receipt.rejection
     passing = end in (StepEnd.NOT_APPLIED, StepEnd.CANCELLED) or rejection in RETRYABLE
     if not step.required:
         return _advance(_next_step(trade), scene)
     if ROWS[pending.row].plan is PlanKind.UNHEDGE:
-        return Settled(trade=_owned(replace(trade, pending=None, version=trade.version + 1)))
+        return _still_hedged(trade, pending, scene)
     if passing and pending.attempt < _QUICK_TRIES:
         return Settled(trade=_again(trade, scene.now, _QUICK_WAIT))
-    main_gone = rejection is Rejection.POSITION_GONE and not isinstance(step.action, Close)
-    if main_gone or (not step.fallback and not step.fallback_name):
-        return Settled(trade=_again(trade, scene.now, _PARKED_WAIT), parked=True)
+    child = any(leg.ticket == getattr(step.action, "ticket", None) for leg in trade.legs)
+    gone = rejection is Rejection.POSITION_GONE and not isinstance(step.action, Close)
+    if gone and child:
+        return _advance(_next_step(trade), scene)
+    if gone or (not step.fallback and not step.fallback_name):
+        return Settled(trade=_again(trade, scene.now, _CHILD_WAIT if child else _PARKED_WAIT), parked=True)
     at = pending.step + 1
     fallen = replace(
         pending,
@@ -152,6 +161,27 @@ def _refused(trade: Trade, step: PlanStep, end: StepEnd, receipt: Receipt | None
         fallbacks=(*pending.fallbacks, step.fallback_name),
     )
     return _advance(replace(trade, pending=fallen), scene)
+
+
+def _still_hedged(trade: Trade, pending: Pending, scene: Scene) -> Settled:
+    """Return the trade whose hedge could not be closed: it stays; where the market closes for long it is closed whole."""
+    version = trade.version + 1
+    if ROWS[pending.row].cause is not Cause.DEADLINE:
+        return Settled(trade=_owned(replace(trade, pending=None, version=version)))
+    row = "hedged_before_close"
+    instead = replace(
+        pending,
+        to=ROWS[row].target,
+        row=row,
+        decision_id=f"{row}@{scene.now}v{trade.version}",
+        decided_at=scene.now,
+        steps=plans.closing(trade).steps,
+        step=0,
+        attempt=1,
+        retry_at=None,
+        fallbacks=(*pending.fallbacks, "unhedge_refused"),
+    )
+    return _advance(_owned(replace(trade, pending=instead, version=version)), scene)
 
 
 def _again(trade: Trade, now: Millis, wait: int) -> Trade:
@@ -214,7 +244,7 @@ def _facts(trade: Trade, action: Action, receipt: Receipt | None, scene: Scene, 
         case Reduce() | Close():
             return _less(trade, action, receipt, partial=partial)
         case CloseHedge():
-            return replace(trade, legs=tuple(leg for leg in trade.legs if leg.ticket != action.hedge))
+            return _less(trade, Close(ticket=action.hedge), receipt, partial=partial)
         case OpenHedge():
             return _more(trade, LegKind.HEDGE, action, receipt, scene)
         case ReAdd():
@@ -266,7 +296,10 @@ def _more(trade: Trade, kind: LegKind, action: OpenHedge | ReAdd, receipt: Recei
         target=action.target,
         opened_at=scene.now,
     )
-    return replace(trade, legs=(*trade.legs, leg), children=(*trade.children, leg.identifier))
+    marks = trade.marks
+    if kind is LegKind.HEDGE:
+        marks = replace(marks, hedge_used=True, hedge_filled_at=scene.now)
+    return replace(trade, legs=(*trade.legs, leg), children=(*trade.children, leg.identifier), marks=marks)
 
 
 def _with_own_stop(trade: Trade, step: PlanStep, receipt: Receipt | None, scene: Scene) -> Trade:
@@ -285,21 +318,30 @@ def _with_own_stop(trade: Trade, step: PlanStep, receipt: Receipt | None, scene:
     return replace(trade, pending=replace(pending, steps=(*pending.steps[:at], amend, *pending.steps[at:])))
 
 
-def _marked(trade: Trade, step: PlanStep, scene: Scene) -> Trade:
-    """Remember what may happen only once."""
+def _taken(before: Trade, after: Trade) -> float:
+    """Return the volume that went off the main leg."""
+    return max(0.0, round(before.volume - after.volume, 8))
+
+
+def _marked(trade: Trade, step: PlanStep, taken: float) -> Trade:
+    """Remember what may happen only once.
+
+    A reduction counts from its first part on: what the broker filled is never taken a second time.
+    """
     marks = trade.marks
     match step.rule:
         case "defence.tighten":
             marks = replace(marks, tightened_at_r=step.at_r)
         case "defence.partial":
-            taken = trade.marks.defensive_partial_volume + step.taken
-            marks = replace(marks, defensive_partial_done=True, defensive_partial_volume=taken)
+            volume = round(marks.defensive_partial_volume + taken, 8)
+            marks = replace(marks, defensive_partial_done=True, defensive_partial_volume=volume)
         case "defence.hedge":
-            marks = replace(marks, hedge_used=True, hedge_filled_at=scene.now)
+            marks = replace(marks, hedge_used=True)
         case "defence.hedge_reduction":
             marks = replace(marks, hedge_used=True, hedge_reduction_done=True)
         case "defence.hedge_equivalent":
-            marks = replace(marks, hedge_used=True, hedge_reduction_done=True, hedge_equivalent=step.taken)
+            volume = round(marks.hedge_equivalent + taken, 8)
+            marks = replace(marks, hedge_used=True, hedge_reduction_done=True, hedge_equivalent=volume)
         case "defence.restore":
             marks = replace(marks, hedge_equivalent=0.0)
         case "defence.re_add":

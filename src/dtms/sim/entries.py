@@ -15,7 +15,6 @@ from dtms.errors import SettingsError
 STOP_ATR = 2.0
 TARGET_ATR = 4.0
 RISK_SHARE = 0.01
-RISK_BASE = 10_000.0
 MAX_PERIOD = 1_000
 MAX_STOP_ATR = 50
 DAY_MINUTES = 1_440
@@ -32,11 +31,15 @@ class Order:
 
 
 class Entries(Protocol):
-    """When the other program enters, how far its stop and target are, and how many trades it holds at once."""
+    """When the other program enters, how far its stop and target are, how many trades it holds, and its first balance.
+
+    The balance lets a hedge of a quarter of the first volume stay above the minimum lot.
+    """
 
     stop_atr: float
     target_atr: float
     max_open: int
+    balance: float
 
     def on_bar(self, view: MarketView) -> Side | None:
         """Take a closed M5 bar in; return the side to enter at the next quote, None for none."""
@@ -51,6 +54,7 @@ class Every:
     stop_atr: float
     target_atr: float = field(init=False)
     max_open: int = 8
+    balance: float = 100_000.0
     _side: Side = Side.SELL
 
     def __post_init__(self) -> None:
@@ -73,6 +77,7 @@ class SmaCross:
     stop_atr: float = STOP_ATR
     target_atr: float = TARGET_ATR
     max_open: int = 1
+    balance: float = 10_000.0
     _closes: deque[float] = field(init=False)
     _above: bool | None = None
 
@@ -93,14 +98,14 @@ class SmaCross:
 
 
 def order_for(entries: Entries, side: Side, quote: Quote, atr: float, instrument: Instrument) -> Order | None:
-    """Return the order of a signal: 1 % of 10,000 at risk; None below the minimum lot."""
+    """Return the order of a signal, 1 % of the first balance at risk; None below the minimum lot."""
     entry = quote.opening(side)
     stop = instrument.stop(side, entry - side * entries.stop_atr * atr)
     target = instrument.nearest(entry + side * entries.target_atr * atr)
     risk = abs(entry - stop)
     if risk <= 0:
         return None
-    volume = instrument.lots_down(min(instrument.volume_max, RISK_SHARE * RISK_BASE / instrument.money(risk, 1.0)))
+    volume = instrument.lots_down(min(instrument.volume_max, RISK_SHARE * entries.balance / instrument.money(risk, 1.0)))
     return None if volume <= 0 else Order(side, volume, stop, target)
 
 

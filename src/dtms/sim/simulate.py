@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 from dtms.adapters.files.tape import Tape, require_m1
 from dtms.adapters.terminal.constants import Mt5
 from dtms.adapters.terminal.driver import TapeEvent
 from dtms.adapters.terminal.oracle import OracleLog
+from dtms.adapters.terminal.records import AccountSpec
 from dtms.adapters.terminal.server import SimServer
 from dtms.adapters.terminal.terminal import SimTerminal
-from dtms.app.registry import Registration, RegistrationRefusedError
 from dtms.domain.exits import ExitBook
 from dtms.domain.market import Quote
 from dtms.domain.policy import PolicyBook
@@ -22,7 +23,7 @@ from dtms.domain.verdict import Refusal, Verdict
 from dtms.sim.entries import Entries, Order, order_for
 from dtms.sim.invariants import Books, check, naked_ms, read_books
 from dtms.sim.report import Findings, TradeResult
-from dtms.sim.world import MAGIC, World, make_world
+from dtms.sim.world import MAGIC, TOKEN, World, make_world
 
 ENTRY_MAGIC = 7
 """The other program's own number: its positions are not ours until they are registered."""
@@ -140,32 +141,33 @@ class Run:
         self._register(entry, order, entry_price)
 
     def _register(self, entry: Entry, order: Order, price: float) -> None:
-        """Do what an adopting program does: register with the DTMS server, then with the exits."""
-        try:
-            registered = self.world.server.registry.register(
-                Registration(
-                    ticket=Ticket(entry.ticket),
-                    symbol=self.symbol,
-                    side=entry.side,
-                    entry=price,
-                    volume=entry.volume,
-                    stop=order.stop,
-                    target=order.target,
-                )
-            )
-        except RegistrationRefusedError as error:
-            entry.refused = f"{error.kind}: {error}"
+        """Do what an adopting program does: register with the DTMS server, then give the trade its exit rules."""
+        asked = {
+            "ticket": entry.ticket,
+            "symbol": self.symbol,
+            "direction": entry.side.name,
+            "entry": price,
+            "volume": entry.volume,
+            "stop_loss": order.stop,
+            "take_profit": order.target,
+        }
+        status, answer = self.world.dtms.post("/dtms/trade/enable", TOKEN, asked)
+        if status != HTTPStatus.CREATED:
+            entry.refused = f"{answer.get('code')}: {answer.get('detail')}"
             return
         entry.registered = True
         policy = self.world.desk.symbol(self.symbol, self.world.clock.now).policy.exits
-        book = ExitBook(
-            trade_id=registered.trade.trade_id,
-            ticket=registered.trade.ticket,
-            profile_name=policy.default_profile,
-            profile=policy.profile(policy.default_profile),
-        )
         with self.world.ledger.write() as tx:
-            tx.put_exit_book(book)
+            trade = tx.trade(Ticket(entry.ticket))
+            if trade is not None:
+                tx.put_exit_book(
+                    ExitBook(
+                        trade_id=trade.trade_id,
+                        ticket=trade.ticket,
+                        profile_name=policy.default_profile,
+                        profile=policy.profile(policy.default_profile),
+                    )
+                )
 
 
 def _open(terminal: SimTerminal, symbol: str, order: Order) -> int | None:
@@ -197,11 +199,14 @@ def make_run(tape: Tape, *, policies: PolicyBook, signals: Entries, start: Milli
         [tape],
         policies=policies,
         start=start,
+        account=AccountSpec(balance=signals.balance),
         on_verdict=tally.on_verdict,
         on_deferral=tally.on_deferral,
         on_refusal=tally.on_refusal,
     )
-    shadow = SimServer(now=world.clock.market_now, recorder=OracleLog())
+    shadow = SimServer(
+        now=world.clock.market_now, account=AccountSpec(balance=signals.balance), recorder=OracleLog()
+    )
     shadow_terminal = SimTerminal(shadow)
     shadow_terminal.initialize()
     run = Run(

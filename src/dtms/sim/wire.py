@@ -37,6 +37,7 @@ class InProcessDtms:
 
     ledger: Ledger
     app: ASGIApp
+    url: str
     requests: int = 0
     _seen: int = 0
     _revision: int = -1
@@ -46,6 +47,12 @@ class InProcessDtms:
         self.requests += 1
         status, _headers, body = call(self.app, request.method, request.url, request.headers, request.body or b"")
         return Reply(status=status, body=body)
+
+    def post(self, path: str, token: str, body: dict[str, object]) -> tuple[int, dict[str, object]]:
+        """Send what another program sends: a JSON body with the installation's token; return status and answer."""
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
+        status, _headers, answer = call(self.app, "POST", f"{self.url}{path}", headers, json.dumps(body).encode())
+        return status, json.loads(answer)
 
     def push(self, feed: Feed, now_ns: int) -> None:
         """Tell a client what changed since the last push, then that nothing else did."""

@@ -30,10 +30,18 @@ from dtms.domain.trade import Trade
 from dtms.domain.units import SECOND, Millis
 from dtms.domain.verdict import Refusal, Verdict
 from dtms.ports.ledger import Ledger
-from dtms.sim.interim import states_app
+from dtms.services.server.live import make_simulated_app, simulated_parts
+from dtms.services.server.parts import Site
+from dtms.services.web.access import OneToken
+from dtms.services.web.guard import Gate, loopback_policy
 from dtms.sim.wire import InProcessDtms
 
 MAGIC = 20_010_800
+SERVER_PORT = 8001
+SERVER_URL = f"http://127.0.0.1:{SERVER_PORT}"
+TOKEN = "simulated-simulated-simulated-simulated-sim"  # noqa: S105 - guards nothing
+"""The bearer token inside a simulation: it protects nothing, the same guard is just passed the same way."""
+
 _PERIODIC = 30 * SECOND
 
 
@@ -131,19 +139,21 @@ def make_world(
     parts = Parts(ledger=ledger, clock=clock, policies=policies, notifier=notifier)
     desk = bootstrap.make_desk(parts, broker, scored=False)
     server = bootstrap.make_server(parts, broker, desk, advisory=False, on_verdict=on_verdict)
-    dtms = InProcessDtms(ledger=ledger, app=states_app(ledger))
+    executor = bootstrap.make_executor(parts, broker, Mt5Sender(broker), epoch=1)
+    executor.recover()
+    site = Site(simulated_parts(parts, server, broker, act=executor.tick))
+    app = make_simulated_app(site, gate=Gate(loopback_policy(SERVER_PORT), OneToken(TOKEN)))
+    dtms = InProcessDtms(ledger=ledger, app=app, url=SERVER_URL)
     exits = bootstrap.make_exit_manager(
         parts,
         broker,
         desk,
-        server_url="http://127.0.0.1:8001",
+        server_url=SERVER_URL,
         sleep=clock.sleep,
         transport=dtms,
         on_deferral=on_deferral,
         on_refusal=on_refusal,
     )
-    executor = bootstrap.make_executor(parts, broker, Mt5Sender(broker), epoch=1)
-    executor.recover()
     return World(
         clock=clock,
         oracle=oracle,

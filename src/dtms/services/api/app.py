@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Annotated, Final
 
@@ -40,8 +42,17 @@ _KEY_PARAMETER: Final = {
 }
 
 
+async def _nothing() -> None:
+    """End nothing."""
+
+
 def make_api_app(
-    world: ApiParts | ApiSite, *, gate: Gate, offload: Offload = in_thread, metrics: Metrics | None = None
+    world: ApiParts | ApiSite,
+    *,
+    gate: Gate,
+    offload: Offload = in_thread,
+    metrics: Metrics | None = None,
+    on_end: Callable[[], Awaitable[None]] = _nothing,
 ) -> ASGIApp:
     """Return the main API's application.
 
@@ -50,6 +61,7 @@ def make_api_app(
         gate: Host, Origin and token.
         offload: How blocking calls are run; `inline` where the application is driven by hand.
         metrics: Where requests are counted; one of its own when None.
+        on_end: Awaited when the socket server ends: closes what needs its event loop.
     """
     site = ApiSite(world) if isinstance(world, ApiParts) else world
     api = Api("DTMS main API")
@@ -69,6 +81,13 @@ def make_api_app(
     _add_kill(api, site, offload)
     ui.add_dashboard(api)
     _add_root(api)
+
+    @asynccontextmanager
+    async def lifespan(_app: object) -> AsyncIterator[None]:
+        yield
+        await on_end()
+
+    api.router.lifespan_context = lifespan
     return wrap(api, gate, counted)
 
 

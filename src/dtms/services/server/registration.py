@@ -181,9 +181,10 @@ def _try_again(parts: ServerParts, ticket: Ticket, decision_id: str, wanted: Cal
         trade = tx.trade(ticket)
         if trade is None or not trade.is_open or not wanted(trade):
             return
-        earlier = [i for i in intents_after(tx, trade.trade_id) if i.decision_id == decision_id]
-        if earlier and earlier[-1].state in _CAME_TO_NOTHING:
-            _plan_again(tx, trade, earlier[-1], parts)
+        attempts = (i for i in intents_after(tx, trade.trade_id) if i.decision_id == decision_id)
+        last = max(attempts, key=lambda intent: intent.attempt, default=None)
+        if last is not None and last.state in _CAME_TO_NOTHING:
+            _plan_again(tx, trade, last, parts)
 
 
 def _plan_again(tx: LedgerWrite, trade: Trade, last: Intent, parts: ServerParts) -> None:

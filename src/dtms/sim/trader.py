@@ -1,0 +1,266 @@
+"""The other program of a run with real processes: it trades at the terminal by itself and asks dtms to protect its trades.
+
+It does what any adopting program does: it opens at its own terminal connection under its own number, then registers over
+HTTP, and again until it is told yes or no. It knows nothing of the inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, Final
+
+import requests
+import structlog
+
+from dtms.adapters.mt5 import Mt5Broker
+from dtms.adapters.sql import open_ledger
+from dtms.adapters.terminal.remote import RemoteTerminal
+from dtms.adapters.terminal.server_time import eet_new_york_dst
+from dtms.app.market_desk import MarketDesk
+from dtms.domain.market import Quote
+from dtms.domain.policy import PolicyBook
+from dtms.domain.position import Position
+from dtms.domain.score import MarketView
+from dtms.domain.units import SECOND, Millis, Side
+from dtms.errors import BrokerError, MarketDataError
+from dtms.ports.clock import Clock
+from dtms.settings import Settings
+from dtms.sim.entries import Entries, Order, order_for
+from dtms.sim.shadow import Shadow, open_at
+from dtms.sim.simulate import ENTRY_MAGIC, Entry
+
+TIMEOUT_S: Final = 10.0
+"""Longer than the server's own wait for a first stop."""
+
+AGAIN_AFTER_NS: Final = 300_000_000
+
+_log = structlog.get_logger("dtms.trader")
+
+
+class Registering:
+    """Registers positions over HTTP: first with the DTMS server, then with the exits."""
+
+    def __init__(self, settings: Settings, token: str) -> None:
+        self._server, self._api = settings.server_url, settings.api_url
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._session.headers["Authorization"] = f"Bearer {token}"
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    def register(self, body: Mapping[str, Any]) -> tuple[bool, str]:
+        """Register one position; return whether that is settled, and why not managed ("" where it is)."""
+        settled, reason = self._ask("POST", f"{self._server}/dtms/trade/enable", body)
+        if not settled or reason:
+            return settled, reason
+        return self._ask("PUT", f"{self._api}/api/exits/{body['ticket']}", {"profile": body["profile"]})
+
+    def _ask(self, method: str, url: str, body: Mapping[str, Any]) -> tuple[bool, str]:
+        try:
+            answer = self._session.request(method, url, json=body, timeout=TIMEOUT_S)
+        except requests.RequestException as error:
+            return False, type(error).__name__
+        if answer.status_code in (HTTPStatus.OK, HTTPStatus.CREATED):
+            return True, ""
+        reason = _reason(answer)
+        again = answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR or answer.status_code in (
+            HTTPStatus.TOO_MANY_REQUESTS,
+            HTTPStatus.REQUEST_TIMEOUT,
+        )
+        return not again, reason
+
+
+def _reason(answer: requests.Response) -> str:
+    try:
+        problem = answer.json()
+        return f"{problem['code']}: {problem['detail']}"
+    except (ValueError, KeyError, TypeError):
+        return f"status {answer.status_code}"
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A position that is not registered yet."""
+
+    entry: Entry
+    body: Mapping[str, Any]
+    again_ns: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Trader:
+    """Trades one symbol by entries, and has its trades protected."""
+
+    symbol: str
+    signals: Entries
+    terminal: RemoteTerminal
+    broker: Mt5Broker
+    desk: MarketDesk
+    registering: Registering
+    clock: Clock
+    shadow: Shadow
+    entries: list[Entry] = field(default_factory=list)
+    views: list[MarketView] = field(default_factory=list)
+    _signal: Side | None = None
+    _waiting: list[_Waiting] = field(default_factory=list)
+    _fed_to: Millis | None = None
+
+    def step(self) -> None:
+        """Look at the market and do what is to be done now; called often."""
+        now = self.clock.market_now()
+        try:
+            quote = self.desk.quote(self.symbol, now)
+            self._on_bars(now)
+            if quote is not None and self._signal is not None:
+                side, self._signal = self._signal, None
+                self._enter(side, quote)
+        except (BrokerError, MarketDataError) as error:
+            _log.warning("the trader cannot see the market", error=repr(error))
+        self._register_waiting()
+
+    def last_quote(self) -> Quote | None:
+        """Return the quote that was seen last."""
+        return self.desk.symbol(self.symbol, self.clock.market_now()).feed.last
+
+    def feed_shadow(self) -> None:
+        """Hand the quotes since the last time to the twins; the terminal keeps many thousand."""
+        now = self.clock.market_now()
+        first = now if self._fed_to is None else self._fed_to
+        self.shadow.feed(quotes_between(self.terminal, self.symbol, first, now))
+        self._fed_to = Millis(now + 1)
+
+    def finish(self) -> None:
+        """Feed the twins to the end, and open what was entered last."""
+        self.feed_shadow()
+        self.shadow.finish()
+        for waiting in self._waiting:
+            waiting.entry.refused = waiting.entry.refused or "the run ended before it was registered"
+
+    def close(self) -> None:
+        """Leave the terminal."""
+        self.registering.close()
+        self.broker.close()
+
+    def _on_bars(self, now: Millis) -> None:
+        for view in self.desk.poll_bars(self.symbol, now):
+            self.views.append(view)
+            signal = self.signals.on_bar(view)
+            if signal is not None:
+                self._signal = signal
+
+    def _enter(self, side: Side, quote: Quote) -> None:
+        held = [p for p in self.broker.positions().positions if p.symbol == self.symbol and p.magic == ENTRY_MAGIC]
+        desk = self.desk.symbol(self.symbol, self.clock.market_now())
+        if len(held) >= self.signals.max_open or desk.atr is None:
+            return
+        order = order_for(self.signals, side, quote, desk.atr, desk.instrument)
+        if order is not None:
+            self.open(order, quote.spread)
+
+    def open(self, order: Order, spread: float) -> Entry | None:
+        """Open a position and have it protected; None where the broker refuses it."""
+        ticket = open_at(self.terminal, self.symbol, order)
+        found = None if ticket is None else next((p for p in self.broker.positions().positions if p.ticket == ticket), None)
+        if found is None:
+            return None
+        entry = self._entry(found, order, spread)
+        self.entries.append(entry)
+        self.shadow.enter(entry, order)
+        self._waiting.append(_Waiting(entry, _body(found)))
+        self._register_waiting()
+        return entry
+
+    def _entry(self, position: Position, order: Order, spread: float) -> Entry:
+        instrument = self.desk.symbol(self.symbol, self.clock.market_now()).instrument
+        return Entry(
+            ticket=position.ticket,
+            identifier=position.identifier,
+            twin=0,
+            side=position.side,
+            volume=position.volume,
+            risk_money=instrument.money(abs(position.entry - order.stop), position.volume),
+            spread_money=instrument.money(spread, position.volume),
+            opened_at=position.opened_at,
+            registered=False,
+        )
+
+    def _register_waiting(self) -> None:
+        now_ns = self.clock.boot_ns()
+        for waiting in [each for each in self._waiting if each.again_ns <= now_ns]:
+            settled, reason = self.registering.register(waiting.body)
+            waiting.again_ns = self.clock.boot_ns() + AGAIN_AFTER_NS
+            if settled:
+                self._waiting.remove(waiting)
+                waiting.entry.registered, waiting.entry.refused = not reason, reason
+            else:
+                _log.warning("registration waits", ticket=waiting.entry.ticket, reason=reason)
+
+
+def _body(position: Position) -> dict[str, Any]:
+    return {
+        "ticket": position.ticket,
+        "symbol": position.symbol,
+        "direction": position.side.name,
+        "entry": position.entry,
+        "volume": position.volume,
+        "stop_loss": position.stop,
+        "take_profit": position.target,
+        "profile": "intraday",
+    }
+
+
+def quotes_between(terminal: RemoteTerminal, symbol: str, first: Millis, last: Millis) -> tuple[Quote, ...]:
+    """Return the quotes of [first, last] that a terminal remembers, oldest first."""
+    start, end = ((at + eet_new_york_dst(at)) / SECOND for at in (first, last))
+    ticks = terminal.copy_ticks_range(symbol, start, end, RemoteTerminal.COPY_TICKS_ALL)
+    found = () if ticks is None else tuple(ticks)
+    return tuple(
+        Quote(symbol=symbol, at=_utc(int(tick["time_msc"])), bid=float(tick["bid"]), ask=float(tick["ask"]))
+        for tick in found
+    )
+
+
+def _utc(server_ms: int) -> Millis:
+    """Return the instant of a server time; around a change of its clock, which falls into a weekend, either would do."""
+    guess = Millis(server_ms - eet_new_york_dst(Millis(server_ms)))
+    return Millis(server_ms - eet_new_york_dst(guess))
+
+
+def make_trader(
+    settings: Settings, *, symbol: str, signals: Entries, policies: PolicyBook, clock: Clock, token: str
+) -> Trader:
+    """Return a trader with a terminal connection of its own.
+
+    Raises:
+        BrokerUnavailableError: The terminal does not answer.
+    """
+    terminal = RemoteTerminal(settings.socket, timeout=TIMEOUT_S)
+    broker = Mt5Broker(
+        terminal,
+        expected_login=None,
+        expected_server=None,
+        magic=ENTRY_MAGIC,
+        clock=clock.market_now,
+        server_offset=eet_new_york_dst,
+        simulated=True,
+    )
+    key = broker.connect().key
+    # Its own view of the market: indicators only, kept in memory.
+    ledger = open_ledger("sqlite://", account=key, clock=clock.market_now)
+    now = clock.market_now()
+    desk = MarketDesk(reads=broker, ledger=ledger, policies=policies, scored=False)
+    desk.symbol(symbol, now)
+    return Trader(
+        symbol=symbol,
+        signals=signals,
+        terminal=terminal,
+        broker=broker,
+        desk=desk,
+        registering=Registering(settings, token),
+        clock=clock,
+        shadow=Shadow(symbol, now),
+    )
