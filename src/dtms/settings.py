@@ -16,12 +16,15 @@ from typing import Any, Literal, get_type_hints
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from dtms.domain.policy import Policy, PolicyBook
+from dtms.domain.policy import Policy, PolicyBook, checks
 from dtms.domain.policy.exits import ExitPolicy, ExitProfile, profile_from
 from dtms.domain.policy.typical import SPREAD_TYPICAL
+from dtms.domain.symbols import canonical
 from dtms.errors import SettingsError
 
 CONFIG_VARIABLE = "DTMS_CONFIG"
+_LEAST_SPREAD, _WIDEST_SPREAD = 1e-8, 1e6
+"""A spread of 0 would let the spread rail pass nothing; eight digits and the dearest coin lie far inside."""
 
 
 class Settings(BaseSettings):
@@ -160,6 +163,8 @@ def _symbol_policy(name: str, changes: object, default: Policy) -> Policy:
     base = replace(default, spread_typical=typical)
     if not isinstance(changes, dict):
         raise SettingsError(f"policy symbol.{name} must be a table")
+    if canonical(name) != name:
+        raise SettingsError(f"policy symbol.{name} would never be used; symbols have one spelling here: {canonical(name)}")
     return _policy(changes, base, f"symbol.{name}.")
 
 
@@ -170,7 +175,9 @@ def _policy(document: Mapping[str, Any], base: Policy, where: str) -> Policy:
     for name, value in document.items():
         present = getattr(base, name)
         if name == "spread_typical":
-            changes[name] = _number(f"{where}{name}", value)
+            spread = _number(f"{where}{name}", value)
+            checks.number(f"{where}{name}", spread, _LEAST_SPREAD, _WIDEST_SPREAD, "price units")
+            changes[name] = spread
         else:
             changes[name] = _section(present, value, f"{where}{name}")
     return replace(base, **changes)  # type: ignore[arg-type] # each was made from its own section
@@ -240,5 +247,5 @@ def _refuse_unknown(given: Mapping[str, object], known: set[str], where: str) ->
 
 def _stamped(policy: Policy) -> Policy:
     """Return the policy with the digest of its numbers."""
-    canonical = json.dumps(asdict(replace(policy, digest="")), sort_keys=True, default=str)
-    return replace(policy, digest=hashlib.sha256(canonical.encode()).hexdigest()[:16])
+    numbers = json.dumps(asdict(replace(policy, digest="")), sort_keys=True, default=str)
+    return replace(policy, digest=hashlib.sha256(numbers.encode()).hexdigest()[:16])

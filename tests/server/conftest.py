@@ -270,7 +270,8 @@ def make_world(bars: list[Bar]) -> Iterator[WorldMaker]:
         server = bootstrap.make_server(parts, broker, desk, advisory=advisory)
         writes = None if advisory else Mt5Sender(broker)
         executor = bootstrap.make_executor(parts, broker, writes, epoch=1)
-        given = simulated_parts(parts, server, broker, act=lambda: world.act(), advisory=advisory)
+        acts: list[Callable[[], None]] = []
+        given = simulated_parts(parts, server, broker, act=lambda: acts[-1](), advisory=advisory)
         given = replace(given, ready=lambda: ReadyReport(ready=True, dependencies={"broker": "ok"}))
         site = Site(given)
         count = itertools.count(1)
@@ -288,6 +289,7 @@ def make_world(bars: list[Bar]) -> Iterator[WorldMaker]:
             site=site,
             app=make_simulated_app(site, gate=gate),
         )
+        acts.append(world.act)
         world.quote()
         return world
 

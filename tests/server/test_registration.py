@@ -72,9 +72,7 @@ def test_a_position_without_a_stop_has_it_at_the_broker_before_the_answer(world:
     assert told.status == 201
     assert position.stop == 1.0901
     assert told.json["stop_loss"] == 1.0901
-    assert [(action["rule"], action["state"]) for action in told.json["last_actions"]] == [
-        ("register.stop", "APPLIED")
-    ]
+    assert [(action["rule"], action["state"]) for action in told.json["last_actions"]] == [("register.stop", "APPLIED")]
 
 
 def test_without_a_gateway_the_registration_stands_but_is_not_called_protected(world: Any) -> None:
@@ -333,7 +331,12 @@ def test_the_answer_says_what_the_trade_says_afterwards(world: Any) -> None:
 
 
 _SCALARS = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.sampled_from(["BUY", "EURUSD", 1.0951])
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=8),
+    st.sampled_from(["BUY", "EURUSD", 1.0951]),
 )
 _BODIES = st.fixed_dictionaries(
     {},

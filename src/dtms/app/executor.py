@@ -11,18 +11,25 @@ from dataclasses import dataclass, field, replace
 from dtms.app import evidence, journal
 from dtms.app.book import KILL_FACT, Book
 from dtms.app.evidence import Seen
-from dtms.core.settle import Scene, StepEnd
+from dtms.core.settle import REOPENING_WAIT, Scene, StepEnd
 from dtms.domain.action import Close, CloseHedge, OpenHedge, OpenTrade, ReAdd, Reduce, RiskDirection, SetStop, risk_of
 from dtms.domain.calendar import MarketHours
 from dtms.domain.instrument import Instrument
-from dtms.domain.intent import Intent, IntentState
+from dtms.domain.intent import Intent, IntentState, Planner
 from dtms.domain.policy import PolicyBook
 from dtms.domain.position import Deal, Position, PositionsRead
 from dtms.domain.receipt import Outcome, Receipt, Rejection
 from dtms.domain.trade import Hold, Trade
-from dtms.domain.units import SECOND
+from dtms.domain.units import MINUTE, SECOND, Millis
 from dtms.domain.verdict import KillLevel
-from dtms.errors import BrokerError, BrokerUnavailableError, InvariantError, OutcomeUnknownError, StaleWriteError
+from dtms.errors import (
+    BrokerError,
+    BrokerUnavailableError,
+    InvariantError,
+    MarketDataError,
+    OutcomeUnknownError,
+    StaleWriteError,
+)
 from dtms.ports.broker import BrokerReads, BrokerWrites
 from dtms.ports.clock import Clock
 from dtms.ports.crash import CrashPoints
@@ -30,6 +37,8 @@ from dtms.ports.ledger import Ledger, LedgerRead, LedgerWrite
 from dtms.ports.notifier import AlertKind, Notifier
 
 _CLEAN_READS = 2
+_REOPENING_MOST = 10 * MINUTE
+_REOPENING_SPREADS = 3.0
 _ALL = 10_000
 """More intents than a trade ever has."""
 _MAY_BE_OPEN = frozenset(
@@ -121,8 +130,13 @@ class Executor:
 
     def _carry_out(self, planned: Intent) -> bool:
         now = self.clock.market_now()
+        if planned.created_at > now:
+            return False  # a further try that is held back
         if planned.expires_at is not None and now >= planned.expires_at:
             return self._end(planned, StepEnd.CANCELLED, None, "the price it was decided on is too old")
+        held = self._held(planned, now)
+        if held is not None:
+            return held
         self.crash.reach("gateway.before_claim")
         with self.ledger.write() as tx:
             claimed = tx.claim(planned, epoch=self.epoch, now=now)
@@ -137,21 +151,58 @@ class Executor:
         refusal = denied or refusal
         if refusal is not None:
             rejection, reason = refusal
-            if rejection is Rejection.POSITION_GONE and self._closed_already(claimed):
-                return True
+            if rejection is Rejection.POSITION_GONE:
+                if not self._proved_gone(claimed):
+                    rejection, reason = Rejection.NOT_SENT, f"{reason}, as this read says; no deals prove it"
+                elif isinstance(claimed.action, (Close, CloseHedge)):
+                    return self._closed_already(claimed)
             return self._end(claimed, StepEnd.REJECTED, _refused(rejection), reason)
         return self._send(claimed, position)
 
-    def _closed_already(self, intent: Intent) -> bool:
-        """Take a close as done where deals prove that the position was closed by somebody else; False where they do not."""
-        if not isinstance(intent.action, (Close, CloseHedge)):
-            return False
+    def _held(self, planned: Intent, now: Millis) -> bool | None:
+        """Say what the market's hours do to an intent: cancelled by a new session, held at a reopening, None for neither.
+
+        A held intent stays planned, so the answer is that nothing changed.
+        """
+        with self.ledger.read() as tx:
+            trade = tx.trade_by_id(planned.trade_id)
+        if trade is None:
+            return None
         try:
-            proved = self._evidence(intent).seen is Seen.APPLIED
+            instrument = self.reads.instrument(trade.symbol)
         except BrokerError:
             return False
-        if not proved:
+        hours = MarketHours(instrument.asset)
+        if planned.precondition.price_based and hours.session(planned.created_at) is not hours.session(now):
+            return self._end(planned, StepEnd.CANCELLED, None, "the session changed since it was decided")
+        closing = isinstance(planned.action, Close) or (
+            isinstance(planned.action, Reduce) and planned.owner is Planner.DTMS
+        )
+        return False if closing and self._reopening(trade.symbol, instrument, hours, now) else None
+
+    def _reopening(self, symbol: str, instrument: Instrument, hours: MarketHours, now: Millis) -> bool:
+        """Say whether the market has just opened and its spread is not back: closes wait two minutes, at most ten."""
+        opened = hours.last_open(now)
+        if opened is None or not hours.is_open(now) or now - opened >= _REOPENING_MOST:
             return False
+        if now - opened < REOPENING_WAIT:
+            return True
+        typical = self.policies.of(instrument.canonical).spread_typical
+        try:
+            spread = self.reads.quote(symbol).spread
+        except (BrokerError, MarketDataError):
+            return True
+        return typical is not None and spread >= _REOPENING_SPREADS * typical
+
+    def _proved_gone(self, intent: Intent) -> bool:
+        """Say whether deals prove the end of a position that was not in the read: one read can be wrong."""
+        try:
+            return intent.position is not None and evidence.flat(self.reads.deals(intent.position))
+        except BrokerError:
+            return False
+
+    def _closed_already(self, intent: Intent) -> bool:
+        """Take a close as done: somebody else closed the position."""
         receipt = Receipt(outcome=Outcome.APPLIED, code=0, goal_met=True, comment="closed already")
         acked = replace(intent, state=IntentState.ACKED, receipt=receipt, sent_at=self.clock.market_now())
         with self.ledger.write() as tx:
@@ -328,9 +379,7 @@ def _hedged_before(tx: LedgerRead, intent: Intent) -> bool:
     if trade is not None and trade.hedge is not None:
         return True
     return any(
-        isinstance(other.action, OpenHedge)
-        and other.intent_id != intent.intent_id
-        and other.state in _MAY_BE_OPEN
+        isinstance(other.action, OpenHedge) and other.intent_id != intent.intent_id and other.state in _MAY_BE_OPEN
         for other in tx.intents(trade_id=intent.trade_id, limit=_ALL)
     )
 

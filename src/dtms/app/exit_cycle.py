@@ -162,7 +162,7 @@ class IntelligentExitManager(Generic[_Cache]):
         for item in self._items:
             answer = answers[item.trade.ticket]
             self.stats.fallbacks += answer.is_default
-            snapshot = self._snapshot(item, now)
+            snapshot = self._snapshot(item, now, known=not answer.is_default)
             if snapshot is None:
                 kept.append(item)
                 continue
@@ -188,7 +188,7 @@ class IntelligentExitManager(Generic[_Cache]):
         if changed:
             self._remember(changed)
 
-    def _snapshot(self, item: _Item, now: Millis) -> ExitSnapshot | None:
+    def _snapshot(self, item: _Item, now: Millis, *, known: bool) -> ExitSnapshot | None:
         trade = item.trade
         try:
             self._desk.quote(trade.symbol, now)
@@ -213,7 +213,7 @@ class IntelligentExitManager(Generic[_Cache]):
             swap=self._swap(trade),
             vix=None if vix is None else vix[0],
             vix_age_ms=None if vix is None else vix[1],
-            dtms_warns=trade.state in _WARNINGS,
+            dtms_warns=trade.state in _WARNINGS if known else None,
             bar_at=Timeframe.M5.start_of(now) if desk.view is None else desk.view.at,
         )
 

@@ -22,6 +22,9 @@ from dtms.domain.units import SECOND, Millis
 from dtms.domain.verdict import Verdict
 from dtms.ports.ledger import LedgerWrite
 
+_ORPHAN = "defence.orphan"
+_ORPHAN_WAIT = 5 * SECOND
+"""A hedge may outlive its parent by 10 s (reliability.md section 1, rule 9)."""
 _END_STATE = {
     StepEnd.APPLIED: IntentState.APPLIED,
     StepEnd.PARTIAL: IntentState.PARTIAL,
@@ -138,6 +141,8 @@ def conclude(
             _settle_book(tx, ended, end, saved, scene)
     elif trade is not None and end in (StepEnd.APPLIED, StepEnd.PARTIAL):
         _close_orphan(tx, trade, ended, scene)
+    elif trade is not None and intent.rule == _ORPHAN and end is not StepEnd.QUARANTINED:
+        _close_again(tx, ended, scene)
     _tell_action(tx, ended, trade, scene.now)
     return settled
 
@@ -154,11 +159,32 @@ def _close_orphan(tx: LedgerWrite, trade: Trade, intent: Intent, scene: Scene) -
                 Close(ticket=leg.ticket),
                 decision_id=f"orphan:{leg.identifier}",
                 owner=Planner.DTMS,
-                rule="defence.orphan",
+                rule=_ORPHAN,
                 now=scene.now,
                 priced_expiry_s=scene.policy.operation.priced_expiry_s,
             )
         )
+
+
+def _close_again(tx: LedgerWrite, refused: Intent, scene: Scene) -> None:
+    """Plan a further try at closing a child that outlived its trade: nobody else would. It is held back for a while."""
+    later = Millis(scene.now + _ORPHAN_WAIT)
+    attempt = refused.attempt + 1
+    tx.add_intent(
+        replace(
+            refused,
+            intent_id=intent_id(refused.trade_id, refused.decision_id, refused.step, attempt, later),
+            attempt=attempt,
+            tag=tag_of(refused.trade_id, refused.decision_id, refused.step, attempt),
+            state=IntentState.PLANNED,
+            created_at=later,
+            epoch=0,
+            receipt=None,
+            reason="",
+            sent_at=None,
+            settled_at=None,
+        )
+    )
 
 
 def _settled(trade: Trade, intent: Intent, end: StepEnd, receipt: Receipt | None, scene: Scene) -> Settled:

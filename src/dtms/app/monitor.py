@@ -6,7 +6,7 @@ One pass is safe to run at any time and as often as wanted: what has not changed
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dtms.app import journal
 from dtms.app.book import Book
@@ -19,14 +19,15 @@ from dtms.core.settle import Scene
 from dtms.domain.intent import Intent
 from dtms.domain.position import PositionsRead
 from dtms.domain.score import MarketView
-from dtms.domain.trade import Trade, TradeState
+from dtms.domain.trade import Hold, Trade, TradeState
 from dtms.domain.units import Millis
 from dtms.domain.verdict import KillLevel, Snapshot, Verdict
-from dtms.errors import BrokerError, MarketDataError, StaleWriteError
+from dtms.errors import BrokerError, InvariantError, MarketDataError, StaleWriteError
 from dtms.ports.broker import BrokerReads
 from dtms.ports.clock import Clock
 from dtms.ports.crash import CrashPoints
 from dtms.ports.ledger import Ledger
+from dtms.ports.notifier import AlertKind
 
 
 @dataclass(slots=True)
@@ -101,7 +102,20 @@ class Monitor:
         if page.trades:
             read = self.reads.positions()
             for trade in page.trades:
-                self._trade(trade, page.of(trade.trade_id), read, page.kill, now)
+                try:
+                    self._trade(trade, page.of(trade.trade_id), read, page.kill, now)
+                except InvariantError as error:
+                    self._observe_only(trade, error)
+
+    def _observe_only(self, trade: Trade, error: InvariantError) -> None:
+        """Leave a trade alone on which a law was broken, and go on with the others."""
+        self.stats.errors += 1
+        with self.ledger.write() as tx:
+            fresh = tx.trade_by_id(trade.trade_id)
+            if fresh is None or not fresh.is_open or fresh.hold is not Hold.NONE:
+                return
+            tx.save_trade(replace(fresh, hold=Hold.INVARIANT, version=fresh.version + 1))
+        self.facts.notifier.alert(AlertKind.QUARANTINED, str(trade.ticket), f"observed only from now on: {error}")
 
     def _market(self, trades: tuple[Trade, ...], now: Millis) -> None:
         """Take in quotes and close bars."""

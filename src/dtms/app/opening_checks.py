@@ -19,6 +19,9 @@ from dtms.errors import DtmsError
 _GRID_NOISE = 1e-6
 """Share of a tick within which a price counts as on the grid: noise of binary fractions."""
 
+_LEVEL_NOISE = 0.01
+"""Share of a tick: the difference of two prices on the grid is no exact multiple of it in binary fractions."""
+
 _MIN_R_SPREADS = 2.0
 _MIN_R_ATR = 0.25
 """The least R of a registration (behaviour.md section 1); what the DTMS server would refuse is not opened."""
@@ -87,10 +90,11 @@ def checked(order: Order, instrument: Instrument, quote: Quote, atr: float | Non
     stop = _on_grid(order.stop, instrument, "stop_loss")
     target = None if order.target is None else _on_grid(order.target, instrument, "take_profit")
     least = max(instrument.stops_level, instrument.tick_size)
+    enough = least - _LEVEL_NOISE * instrument.tick_size
     price = quote.executable(order.side)
-    if order.side * (price - stop) < least:
+    if order.side * (price - stop) < enough:
         _invalid("stop_on_wrong_side", f"it must lie on the losing side of the price by at least {least:g}", "stop_loss")
-    if target is not None and order.side * (target - price) < least:
+    if target is not None and order.side * (target - price) < enough:
         detail = f"it must lie on the winning side of the price by at least {least:g}"
         _invalid("target_on_wrong_side", detail, "take_profit")
     risk = order.side * (quote.opening(order.side) - stop)

@@ -18,14 +18,22 @@ CONFIG_VARIABLE = "DTMS_CONFIG"
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on the last line of stdout.")]
 Config = Annotated[
     Path | None,
-    typer.Option("--config", envvar=CONFIG_VARIABLE, help="Settings file (TOML); the environment (DTMS_*) wins over it."),
+    typer.Option(
+        "--config", envvar=CONFIG_VARIABLE, help="Settings file (TOML); the environment (DTMS_*) wins over it."
+    ),
 ]
 Policy = Annotated[Path | None, typer.Option("--policy", help="Policy file (TOML); the shipped numbers without it.")]
-TapeFile = Annotated[Path, typer.Option("--tape", help="Market tape: CSV (plain or gzip) or Parquet with M1 bars or quotes.")]
-Symbol = Annotated[str | None, typer.Option("--symbol", help="The tape's symbol; taken from the tape or its name without it.")]
+TapeFile = Annotated[
+    Path, typer.Option("--tape", help="Market tape: CSV (plain or gzip) or Parquet with M1 bars or quotes.")
+]
+Symbol = Annotated[
+    str | None, typer.Option("--symbol", help="The tape's symbol; taken from the tape or its name without it.")
+]
 TapeZone = Annotated[
     str | None,
-    typer.Option("--tape-tz", help="Clock of the tape's rows: UTC, server, EST or an IANA name; inferred and said without it."),
+    typer.Option(
+        "--tape-tz", help="Clock of the tape's rows: UTC, server, EST or an IANA name; inferred and said without it."
+    ),
 ]
 EntriesText = Annotated[
     str,
@@ -33,9 +41,13 @@ EntriesText = Annotated[
 ]
 From = Annotated[
     str | None,
-    typer.Option("--from", help="Where to begin, ISO 8601 (UTC where it names no offset); what lies before is history."),
+    typer.Option(
+        "--from", help="Where to begin, ISO 8601 (UTC where it names no offset); what lies before is history."
+    ),
 ]
-Bars = Annotated[int | None, typer.Option("--bars", min=1, help="How many M1 bars to run from there; all of them without it.")]
+Bars = Annotated[
+    int | None, typer.Option("--bars", min=1, help="How many M1 bars to run from there; all of them without it.")
+]
 Ticket = Annotated[int, typer.Argument(min=1, max=2**63 - 1, help="The broker's number of the position.")]
 
 

@@ -13,7 +13,9 @@ from dtms.cli import options
 if TYPE_CHECKING:
     from dtms.settings import Settings
 
-Supervised = Annotated[bool, typer.Option("--supervised", hidden=True, help="End when stdin ends: the supervisor has gone.")]
+Supervised = Annotated[
+    bool, typer.Option("--supervised", hidden=True, help="End when stdin ends: the supervisor has gone.")
+]
 
 
 def add(app: typer.Typer) -> None:

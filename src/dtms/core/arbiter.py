@@ -70,7 +70,7 @@ def _opening_denials(action: OpenTrade, snap: Snapshot) -> Iterator[tuple[str, s
         return
     distance = action.side * (snap.quote.executable(action.side) - action.stop)
     least = max(snap.instrument.stops_level, 0.5 * snap.instrument.tick_size)
-    if distance < least:
+    if distance < least - 0.01 * snap.instrument.tick_size:
         yield "stops_level", f"stop {action.stop} is {distance:g} from the price, the broker asks for {least:g}"
 
 

@@ -156,8 +156,7 @@ def _running(trade: Trade, snap: Snapshot, bars: int, fits: Callable[[float], bo
     if snap.view is None or len(points) < bars or points[-1].at != snap.view.at:
         return False
     together = all(
-        snap.hours.open_between(earlier.at, later.at) <= _RUNNING_GAP
-        for earlier, later in itertools.pairwise(points)
+        snap.hours.open_between(earlier.at, later.at) <= _RUNNING_GAP for earlier, later in itertools.pairwise(points)
     )
     return together and all(fits(point.total) for point in points)
 

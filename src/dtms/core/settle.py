@@ -35,6 +35,8 @@ _QUICK_TRIES = 3
 """Tries of a step within seconds; mt5.md 1.4 bounds the answer to a requote to three."""
 _QUICK_WAIT = 1 * SECOND
 _PARKED_WAIT = 5 * MINUTE
+REOPENING_WAIT = 2 * MINUTE
+"""After a market opens, closes wait so long for the spread to come back (behaviour.md section 4, rails)."""
 _CHILD_WAIT = 5 * SECOND
 """A child that must be closed is tried again soon: it may outlive its parent by 10 s (reliability.md section 1, rule 9)."""
 
@@ -150,7 +152,7 @@ def _refused(trade: Trade, step: PlanStep, end: StepEnd, receipt: Receipt | None
     if gone and child:
         return _advance(_next_step(trade), scene)
     if gone or (not step.fallback and not step.fallback_name):
-        return Settled(trade=_again(trade, scene.now, _CHILD_WAIT if child else _PARKED_WAIT), parked=True)
+        return Settled(trade=_again(trade, scene.now, _CHILD_WAIT if child else _parked(rejection, scene)), parked=True)
     at = pending.step + 1
     fallen = replace(
         pending,
@@ -182,6 +184,13 @@ def _still_hedged(trade: Trade, pending: Pending, scene: Scene) -> Settled:
         fallbacks=(*pending.fallbacks, "unhedge_refused"),
     )
     return _advance(_owned(replace(trade, pending=instead, version=version)), scene)
+
+
+def _parked(rejection: Rejection | None, scene: Scene) -> int:
+    """Return how long a parked step waits: five minutes; in a closed market until two minutes after it opens."""
+    if rejection is Rejection.MARKET_CLOSED and not scene.hours.is_open(scene.now):
+        return scene.hours.after_open(scene.now, REOPENING_WAIT) - scene.now
+    return _PARKED_WAIT
 
 
 def _again(trade: Trade, now: Millis, wait: int) -> Trade:

@@ -9,10 +9,11 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any, TextIO
 
 import structlog
 from starlette.types import ASGIApp
@@ -132,19 +133,25 @@ def _watch_stdin() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def configure_logs(role: str) -> None:
-    """Write one JSON object a line to stderr: time, level, role, and what happened."""
+def configure_logs(role: str, to: TextIO | None = None) -> None:
+    """Write one JSON object a line, by default to stderr: time, level, role, and what happened."""
+    out = sys.stderr if to is None else to
+
+    def name_role(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        event["role"] = role
+        return event
+
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            name_role,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(default=repr),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=out),
         cache_logger_on_first_use=False,
     )
-    structlog.contextvars.bind_contextvars(role=role)
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format=f'{{"role": "{role}", "event": "%(message)s"}}')
+    logging.basicConfig(level=logging.WARNING, stream=out, format=f'{{"role": "{role}", "event": "%(message)s"}}')

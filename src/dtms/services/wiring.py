@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import threading
 import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import structlog
 
-from dtms.adapters.clocks import SystemClock, TapeClock
+from dtms.adapters.clocks import SystemClock, TapeClock, TapeTime
 from dtms.adapters.gateway_client import GatewayClient
 from dtms.adapters.notify import LogTarget, QueueNotifier, Target, apprise_target
 from dtms.adapters.sql import open_ledger
@@ -25,6 +29,10 @@ from dtms.settings import Settings, load_policy
 
 GATEWAY_PATIENCE_S: Final = 30.0
 """How long a starting service waits for the gateway: it may be starting too, or be restarted."""
+
+PASS_EVERY_S: Final = 0.25
+FASTEST_WAKE_S: Final = 0.03
+"""On a tape a loop is woken this often at most: each pass asks the gateway a few times."""
 
 _POLL_S: Final = 0.05
 
@@ -44,8 +52,23 @@ class CrashAt:
 
 
 def clock_of(settings: Settings) -> Clock:
-    """Return the market's clock: a tape's where one is told, else the machine's."""
-    return SystemClock() if settings.clock_file is None else TapeClock(settings.clock_file)
+    """Return the market's clock: a tape's where one is told, else the machine's.
+
+    Raises:
+        SettingsError: The tape's clock cannot be read.
+    """
+    if settings.clock_file is None:
+        return SystemClock()
+    _tape_time(settings.clock_file)
+    return TapeClock(settings.clock_file)
+
+
+def _tape_time(path: Path) -> TapeTime:
+    try:
+        return TapeTime(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        msg = f"clock file {path} tells no tape's time ({error}); dtms up writes it, or unset DTMS_CLOCK_FILE"
+        raise SettingsError(msg) from error
 
 
 def notifier_of(settings: Settings, clock: Clock) -> QueueNotifier:
@@ -86,6 +109,36 @@ def token_of(settings: Settings) -> str:
         SettingsError: Its file is not private, or holds none.
     """
     return load_or_make_token(settings.data_dir / "token")
+
+
+def sentinel_of(settings: Settings) -> Path:
+    """Return the kill switch's file: a person with nothing but a shell writes `flatten` into it."""
+    return settings.data_dir / "kill-switch"
+
+
+def pacemaker(settings: Settings, wake: Callable[[], None]) -> Callable[[], object]:
+    """Wake a loop as often in the tape's time as it wakes in the market's; return what ends that.
+
+    A loop that wakes each 250 ms would on a tape of sixty times the speed see the market each 15 s.
+    """
+    speed = 1.0 if settings.clock_file is None else _tape_time(settings.clock_file).speed
+    if speed <= 1.0:
+        return lambda: None
+    every_s = max(FASTEST_WAKE_S, PASS_EVERY_S / speed)
+    ending = threading.Event()
+
+    def run() -> None:
+        while not ending.wait(every_s):
+            wake()
+
+    thread = threading.Thread(target=run, name="dtms-pacemaker", daemon=True)
+    thread.start()
+
+    def stop() -> None:
+        ending.set()
+        thread.join(1.0)
+
+    return stop
 
 
 def gate_of(settings: Settings, port: int) -> Gate:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import requests
 
@@ -92,6 +93,14 @@ class Fleet:
         HostControl(self.settings.socket).start(origin)
         self._tell_time(origin)
 
+    def terminal_status(self) -> dict[str, Any]:
+        """Return what the simulated terminal says of its tape.
+
+        Raises:
+            BrokerUnavailableError: It does not answer.
+        """
+        return HostControl(self.settings.socket).status()
+
     def stop(self) -> None:
         """End every process."""
         self.supervisor.stop()
@@ -134,7 +143,7 @@ class Fleet:
 
     def _answers(self, url: str) -> bool:
         try:
-            return self._session.get(url, timeout=_ASK_S).status_code == requests.codes.ok
+            return self._session.get(url, timeout=_ASK_S).status_code == HTTPStatus.OK
         except requests.RequestException:
             return False
 

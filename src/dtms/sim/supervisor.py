@@ -175,7 +175,9 @@ class Supervisor:
                 msg = f"{role.name} ended while it was starting (exit {code}): {said or 'it said nothing'}"
                 raise ProcessFailedError(msg)
             if self._now_s() >= end:
-                msg = f"{role.name} did not become ready in time; it said last: {self.said_last(role.name) or 'nothing'}"
+                msg = (
+                    f"{role.name} did not become ready in time; it said last: {self.said_last(role.name) or 'nothing'}"
+                )
                 raise ProcessFailedError(msg)
             time.sleep(_LOOK_S)
 

@@ -11,7 +11,12 @@ from dtms.errors import SettingsError
 
 
 def load_piece(
-    path: Path, *, symbol: str | None = None, tz: str | None = None, start: Millis | None = None, bars: int | None = None
+    path: Path,
+    *,
+    symbol: str | None = None,
+    tz: str | None = None,
+    start: Millis | None = None,
+    bars: int | None = None,
 ) -> Tape:
     """Read a tape and cut what lies behind the piece.
 

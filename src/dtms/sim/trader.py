@@ -164,7 +164,9 @@ class Trader:
     def open(self, order: Order, spread: float) -> Entry | None:
         """Open a position and have it protected; None where the broker refuses it."""
         ticket = open_at(self.terminal, self.symbol, order)
-        found = None if ticket is None else next((p for p in self.broker.positions().positions if p.ticket == ticket), None)
+        found = (
+            None if ticket is None else next((p for p in self.broker.positions().positions if p.ticket == ticket), None)
+        )
         if found is None:
             return None
         entry = self._entry(found, order, spread)

@@ -8,14 +8,14 @@ import math
 from dtms.errors import SettingsError
 
 
-def number(name: str, value: float, low: float, high: float, unit: str = "") -> None:
+def number(name: str, value: object, low: float, high: float, unit: str = "") -> None:
     """Refuse a number outside [low, high].
 
     Raises:
         SettingsError: Names the field, the value and the range; set it inside the range.
     """
-    fits = not isinstance(value, bool) and isinstance(value, (int, float)) and math.isfinite(value)
-    if not (fits and low <= value <= high):
+    plain = not isinstance(value, bool) and isinstance(value, (int, float))
+    if not (plain and math.isfinite(value) and low <= value <= high):
         shown = f" {unit}" if unit else ""
         msg = f"policy {name} is {value!r}; set it between {low:g} and {high:g}{shown}"
         raise SettingsError(msg)

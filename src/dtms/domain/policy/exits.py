@@ -43,6 +43,12 @@ _RANGES = {
 }
 
 
+def _code(table: str, currency: str) -> None:
+    if not (currency.isascii() and currency.isupper() and currency.isalnum()):
+        msg = f"policy exits.{table}.{currency} would never be used; write the currency in capitals, as symbols do"
+        raise SettingsError(msg)
+
+
 def _switch(name: str, value: object) -> None:
     if not isinstance(value, bool):
         msg = f"policy exits.{name} is {value!r}; set it to true or false"
@@ -195,8 +201,10 @@ class ExitPolicy:
         checks.number("exits.trail_default", self.trail_default, 0.1, 20, "ATR")
         checks.number("exits.extended_default", self.extended_default, 0.1, 50, "ATR")
         for currency, value in self.trail_by_currency:
+            _code("trail_by_currency", currency)
             checks.number(f"exits.trail_by_currency.{currency}", value, 0.1, 20, "ATR")
         for currency, value in self.extended_by_currency:
+            _code("extended_by_currency", currency)
             checks.number(f"exits.extended_by_currency.{currency}", value, 0.1, 50, "ATR")
         checks.number("exits.flat_ema50_atr", self.flat_ema50_atr, 0, 5, "ATR")
         checks.number("exits.flat_ema200_atr", self.flat_ema200_atr, 0, 5, "ATR")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from dtms.domain.policy import checks
 from dtms.domain.score import Session, Structure, Volatility
+from dtms.domain.symbols import canonical
 from dtms.errors import SettingsError
 
 _DEFAULT_BASES = (
@@ -84,6 +85,9 @@ class RegimePolicy:
     def __post_init__(self) -> None:
         for symbol, base in self.base_by_symbol:
             checks.number(f"regime.base_by_symbol.{symbol}", base, 1e-5, 0.1, "of price")
+            if canonical(symbol) != symbol:
+                msg = f"policy regime.base_by_symbol.{symbol} would never be used; write {canonical(symbol)}"
+                raise SettingsError(msg)
         checks.number("regime.base_other", self.base_other, 1e-5, 0.1, "of price")
         checks.number("regime.clamp_low", self.clamp_low, 0.1, 1.0, "x base")
         checks.number("regime.clamp_high", self.clamp_high, 1.0, 10.0, "x base")
@@ -110,9 +114,9 @@ class RegimePolicy:
             )
             raise SettingsError(msg)
 
-    def base(self, canonical: str) -> float | None:
+    def base(self, symbol: str) -> float | None:
         """Return the calibrated base threshold of a canonical symbol, None where the symbol is not listed."""
-        return dict(self.base_by_symbol).get(canonical)
+        return dict(self.base_by_symbol).get(symbol)
 
     def session_factor(self, session: Session) -> float:
         """Return the threshold factor of a session."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import threading
 import time
+from contextlib import ExitStack
 from typing import Any, Final
 
 import structlog
@@ -43,35 +44,36 @@ def run(settings: Settings) -> None:
         BrokerUnavailableError: No terminal answers.
     """
     clock = clock_of(settings)
-    with claimed(
-        settings.host, settings.gateway_port, settings.data_dir, role="gateway", variable="DTMS_GATEWAY_PORT"
-    ) as bound:
+    with (
+        claimed(
+            settings.host, settings.gateway_port, settings.data_dir, role="gateway", variable="DTMS_GATEWAY_PORT"
+        ) as bound,
+        ExitStack() as ending,
+    ):
         gate = gate_of(settings, settings.gateway_port)
         broker = make_broker(settings, clock)
+        ending.callback(broker.close)
         ledger = open_ledger(settings.ledger, account=_connected(broker), clock=clock.market_now)
+        ending.callback(ledger.close)
         notifier = notifier_of(settings, clock)
-        try:
-            parts = parts_of(settings, clock, ledger, notifier)
-            lock = threading.Lock()
-            reads = TurnReads(broker, lock)
-            writes = None if is_advisory(settings) else TurnWrites(Mt5Sender(broker), lock)
-            executor = bootstrap.make_executor(parts, reads, writes, epoch=next_epoch(ledger))
-            loop = ExecutorLoop(executor=executor, ledger=ledger, clock=clock, notifier=notifier)
-            app = make_gateway_app(
-                broker,
-                ready=lambda: loop.report(reads.account),
-                ledger=ledger,
-                clock=clock,
-                gate=gate,
-                lock=lock,
-            )
-            loop.start()
-            serve(app, bound)
-            loop.stop()
-        finally:
-            notifier.close()
-            ledger.close()
-            broker.close()
+        ending.callback(notifier.close)
+        parts = parts_of(settings, clock, ledger, notifier)
+        lock = threading.Lock()
+        reads = TurnReads(broker, lock)
+        writes = None if is_advisory(settings) else TurnWrites(Mt5Sender(broker), lock)
+        executor = bootstrap.make_executor(parts, reads, writes, epoch=next_epoch(ledger))
+        loop = ExecutorLoop(executor=executor, ledger=ledger, clock=clock, notifier=notifier)
+        app = make_gateway_app(
+            broker,
+            ready=lambda: loop.report(reads.account),
+            ledger=ledger,
+            clock=clock,
+            gate=gate,
+            lock=lock,
+        )
+        loop.start()
+        ending.callback(loop.stop)
+        serve(app, bound)
 
 
 def next_epoch(ledger: Ledger) -> int:

@@ -166,10 +166,10 @@ class MonitorLoop:
         """
         with self._lock:
             self._whole_pass()
-            self._seen.fetch_wanted()
-            answered_ns = self._seen.answered_ns
-            if answered_ns is None or self._clock.boot_ns() - answered_ns >= _PROBE_AFTER_NS:
-                self._seen.account()
+        self._seen.fetch_wanted()
+        answered_ns = self._seen.answered_ns
+        if answered_ns is None or self._clock.boot_ns() - answered_ns >= _PROBE_AFTER_NS:
+            self._seen.account()
 
     def _whole_pass(self) -> None:
         errors, beat_ns = self._monitor.stats.errors, self._monitor.beat_ns

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 from dtms.adapters.gateway_client import GatewayClient
 from dtms.services.host import claimed, serve
-from dtms.services.run_log import log_of, verdicts_path
+from dtms.services.run_log import VerdictLog
 from dtms.services.server.live import make_live_server
-from dtms.services.wiring import clock_of, gate_of, is_advisory, ledger_through_gateway, notifier_of, parts_of
+from dtms.services.wiring import (
+    clock_of,
+    gate_of,
+    is_advisory,
+    ledger_through_gateway,
+    notifier_of,
+    pacemaker,
+    parts_of,
+)
 from dtms.settings import Settings
 
 
@@ -18,26 +28,27 @@ def run(settings: Settings) -> None:
         BrokerUnavailableError: The gateway does not answer.
     """
     clock = clock_of(settings)
-    with claimed(
-        settings.host, settings.server_port, settings.data_dir, role="server", variable="DTMS_SERVER_PORT"
-    ) as bound:
+    with (
+        claimed(
+            settings.host, settings.server_port, settings.data_dir, role="server", variable="DTMS_SERVER_PORT"
+        ) as bound,
+        ExitStack() as ending,
+    ):
         gate = gate_of(settings, settings.server_port)
         gateway = GatewayClient(settings.gateway_url)
+        ending.callback(gateway.close)
         ledger = ledger_through_gateway(settings, gateway, clock)
+        ending.callback(ledger.close)
         notifier = notifier_of(settings, clock)
-        try:
-            parts = parts_of(settings, clock, ledger, notifier)
-            live = make_live_server(
-                parts,
-                gateway,
-                gate=gate,
-                advisory=is_advisory(settings),
-                on_verdict=log_of(settings, verdicts_path).on_verdict,
-            )
-            live.loop.start()
-            serve(live.app, bound)
-            live.loop.stop()
-        finally:
-            notifier.close()
-            ledger.close()
-            gateway.close()
+        ending.callback(notifier.close)
+        live = make_live_server(
+            parts_of(settings, clock, ledger, notifier),
+            gateway,
+            gate=gate,
+            advisory=is_advisory(settings),
+            on_verdict=VerdictLog(settings).on_verdict,
+        )
+        live.loop.start()
+        ending.callback(live.loop.stop)
+        ending.callback(pacemaker(settings, live.loop.wake))
+        serve(live.app, bound)

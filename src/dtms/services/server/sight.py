@@ -94,15 +94,11 @@ class SeenReads:
         return found
 
     def fetch_wanted(self) -> None:
-        """Ask for the instruments that somebody missed; one that the broker does not have is not asked for again.
-
-        Raises:
-            BrokerUnavailableError: They could not be asked for; they are wanted still.
-        """
+        """Ask for the instruments that somebody missed; one that cannot be told is dropped until it is missed again."""
         for symbol in tuple(self._wanted):
             try:
                 self.instrument(symbol)
-            except InvalidDataError:
+            except (BrokerError, InvalidDataError):
                 with self._lock:
                     self._wanted.discard(symbol)
 

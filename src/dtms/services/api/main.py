@@ -1,0 +1,60 @@
+"""The main API as a process: exit manager, proxies and dashboard over the gateway's reads and the ledger."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from dtms.adapters.gateway_client import GatewayClient
+from dtms.services.api.live import make_live_api
+from dtms.services.api.loop import Periodic
+from dtms.services.host import claimed, serve
+from dtms.services.run_log import SAMPLE_EVERY_S, ExitLog
+from dtms.services.wiring import (
+    clock_of,
+    gate_of,
+    is_advisory,
+    ledger_through_gateway,
+    notifier_of,
+    parts_of,
+    sentinel_of,
+    token_of,
+)
+from dtms.settings import Settings
+
+
+def run(settings: Settings) -> None:
+    """Run the main API until SIGTERM.
+
+    Raises:
+        SettingsError: The port is taken, or a setting cannot be used; nothing was changed.
+        BrokerUnavailableError: The gateway does not answer.
+    """
+    clock = clock_of(settings)
+    with (
+        claimed(settings.host, settings.api_port, settings.data_dir, role="api", variable="DTMS_API_PORT") as bound,
+        ExitStack() as ending,
+    ):
+        gate = gate_of(settings, settings.api_port)
+        gateway = GatewayClient(settings.gateway_url)
+        ending.callback(gateway.close)
+        ledger = ledger_through_gateway(settings, gateway, clock)
+        ending.callback(ledger.close)
+        notifier = notifier_of(settings, clock)
+        ending.callback(notifier.close)
+        live = make_live_api(
+            parts_of(settings, clock, ledger, notifier),
+            gateway,
+            gate=gate,
+            server_url=settings.server_url,
+            token=token_of(settings),
+            advisory=is_advisory(settings),
+            sentinel=sentinel_of(settings),
+        )
+        counted = ExitLog(settings, lambda: live.exits.manager.stats)
+        sampling = Periodic("run-log", counted.sample, every_s=SAMPLE_EVERY_S, notifier=notifier)
+        ending.callback(counted.sample)
+        live.start()
+        ending.callback(live.stop)
+        sampling.start()
+        ending.callback(sampling.stop)
+        serve(live.app, bound)
