@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dtms.adapters.terminal.records import AccountSpec
+from dtms.app.registry import Registration
 from dtms.domain.action import Action
 from dtms.domain.intent import IntentState, Planner
+from dtms.domain.market import Quote
 from dtms.domain.position import Position
 from dtms.domain.receipt import Receipt
-from dtms.domain.units import SECOND, Millis
+from dtms.domain.units import SECOND, Millis, Side, Ticket
 from dtms.errors import BrokerUnavailableError, OutcomeUnknownError
 from dtms.ports.broker import BrokerWrites
+from dtms.services.api.bodies import OpenBody
 
 if TYPE_CHECKING:
     from tests.api.conftest import World, WorldMaker
@@ -39,7 +42,7 @@ def test_an_order_becomes_a_protected_managed_trade(world: World) -> None:
 
 def test_the_stop_is_in_the_same_request_as_the_order(world: World) -> None:
     world.open()
-    opened = [entry for entry in world.terminal.history_orders_get(0, 2_000_000_000) or ()]
+    opened = world.terminal.history_orders_get(0, 2_000_000_000) or ()
     assert [(order.sl, order.tp) for order in opened] == [(1.09, 0.0)]
 
 
@@ -62,7 +65,6 @@ def test_risk_money_is_turned_into_a_volume_rounded_down(world: World) -> None:
     [
         ({"stop_loss": 1.1}, "stop_loss", "stop_on_wrong_side"),
         ({"stop_loss": 1.095}, "stop_loss", "stop_on_wrong_side"),
-        ({"stop_loss": 1.0949}, "stop_loss", "risk_unknown"),
         ({"stop_loss": 1.090001234567}, "stop_loss", "price_off_grid"),
         ({"take_profit": 1.09}, "take_profit", "target_on_wrong_side"),
         ({"take_profit": 1.100001}, "take_profit", "price_off_grid"),
@@ -90,6 +92,12 @@ def test_what_cannot_be_opened_is_422_with_its_field_and_leaves_no_intent(
     told = world.open(**changes)
     assert (told.status, told.fields) == (422, {field: code})
     assert (world.intents(), world.positions(), world.waiting()) == ((), [], 0)
+
+
+def test_a_stop_nearer_than_twice_the_spread_has_no_known_risk(world: World) -> None:
+    world.sim.on_quote(Quote(symbol="EURUSD", at=world.clock.now, bid=1.095, ask=1.09512, volume=1.0))
+    told = world.open(stop_loss=1.0949)  # R is 0.00022, the spread 0.00012
+    assert (told.status, told.fields, world.intents()) == (422, {"stop_loss": "risk_unknown"}, ())
 
 
 @pytest.mark.parametrize(
@@ -130,7 +138,7 @@ def test_the_rails_apply_because_an_opening_adds_risk(world: World) -> None:
 
 
 def test_a_wide_spread_denies_an_opening(world: World) -> None:
-    world.sim.on_quote(_wide(world))
+    world.sim.on_quote(Quote(symbol="EURUSD", at=world.clock.now, bid=1.095, ask=1.0954, volume=1.0))
     told = world.open()
     assert (told.status, told.code, world.intents()) == (409, "rail_spread", ())
 
@@ -257,25 +265,13 @@ def test_a_registration_that_was_told_already_is_not_told_twice(world: World) ->
     world.dtms.down()
     ticket = world.open().json["ticket"]
     world.dtms.up()
-    order = {
-        "ticket": ticket,
-        "symbol": "EURUSD",
-        "direction": "BUY",
-        "entry": 1.0951,
-        "volume": 0.1,
-        "stop_loss": 1.09,
-    }
     known = len(world.dtms.requests)
-    registered = world.server.registry
-    from dtms.app.registry import Registration
-    from dtms.domain.units import Side, Ticket
-
-    registered.register(
+    world.server.registry.register(
         Registration(ticket=Ticket(ticket), symbol="EURUSD", side=Side.BUY, entry=1.0951, volume=0.1, stop=1.09)
     )
     world.later(5)
     assert world.api.outbox.deliver_due() == 1
-    assert (len(world.dtms.requests), world.book(ticket) is not None, order["ticket"]) == (known, True, ticket)
+    assert (len(world.dtms.requests), world.book(ticket) is not None, world.waiting()) == (known, True, 0)
 
 
 def test_a_position_that_ended_before_it_was_registered_ends_its_message(world: World) -> None:
@@ -295,8 +291,6 @@ def test_a_server_that_refuses_to_manage_calls_a_person(world: World) -> None:
 
 
 def test_an_api_that_died_after_the_fill_registers_after_its_restart(world: World) -> None:
-    from dtms.services.api.bodies import OpenBody
-
     body = OpenBody.model_validate(world.order())
     world.api.opening.plan(body.order(), request="r", actor="a")
     world.act()  # the gateway has opened; the API that planned it is gone
@@ -304,9 +298,3 @@ def test_an_api_that_died_after_the_fill_registers_after_its_restart(world: Worl
     world.later(20)
     assert world.api.outbox.deliver_due() == 1
     assert world.trade(world.positions()[0][0]).stop == 1.09
-
-
-def _wide(world: World) -> object:
-    from dtms.domain.market import Quote
-
-    return Quote(symbol="EURUSD", at=world.clock.now, bid=1.095, ask=1.0954, volume=1.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -27,8 +27,9 @@ from dtms.app.executor import Executor
 from dtms.app.registry import Registered, Registration
 from dtms.bootstrap import Parts, Server
 from dtms.core.settle import Scene
-from dtms.domain.action import OpenHedge
+from dtms.domain.action import OpenHedge, SetStop
 from dtms.domain.calendar import MarketHours
+from dtms.domain.intent import Planner
 from dtms.domain.market import Bar, Quote
 from dtms.domain.trade import PlanStep, Trade, TradeState
 from dtms.domain.units import MINUTE, Lots, Millis, Price, Side, Ticket
@@ -86,7 +87,6 @@ class World:
     site: Site
     app: ASGIApp
     gateway_works: bool = True
-    tickets: list[int] = field(default_factory=list)
 
     def act(self) -> None:
         """Let the gateway do what is planned, unless it is told to be dead."""
@@ -188,6 +188,25 @@ class World:
         assert self.trade(ticket).hedge is not None
         return ticket
 
+    def amended(self, ticket: int, number: int) -> None:
+        """Move a trade's stop by a tick through journal and gateway, as the exit manager would."""
+        trade = self.trade(ticket)
+        assert trade.stop is not None
+        intent = journal.new_intent(
+            trade,
+            SetStop(ticket=trade.ticket, stop=Price(round(trade.stop + 0.0001, 5)), target=trade.target),
+            decision_id=f"amend-{number}",
+            owner=Planner.EXITS,
+            rule="exits.trailing",
+            now=self.clock.now,
+            priced_expiry_s=60,
+            score=-1.5,
+            regime="london/normal/trend",
+        )
+        with self.ledger.write() as tx:
+            tx.add_intent(intent)
+        self.act()
+
     def scene(self) -> Scene:
         instrument = self.broker.instrument("EURUSD")
         policy = self.server.desk.policies.of("EURUSD")
@@ -271,7 +290,11 @@ def make_world(bars: list[Bar]) -> Iterator[WorldMaker]:
         writes = None if advisory else Mt5Sender(broker)
         executor = bootstrap.make_executor(parts, broker, writes, epoch=1)
         acts: list[Callable[[], None]] = []
-        given = simulated_parts(parts, server, broker, act=lambda: acts[-1](), advisory=advisory)
+
+        def act() -> None:
+            acts[-1]()
+
+        given = simulated_parts(parts, server, broker, act=act, advisory=advisory)
         given = replace(given, ready=lambda: ReadyReport(ready=True, dependencies={"broker": "ok"}))
         site = Site(given)
         count = itertools.count(1)

@@ -8,40 +8,19 @@ from typing import Any
 import msgspec
 import pytest
 
-from dtms.app import journal
 from dtms.client import AsyncDtmsClient, DtmsClient, Source, read_event
 from dtms.client.fake import AsyncFakeDtms, FakeDtms, ManualClock, refuse
-from dtms.domain.action import SetStop
-from dtms.domain.intent import Planner
 from dtms.domain.records import EventKind
 from dtms.domain.trade import ScorePoint, TradeState
-from dtms.domain.units import MINUTE, Millis, Price
+from dtms.domain.units import MINUTE, Millis
 from dtms.services.web.in_process import drive
 from dtms.services.web.offload import inline
 from dtms.services.web.sse import EventFeed
 
 
-def _amend(world: Any, ticket: int, number: int) -> None:
-    trade = world.trade(ticket)
-    intent = journal.new_intent(
-        trade,
-        SetStop(ticket=trade.ticket, stop=Price(round(trade.stop + 0.0001, 5)), target=trade.target),
-        decision_id=f"amend-{number}",
-        owner=Planner.EXITS,
-        rule="exits.trailing",
-        now=world.clock.now,
-        priced_expiry_s=60,
-        score=-1.5,
-        regime="london/normal/trend",
-    )
-    with world.ledger.write() as tx:
-        tx.add_intent(intent)
-    world.act()
-
-
 def test_the_journal_says_what_was_asked_and_what_became_of_it(world: Any) -> None:
     ticket = world.managed()
-    _amend(world, ticket, 1)
+    world.amended(ticket, 1)
     world.put(ticket, recent=(ScorePoint(at=Millis(world.clock.now + 5 * MINUTE), total=-2.5),))
 
     (action,) = world.ask("GET", f"/dtms/actions?ticket={ticket}").json["actions"]
@@ -70,7 +49,7 @@ def test_the_journal_says_what_was_asked_and_what_became_of_it(world: Any) -> No
 def test_a_refused_action_names_its_rejection(world: Any) -> None:
     ticket = world.managed()
     world.executor.writes = None
-    _amend(world, ticket, 1)
+    world.amended(ticket, 1)
 
     (action,) = world.ask("GET", f"/dtms/actions?ticket={ticket}").json["actions"]
 
@@ -82,7 +61,7 @@ def test_a_refused_action_names_its_rejection(world: Any) -> None:
 def test_pages_of_the_journal_hold_every_intent_once(world: Any) -> None:
     tickets = [world.managed(), world.managed()]
     for number in range(9):
-        _amend(world, tickets[number % 2], number)
+        world.amended(tickets[number % 2], number)
         world.later(1)
     seen: list[str] = []
     query = "limit=4"
@@ -98,9 +77,9 @@ def test_pages_of_the_journal_hold_every_intent_once(world: Any) -> None:
 
 def test_the_journal_begins_where_it_is_asked_to(world: Any) -> None:
     ticket = world.managed()
-    _amend(world, ticket, 1)
+    world.amended(ticket, 1)
     world.later(60)
-    _amend(world, ticket, 2)
+    world.amended(ticket, 2)
 
     told = world.ask("GET", "/dtms/actions?since=2024-01-10T12:00:30%2B00:00").json
 
@@ -176,7 +155,7 @@ def test_a_stream_goes_on_behind_the_last_event_that_was_seen(world: Any) -> Non
     world.managed()
     feed = _feed(world)
     first = _frames(feed.frames(0), 1)
-    _amend(world, world.managed(), 1)
+    world.amended(world.managed(), 1)
 
     after = drive(feed.begin(first[0]["id"]))
     rest = _frames(feed.frames(after), 2)

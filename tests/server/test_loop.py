@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from dtms import bootstrap
 from dtms.bootstrap import Parts
@@ -97,6 +98,10 @@ def engine(make_world: Any) -> Engine:
     server = bootstrap.make_server(parts, seen, bootstrap.make_desk(parts, seen, scored=True), advisory=False)
     readiness = Readiness(ledger=world.ledger, monitor=server.monitor, seen=seen, clock=world.clock)
     engines: list[Engine] = []
+
+    def pause(seconds: float) -> None:
+        engines[0].pause(seconds)
+
     loop = MonitorLoop(
         monitor=server.monitor,
         seen=seen,
@@ -104,7 +109,7 @@ def engine(make_world: Any) -> Engine:
         clock=world.clock,
         notifier=world.notifier,
         lock=threading.Lock(),
-        pause=lambda seconds: engines[0].pause(seconds),
+        pause=pause,
     )
     made = Engine(world=world, reads=reads, seen=seen, readiness=readiness, loop=loop, monitor=server.monitor)
     engines.append(made)
@@ -208,9 +213,11 @@ def test_a_fault_of_our_own_does_not_end_the_loop(engine: Engine) -> None:
     engine.world.managed()
     engine.monitor.on_verdict = on_verdict
     engine.world.clock.sleep(400)
-    engine.run(2)
+    with capture_logs() as logs:
+        engine.run(2)
 
     assert faults == []
+    assert [(line["event"], line["what"]) for line in logs] == [("monitor pass failed", "monitor")]
     assert [alert.subject for alert in engine.world.notifier.alerts] == ["dtms-server monitor"]
     assert (engine.loop.failures, engine.monitor.stats.decisions) == (0, 2)
 

@@ -301,7 +301,7 @@ def test_each_asked_ticket_stands_in_exactly_one_list(world: Any, tickets: list[
 def test_pages_of_trades_hold_every_trade_once_in_order(world: Any) -> None:
     tickets = [world.managed(), *_many_more(world, 24)]
     seen: list[int] = []
-    cursor = "0"
+    cursor: str | None = "0"
     while cursor is not None:
         page = world.ask("GET", f"/dtms/trades?limit=7&cursor={cursor}").json
         seen += [trade["ticket"] for trade in page["trades"]]
@@ -354,8 +354,7 @@ def test_the_newest_ten_actions_are_shown_whatever_was_read_before(world: Any) -
     ticket = world.managed()
     shown: list[list[str]] = []
     for number in range(14):
-        world.server.monitor.facts.notifier.alerts.clear()
-        _amend(world, ticket, number)
+        world.amended(ticket, number)
         world.later(90)
         shown.append([a["id"] for a in world.ask("GET", f"/dtms/trade/{ticket}").json["last_actions"]])
 
@@ -367,32 +366,10 @@ def test_the_newest_ten_actions_are_shown_whatever_was_read_before(world: Any) -
     assert shown[3] == every[3::-1]
 
 
-def _amend(world: Any, ticket: int, number: int) -> None:
-    """Move a trade's stop through journal and gateway."""
-    from dtms.app import journal
-    from dtms.domain.action import SetStop
-    from dtms.domain.intent import Planner
-    from dtms.domain.units import Price
-
-    trade = world.trade(ticket)
-    intent = journal.new_intent(
-        trade,
-        SetStop(ticket=trade.ticket, stop=Price(round(trade.stop + 0.00001, 5)), target=trade.target),
-        decision_id=f"amend-{number}",
-        owner=Planner.EXITS,
-        rule="exits.trailing",
-        now=world.clock.now,
-        priced_expiry_s=60,
-    )
-    with world.ledger.write() as tx:
-        tx.add_intent(intent)
-    world.act()
-
-
 def test_an_intent_that_is_not_decided_is_shown_as_pending(world: Any) -> None:
     ticket = world.managed()
     world.gateway_works = False
-    _amend(world, ticket, 1)
+    world.amended(ticket, 1)
     world.clock.now += 120 * SECOND
 
     told = world.ask("GET", f"/dtms/trade/{ticket}").json

@@ -14,11 +14,11 @@ def number(name: str, value: object, low: float, high: float, unit: str = "") ->
     Raises:
         SettingsError: Names the field, the value and the range; set it inside the range.
     """
-    plain = not isinstance(value, bool) and isinstance(value, (int, float))
-    if not (plain and math.isfinite(value) and low <= value <= high):
-        shown = f" {unit}" if unit else ""
-        msg = f"policy {name} is {value!r}; set it between {low:g} and {high:g}{shown}"
-        raise SettingsError(msg)
+    if not isinstance(value, bool) and isinstance(value, (int, float)) and math.isfinite(value) and low <= value <= high:
+        return
+    shown = f" {unit}" if unit else ""
+    msg = f"policy {name} is {value!r}; set it between {low:g} and {high:g}{shown}"
+    raise SettingsError(msg)
 
 
 def ascending(names: str, *values: float) -> None:
