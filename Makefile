@@ -9,8 +9,9 @@ DEV := .venv/dev
 BIN := $(DEV)/bin
 RUN := .venv/run
 JOBS ?= 2
+COVERAGE_FLOOR := 85
 
-.PHONY: help setup demo test check bench-quick clean
+.PHONY: help setup demo test check bench-quick lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -40,10 +41,15 @@ check: $(DEV)/.done ## Run every linter and the type checker
 	$(BIN)/deptry src
 
 test: check ## Run every check and every test
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m tapes
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "not tapes" --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE_FLOOR)
 
 bench-quick: $(DEV)/.done ## Time the parts that need no peer (under 60 s)
 	$(BIN)/python -m bench.quick
+
+lock: ## Renew the hash-locked requirements (needs uv)
+	uv pip compile pyproject.toml --generate-hashes --no-emit-index-url --python-version 3.11 --quiet -o requirements/run.txt
+	uv pip compile pyproject.toml --extra dev --generate-hashes --no-emit-index-url --python-version 3.11 --quiet -o requirements/dev.txt
 
 clean: ## Remove the environment, caches and run-time files
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage coverage.xml

@@ -68,7 +68,9 @@ def durable_commit() -> str:
 
 
 def help_start() -> str:
-    seconds = median_s(lambda: subprocess.run([sys.executable, "-m", "dtms", "--help"], check=True, capture_output=True))
+    seconds = median_s(
+        lambda: subprocess.run([sys.executable, "-m", "dtms", "--help"], check=True, capture_output=True)
+    )
     return f"{seconds:.2f} s (goal: at most 0.4 s)"
 
 

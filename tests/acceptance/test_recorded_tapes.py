@@ -10,7 +10,7 @@ import pytest
 from dtms.core.layout import BRANCHES
 from dtms.domain.score import Layer
 
-pytestmark = pytest.mark.xdist_group("recorded-tapes")
+pytestmark = [pytest.mark.tapes, pytest.mark.xdist_group("recorded-tapes")]
 
 Reports = dict[str, dict[str, Any]]
 

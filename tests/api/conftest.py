@@ -192,10 +192,12 @@ class World:
         body = {"symbol": "EURUSD", "direction": "BUY", "volume": 0.1, "stop_loss": 1.09, **changes}
         return {name: value for name, value in body.items() if value is not None}
 
-    def open(self, *, key: str | None = None, **changes: object) -> Told:
+    def open(
+        self, changed: Mapping[str, object] | None = None, *, key: str | None = None, **changes: object
+    ) -> Told:
         """Send POST /api/trades with a key of its own."""
         used = f"key-{next(self.keys)}" if key is None else key
-        return self.ask("POST", "/api/trades", self.order(**changes), key=used)
+        return self.ask("POST", "/api/trades", self.order(**({} if changed is None else changed), **changes), key=used)
 
     def positions(self) -> list[tuple[int, float, float, float]]:
         """Return ticket, volume, stop and target of what is open at the broker."""
@@ -354,7 +356,7 @@ def build(
     executor.recover()
 
     def act() -> None:
-        world.act()
+        wired.act()
 
     server_gate = Gate(loopback_policy(8001), OneToken(TOKEN))
     dtms = SwitchedServer(
@@ -376,7 +378,7 @@ def build(
     site = ApiSite(api)
     count = itertools.count(1)
     gate = Gate(loopback_policy(PORT), OneToken(TOKEN), new_id=lambda: f"id-{next(count)}")
-    world = World(
+    wired = World(
         clock=clock,
         sim=sim,
         terminal=terminal,
@@ -392,7 +394,7 @@ def build(
         site=site,
         app=make_api_app(site, gate=gate, offload=inline),
     )
-    return world
+    return wired
 
 
 @pytest.fixture
@@ -413,6 +415,21 @@ def make_world(bars: list[Bar]) -> Iterator[WorldMaker]:
         return world
 
     yield make
+    for world in made:
+        world.ledger.close()
+
+
+@pytest.fixture
+def restart() -> Iterator[Callable[..., World]]:
+    """Builds every service anew over the same broker and the same ledger file."""
+    made: list[World] = []
+
+    def again(world: World, ledger_url: str, **more: Any) -> World:
+        after = build(world.sim, world.clock, ledger_url, **more)
+        made.append(after)
+        return after
+
+    yield again
     for world in made:
         world.ledger.close()
 

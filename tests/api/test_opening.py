@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -89,7 +90,7 @@ def test_risk_money_is_turned_into_a_volume_rounded_down(world: World) -> None:
 def test_what_cannot_be_opened_is_422_with_its_field_and_leaves_no_intent(
     world: World, changes: dict[str, object], field: str, code: str
 ) -> None:
-    told = world.open(**changes)
+    told = world.open(changes)
     assert (told.status, told.fields) == (422, {field: code})
     assert (world.intents(), world.positions(), world.waiting()) == ((), [], 0)
 
@@ -253,7 +254,7 @@ def test_the_outbox_backs_off_and_is_delivered_at_least_once(world: World) -> No
         world.api.outbox.deliver_due()
         if len(world.dtms.requests) > before:
             tries.append(world.clock.now)
-    gaps = [(later - earlier) // SECOND for earlier, later in zip(tries, tries[1:], strict=False)]
+    gaps = [(later - earlier) // SECOND for earlier, later in pairwise(tries)]
     assert gaps[:5] == [2, 4, 8, 16, 32]
     world.dtms.up()
     world.later(120)

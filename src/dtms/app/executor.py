@@ -334,7 +334,7 @@ class Executor:
         symbol = _symbol(intent, trade)
         instrument = self.reads.instrument(symbol)
         scene = self._scene(instrument)
-        deals = self._deals_after(intent, end, trade)
+        deals = self._deals_after(intent, end, receipt, trade)
         self.crash.reach("gateway.before_conclude")
         while True:
             try:
@@ -354,11 +354,15 @@ class Executor:
             self.notifier.alert(AlertKind.PARKED, intent.trade_id, f"{intent.kind} cannot be done now: {reason}")
         return True
 
-    def _deals_after(self, intent: Intent, end: StepEnd, trade: Trade | None) -> tuple[Deal, ...]:
+    def _deals_after(
+        self, intent: Intent, end: StepEnd, receipt: Receipt | None, trade: Trade | None
+    ) -> tuple[Deal, ...]:
         """Return the deals of the positions that a volume change touched; none where they cannot be read now."""
         if end not in (StepEnd.APPLIED, StepEnd.PARTIAL) or isinstance(intent.action, SetStop) or trade is None:
             return ()
         touched = {trade.identifier, *trade.children} | ({intent.position} if intent.position is not None else set())
+        if receipt is not None and receipt.position is not None:
+            touched.add(receipt.position)
         try:
             return tuple(deal for position in sorted(touched) for deal in self.reads.deals(position))
         except BrokerError:

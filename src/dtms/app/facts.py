@@ -197,10 +197,13 @@ def _accepts(trade: Trade, main: Position, desk: SymbolDesk) -> bool:
 
 
 def _counter_move(trade: Trade, main: Position, desk: SymbolDesk) -> SetStop | None:
-    """Return the move back to our stop where a hand has loosened or removed it."""
-    if trade.stop is None or desk.instrument.same_price(main.stop, trade.stop) or trade.hold is not Hold.NONE:
+    """Return the move back to our stop where a hand has loosened or removed it, or where the first one was refused."""
+    wanted = trade.stop
+    if wanted is None and desk.policy.defence.by_hand in ("floor", "reassert"):
+        wanted = trade.initial_stop
+    if wanted is None or desk.instrument.same_price(main.stop, wanted) or trade.hold is not Hold.NONE:
         return None
-    return SetStop(ticket=trade.ticket, stop=trade.stop, target=trade.target)
+    return SetStop(ticket=trade.ticket, stop=wanted, target=trade.target)
 
 
 def _plan_counter(tx: LedgerWrite, trade: Trade, main: Position, action: SetStop, now: Millis, policy: Policy) -> Trade:

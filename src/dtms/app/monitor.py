@@ -104,6 +104,8 @@ class Monitor:
             for trade in page.trades:
                 try:
                     self._trade(trade, page.of(trade.trade_id), read, page.kill, now)
+                except MarketDataError:
+                    self.stats.errors += 1  # this trade keeps its state; the others are decided
                 except InvariantError as error:
                     self._observe_only(trade, error)
 

@@ -35,6 +35,7 @@ class RefusalKind(StrEnum):
     NOT_READY = "not_ready"
     UNKNOWN_PROFILE = "profile_unknown"
     HEDGE_OPEN = "hedge_open"
+    ON_ITS_WAY = "intent_on_its_way"
     TRADE_UNKNOWN = "trade_unknown"
 
 
@@ -101,12 +102,19 @@ class Registry:
         trade = self._trade(wanted, position, initial, desk, now)
         if not account.hedging:
             self._check_netting(trade)
+        target = self._first_target(wanted, position, desk)
         try:
             with self.ledger.write() as tx:
+                before = tx.trade(position.ticket)
+                if before is not None:
+                    # Managed and released before: whoever remembers that version must not take this one for older.
+                    trade = replace(trade, version=before.version + 1)
                 tx.add_trade(trade)
+                tx.add_deals(self.reads.deals(position.identifier))
                 tx.add_stop(_adopted(trade, position, now))
-                if position.stop is None or not desk.instrument.same_price(position.stop, stop):
-                    tx.add_intent(_first_stop(trade, stop, now, desk))
+                there = position.stop is not None and desk.instrument.same_price(position.stop, stop)
+                if not there or not desk.instrument.same_price(position.target, target):
+                    tx.add_intent(_first_stop(trade, stop, target, now, desk))
                 journal.tell_state(tx, trade, now, row="registered")
         except StaleWriteError:
             known = self._known(wanted, position)
@@ -139,11 +147,16 @@ class Registry:
                 raise RegistrationRefusedError(RefusalKind.TRADE_UNKNOWN, f"ticket {ticket} is not managed")
             hedge = trade.hedge
             if hedge is None:
-                for intent in tx.unfinished(trade.trade_id):
+                waiting = tx.unfinished(trade.trade_id)
+                if any(intent.state is not IntentState.PLANNED for intent in waiting):
+                    raise RegistrationRefusedError(
+                        RefusalKind.ON_ITS_WAY, f"an order of ticket {ticket} is on its way; ask again when it is decided"
+                    )
+                for intent in waiting:
                     if intent.state is IntentState.PLANNED:
                         gone = replace(intent, state=IntentState.CANCELLED, reason="released", settled_at=now)
                         tx.save_intent(gone, expected=IntentState.PLANNED)
-                tx.delete_exit_book(ticket)
+                tx.delete_exit_book(trade.ticket)
                 released = tx.save_trade(_released(trade, now))
                 journal.tell_state(tx, released, now, row="released")
                 return True
@@ -293,6 +306,12 @@ class Registry:
             commission_per_lot=self._commission(position, desk),
         )
 
+    def _first_target(self, wanted: Registration, position: Position, desk: SymbolDesk) -> Price | None:
+        """Return the target that the position shall have: what is at the broker stays, a missing one is put there."""
+        if position.target is not None:
+            return Price(position.target)
+        return None if wanted.target is None else desk.instrument.nearest(wanted.target)
+
     def _free_id(self, position: Position) -> TradeId:
         """Return the key of a new trade: the identifier, numbered where the position was managed and released before."""
         with self.ledger.read() as tx:
@@ -319,8 +338,8 @@ class Registry:
             )
 
 
-def _first_stop(trade: Trade, stop: Price, now: Millis, desk: SymbolDesk) -> Intent:
-    action = SetStop(ticket=trade.ticket, stop=stop, target=trade.target)
+def _first_stop(trade: Trade, stop: Price, target: Price | None, now: Millis, desk: SymbolDesk) -> Intent:
+    action = SetStop(ticket=trade.ticket, stop=stop, target=target)
     return journal.new_intent(
         trade,
         action,

@@ -75,3 +75,40 @@ def words(value: object) -> str:
             return ", ".join(words(inner) for inner in value) or "-"
         case _:
             return str(value)
+
+
+TRADE_COLUMNS = ("ticket", "symbol", "side", "state", "score", "R", "stop", "owner", "last action")
+ACTION_COLUMNS = ("at", "ticket", "kind", "rule", "state", "reason")
+
+
+def trade_row(trade: Mapping[str, Any]) -> tuple[object, ...]:
+    """Return a trade as a row of `TRADE_COLUMNS`."""
+    score = trade["score"]
+    last = trade["last_actions"][-1] if trade["last_actions"] else None
+    state = trade["state"] if trade["pending_to"] is None else f"{trade['state']} > {trade['pending_to']}"
+    return (
+        trade["ticket"],
+        trade["symbol"],
+        trade["direction"],
+        state,
+        None if score is None else score["total"],
+        trade["r_multiple"],
+        trade["stop_loss"],
+        trade["owner"],
+        None if last is None else f"{last['kind']} ({last['rule']}): {last['state'].lower()}",
+    )
+
+
+def action_row(action: Mapping[str, Any]) -> tuple[object, ...]:
+    """Return an action as a row of `ACTION_COLUMNS`."""
+    return tuple(action[name] for name in ("created_at", "ticket", "kind", "rule", "state", "reason"))
+
+
+def show_explanation(answer: Mapping[str, Any]) -> None:
+    """Print why a trade is where it is, and the ways out."""
+    _console.print(answer["sentence"], soft_wrap=True)
+    rows = (
+        (way["to"], way["when"], "yes" if way["holds_now"] else "no", ", ".join(way["blocked_by"]) or "-")
+        for way in answer["ways"]
+    )
+    show_rows("Ways out", ("to", "when", "holds now", "blocked by"), rows)

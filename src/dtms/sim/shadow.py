@@ -13,6 +13,7 @@ from dtms.adapters.terminal.surface import TerminalSurface
 from dtms.adapters.terminal.terminal import SimTerminal
 from dtms.domain.market import Quote
 from dtms.domain.units import Millis, Side
+from dtms.errors import InvariantError
 from dtms.sim.entries import Order
 from dtms.sim.simulate import ENTRY_MAGIC, Entry
 
@@ -54,7 +55,11 @@ class Shadow:
         for due in ripe:
             self._due.remove(due)
             self._clock.now = max(self._clock.now, due.entry.opened_at)
-            due.entry.twin = open_at(self.terminal, self._symbol, due.order) or 0
+            twin = open_at(self.terminal, self._symbol, due.order)
+            if twin is None:
+                msg = f"the unmanaged twin of {due.entry.ticket} was refused at the quote that opened the managed one"
+                raise InvariantError(msg)
+            due.entry.twin = twin
 
 
 def open_at(terminal: TerminalSurface, symbol: str, order: Order) -> int | None:

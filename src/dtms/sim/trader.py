@@ -107,7 +107,7 @@ class Trader:
     views: list[MarketView] = field(default_factory=list)
     _signal: Side | None = None
     _waiting: list[_Waiting] = field(default_factory=list)
-    _fed_to: Millis | None = None
+    _fed_to: Millis = Millis(0)
 
     def step(self) -> None:
         """Look at the market and do what is to be done now; called often."""
@@ -129,8 +129,7 @@ class Trader:
     def feed_shadow(self) -> None:
         """Hand the quotes since the last time to the twins; the terminal keeps many thousand."""
         now = self.clock.market_now()
-        first = now if self._fed_to is None else self._fed_to
-        self.shadow.feed(quotes_between(self.terminal, self.symbol, first, now))
+        self.shadow.feed(quotes_between(self.terminal, self.symbol, self._fed_to, now))
         self._fed_to = Millis(now + 1)
 
     def finish(self) -> None:

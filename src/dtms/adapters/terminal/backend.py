@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from dtms.adapters.terminal import rows
+from dtms.adapters.terminal.catalogue import SymbolSpec
 from dtms.adapters.terminal.constants import CHECK_PASSED, RETCODE_TEXT, Mt5
 from dtms.adapters.terminal.history import Rates, RateStore
 from dtms.adapters.terminal.link import Reply
@@ -310,10 +311,18 @@ class TerminalBackend:
             return _API_DISABLED
         request = Request._make(values)
         refusal = self._refusal()
-        outcome = self.server.send(request) if refusal == CHECK_PASSED else Outcome(refusal)
+        return self.answered(values, self.server.send(request) if refusal == CHECK_PASSED else Outcome(refusal))
+
+    def answered(self, values: Sequence[Any], outcome: Outcome) -> Reply:
+        """Return an outcome as the row of an `OrderSendResult`, with the request that it answers."""
         self._requests += 1
         text = RETCODE_TEXT.get(outcome.retcode, "")
-        return _ok((*outcome, text, self._requests, 0, tuple(request)))
+        return _ok((*outcome, text, self._requests, 0, tuple(values)))
+
+    def respecify(self, spec: SymbolSpec) -> None:
+        """Let the broker change an instrument, for server and terminal at once."""
+        self.server.state.specs[spec.name] = spec
+        self._templates[spec.name] = rows.symbol_template(spec)
 
 
 def _wanted(name: str, symbol: str | None, group: str | None) -> bool:

@@ -11,14 +11,20 @@ from dtms.domain.market import Quote
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fill:
-    """An answer: a `retcode` refuses; `volume` is what is filled at most, `price` overrides the quote,
-    `comment` replaces the request's; `None` leaves each as it is.
+    """An answer: a `retcode` refuses; `volume` is what is filled at most, `price` overrides the quote, `comment` and `magic`
+    replace the request's in the server's books, `says` replaces the retcode of a part fill; `None` leaves each as it is.
     """
 
     retcode: int | None = None
     volume: float | None = None
     price: float | None = None
     comment: str | None = None
+    magic: int | None = None
+    says: int | None = None
+
+
+AS_ASKED = Fill()
+"""A full fill at the quote."""
 
 
 class Dealer(Protocol):
@@ -31,8 +37,6 @@ class Dealer(Protocol):
 class HonestDealer:
     """Fills everything, at the quote."""
 
-    _AS_ASKED = Fill()
-
     def answer(self, request: Request, quote: Quote | None) -> Fill:  # noqa: ARG002 - it looks at nothing
         """Return a full fill at the quote."""
-        return self._AS_ASKED
+        return AS_ASKED

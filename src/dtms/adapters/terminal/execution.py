@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from dtms.adapters.terminal.constants import Mt5
+from dtms.adapters.terminal.dealer import AS_ASKED, Fill
 from dtms.adapters.terminal.recorder import AppliedKind
 from dtms.adapters.terminal.records import SIDE_OF_TYPE, Request, SimDeal, SimOrder, SimPosition, market_type
 from dtms.adapters.terminal.state import VOLUME_DIGITS, ServerState
@@ -15,7 +16,8 @@ from dtms.domain.units import Millis, Side
 class Trade:
     """One market execution: what is dealt, at which price, and on whose account it is written down.
 
-    `tag` is the comment as it was sent, for the oracle; `comment` what the server keeps.
+    `tag` and `sent_magic` are comment and number as they were sent, for the oracle; `comment` and `magic` what the server
+    keeps. A `sent_magic` of None is the kept one.
     """
 
     symbol: str
@@ -27,6 +29,7 @@ class Trade:
     magic: int = 0
     comment: str = ""
     tag: str = ""
+    sent_magic: int | None = None
     filling: int = Mt5.ORDER_FILLING_FOK
     stop: float | None = None
     target: float | None = None
@@ -109,7 +112,7 @@ def _note(
         before=before,
         after=after,
         tag=trade.tag,
-        magic=trade.magic,
+        magic=trade.magic if trade.sent_magic is None else trade.sent_magic,
         reason=trade.reason,
         order=trade.order,
         deal=made.ticket,
@@ -219,7 +222,14 @@ def set_levels(state: ServerState, request: Request, held: SimPosition, at: Mill
 
 
 def close_by(
-    state: ServerState, request: Request, held: SimPosition, by: SimPosition, *, at: Millis, reason: int
+    state: ServerState,
+    request: Request,
+    held: SimPosition,
+    by: SimPosition,
+    *,
+    at: Millis,
+    reason: int,
+    fill: Fill = AS_ASKED,
 ) -> SimDeal:
     """Close two opposite positions against each other, atomically; both deals are OUT_BY.
 
@@ -227,6 +237,7 @@ def close_by(
     """
     spec = state.specs[held.symbol]
     volume = min(held.volume, by.volume)
+    kept = _stamped(request, fill)
     ticket = state.next_order()
     state.retire_order(
         SimOrder(
@@ -239,8 +250,8 @@ def close_by(
             price=by.price_open,
             stop=None,
             target=None,
-            magic=request.magic,
-            comment=request.comment,
+            magic=kept.magic,
+            comment=kept.comment,
             reason=reason,
             type_time=Mt5.ORDER_TIME_GTC,
             type_filling=Mt5.ORDER_FILLING_FOK,
@@ -263,9 +274,10 @@ def close_by(
             price=by.price_open,
             at=at,
             reason=reason,
-            magic=request.magic,
-            comment=request.comment,
+            magic=kept.magic,
+            comment=kept.comment,
             tag=request.comment,
+            sent_magic=request.magic,
             order=ticket,
         )
         made = _book(state, trade, leg.identifier, Mt5.DEAL_ENTRY_OUT_BY, profit=result, swap=swap)
@@ -275,8 +287,17 @@ def close_by(
     return deals[0]
 
 
-def trade_of(request: Request, *, volume: float, price: float, comment: str, at: Millis, reason: int) -> Trade:
-    """Return the trade that a checked DEAL request asks for."""
+def _stamped(request: Request, fill: Fill) -> Request:
+    """Return a request with the comment and the number that the server keeps of it."""
+    return request._replace(
+        comment=request.comment if fill.comment is None else fill.comment,
+        magic=request.magic if fill.magic is None else fill.magic,
+    )
+
+
+def trade_of(request: Request, *, volume: float, price: float, fill: Fill, at: Millis, reason: int) -> Trade:
+    """Return the trade that a checked DEAL request asks for, as the dealer lets it be."""
+    kept = _stamped(request, fill)
     return Trade(
         symbol=request.symbol,
         side=SIDE_OF_TYPE[request.type],
@@ -284,9 +305,10 @@ def trade_of(request: Request, *, volume: float, price: float, comment: str, at:
         price=price,
         at=at,
         reason=reason,
-        magic=request.magic,
-        comment=comment,
+        magic=kept.magic,
+        comment=kept.comment,
         tag=request.comment,
+        sent_magic=request.magic,
         filling=request.type_filling,
         stop=request.stop,
         target=request.target,

@@ -103,6 +103,10 @@ class RateStore:
         """Lowest and highest bid, lowest and highest ask of the server's day."""
         self.ticks: deque[tuple[Millis, float, float]] = deque(maxlen=_TICKS_KEPT)
 
+    def set_offset(self, offset: ServerOffset) -> None:
+        """Write the bars from now on by another reading of the server's clock."""
+        self._offset = offset
+
     def _seconds(self, at: Millis) -> int:
         return (at + self._offset(at)) // SECOND
 

@@ -22,6 +22,7 @@ class AppliedKind(StrEnum):
     TARGET = "target"
     STOP_OUT = "stop_out"
     SWAP = "swap"
+    REOPEN = "reopen"
     ORDER_PLACED = "order_placed"
     ORDER_MODIFIED = "order_modified"
     ORDER_REMOVED = "order_removed"

@@ -7,6 +7,7 @@ applied goes to the recorder.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from dtms.adapters.terminal import execution, pending, triggers
 from dtms.adapters.terminal.catalogue import CATALOGUE, SymbolSpec
@@ -102,6 +103,23 @@ class SimServer:
         self._known(symbol)
         return self.state.books[symbol].net_lots
 
+    def reopen(self, ticket: int) -> int:
+        """Give a position another ticket, as a broker does that charges swap by re-opening; its identifier stays."""
+        at = self.now()
+        held = self.state.positions[ticket]
+        moved = replace(held, ticket=self.state.next_order(), updated_at=at)
+        self.state.drop(held)
+        self.state.put(moved)
+        self.state.note(AppliedKind.REOPEN, at=at, before=held, after=moved, magic=held.magic)
+        self.state.changed(at)
+        return moved.ticket
+
+    def set_offset(self, offset: ServerOffset) -> None:
+        """Let the broker's clock show another time from now on; rows that are written already keep theirs."""
+        self.state.offset = offset
+        for store in self.rates.values():
+            store.set_offset(offset)
+
     def check(self, request: Request, *, reason: int = Mt5.DEAL_REASON_EXPERT) -> int:
         """Return what `send` would say of a request as far as the state decides it; 0 is "it would pass"."""
         return check(self.state, request, reason)
@@ -123,7 +141,7 @@ class SimServer:
                 request, quote, fill, held=held if isinstance(held, SimPosition) else None, reason=reason
             )
         elif isinstance(held, SimPosition):
-            outcome = self._on_position(request, held, at, reason)
+            outcome = self._on_position(request, held, fill, at=at, reason=reason)
         else:
             outcome = self._on_order(request, at, reason)
         if outcome.applied:
@@ -143,18 +161,19 @@ class SimServer:
         if partial and (request.type_filling != Mt5.ORDER_FILLING_IOC or volume <= 0):
             return Outcome(Mt5.TRADE_RETCODE_REJECT)
         price = quote.opening(SIDE_OF_TYPE[request.type]) if fill.price is None else fill.price
-        comment = request.comment if fill.comment is None else fill.comment
-        trade = execution.trade_of(request, volume=volume, price=price, comment=comment, at=self.now(), reason=reason)
+        trade = execution.trade_of(request, volume=volume, price=price, fill=fill, at=self.now(), reason=reason)
         made = execution.deal(self.state, trade, held)
         code = Mt5.TRADE_RETCODE_DONE_PARTIAL if partial else Mt5.TRADE_RETCODE_DONE
+        if partial and fill.says is not None:
+            code = fill.says
         return Outcome(code, made.ticket, made.order, volume, price, quote.bid, quote.ask)
 
-    def _on_position(self, request: Request, held: SimPosition, at: Millis, reason: int) -> Outcome:
+    def _on_position(self, request: Request, held: SimPosition, fill: Fill, *, at: Millis, reason: int) -> Outcome:
         if request.action == Mt5.TRADE_ACTION_SLTP:
             execution.set_levels(self.state, request, held, at)
             return Outcome(Mt5.TRADE_RETCODE_DONE)
         by = self.state.positions[request.position_by]
-        made = execution.close_by(self.state, request, held, by, at=at, reason=reason)
+        made = execution.close_by(self.state, request, held, by, at=at, reason=reason, fill=fill)
         return Outcome(Mt5.TRADE_RETCODE_DONE, made.ticket, made.order, made.volume, made.price)
 
     def _on_order(self, request: Request, at: Millis, reason: int) -> Outcome:

@@ -35,6 +35,8 @@ class TerminalView:
     def __init__(self, server: SimServer) -> None:
         self._server = server
         self._lag = 0
+        self.history_lag = 0
+        """How much later than positions the history shows what was done, in ms."""
         self._seen: deque[_Seen] = deque()
         server.state.listeners.append(self._on_change)
 
@@ -86,12 +88,20 @@ class TerminalView:
     def deals(self) -> tuple[SimDeal, ...]:
         """Return the deals, oldest first."""
         seen = self._current()
-        return tuple(self._state.deals if seen is None else islice(self._state.deals, seen.deals))
+        found = self._state.deals if seen is None else islice(self._state.deals, seen.deals)
+        if self.history_lag <= 0:
+            return tuple(found)
+        shown = self._server.now() - self.history_lag
+        return tuple(deal for deal in found if deal.at <= shown)
 
     def past_orders(self) -> tuple[SimOrder, ...]:
         """Return the orders of the history, oldest first."""
         seen = self._current()
-        return tuple(self._state.past_orders if seen is None else islice(self._state.past_orders, seen.past_orders))
+        found = self._state.past_orders if seen is None else islice(self._state.past_orders, seen.past_orders)
+        if self.history_lag <= 0:
+            return tuple(found)
+        shown = self._server.now() - self.history_lag
+        return tuple(order for order in found if order.done_at is not None and order.done_at <= shown)
 
     def balance(self) -> float:
         """Return the balance."""

@@ -39,6 +39,7 @@ _REFUSALS: Final[Mapping[RefusalKind, tuple[int, str]]] = {
         "The account nets, and a trade on this symbol is managed already; release it first.",
     ),
     RefusalKind.HEDGE_OPEN: (409, "The trade has an open hedge; close it first, or ask again with ?force=true."),
+    RefusalKind.ON_ITS_WAY: (409, "An order of this trade is on its way; try again when it is decided."),
     RefusalKind.RISK_UNKNOWN: (422, "The risk of the trade cannot be told from the stops; see fields."),
     RefusalKind.WRONG_SIDE: (422, "The stop must lie on the losing side of the present price; see fields."),
     RefusalKind.INVALID: (422, "A part of the request is not valid; see fields."),

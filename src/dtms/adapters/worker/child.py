@@ -1,0 +1,138 @@
+"""The child process: builds the broker that it is told to, answers one request after the other, ends with its parent.
+
+It decides nothing and repeats nothing. The frames have private descriptors: whatever the library prints goes to the log.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import importlib
+import os
+import signal
+import sys
+import traceback
+from typing import Any, Final
+
+import msgspec
+
+from dtms.adapters.worker.faults import error_to_wire
+from dtms.adapters.worker.frames import (
+    SETUP,
+    Reply,
+    Request,
+    Setup,
+    encode,
+    frame_of,
+    read_frame,
+    read_request,
+    read_setup,
+    write_frame,
+)
+from dtms.adapters.worker.methods import READS, SEND, order_from_wire
+from dtms.errors import BrokerUnavailableError, DtmsError, SettingsError
+
+MARGIN_S: Final = 1.0
+"""How much later than the parent the child ends a hanging call itself; on Linux the kernel is faster."""
+
+_PR_SET_PDEATHSIG: Final = 1
+"""Linux, `prctl(2)`."""
+
+_NONE: Final = msgspec.Raw(msgspec.msgpack.encode(None))
+
+
+def main() -> None:
+    """Run the child; its only argument is the parent's process id."""
+    _end_with(int(sys.argv[1]))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's: it lets the order under way end
+    source, sink = _private_pipes()
+    body = read_frame(source)
+    if body is None:
+        return
+    try:
+        broker = build(read_setup(body))
+    except Exception as error:  # noqa: BLE001 - the process's border: whatever the library raises is told and ends it
+        write_frame(sink, frame_of(_refusal(SETUP, error)))
+        return
+    write_frame(sink, frame_of(Reply(SETUP, None, _NONE)))
+    serve(broker, source, sink)
+
+
+def build(setup: Setup) -> Any:
+    """Return what the factory builds.
+
+    Raises:
+        SettingsError: There is no such factory.
+    """
+    module, _, function = setup.factory.partition(":")
+    try:
+        factory = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        msg = f"broker factory {setup.factory!r} cannot be imported ({error}); name it as module:function"
+        raise SettingsError(msg) from error
+    return factory(**setup.args)
+
+
+def serve(broker: Any, source: int, sink: int) -> None:
+    """Answer until the parent closes the stream."""
+    while (body := read_frame(source)) is not None:
+        request = read_request(body)
+        # Its thread needs no interpreter's lock: without a parent that kills, a hang still ends, with its stack in the log.
+        faulthandler.dump_traceback_later(request.limit_s + MARGIN_S, exit=True)
+        frame = _answer(broker, request)
+        faulthandler.cancel_dump_traceback_later()
+        write_frame(sink, frame)
+    close = getattr(broker, "close", None)
+    if close is not None:
+        faulthandler.dump_traceback_later(MARGIN_S, exit=True)
+        close()
+
+
+def _answer(broker: Any, request: Request) -> bytes:
+    try:
+        value = _call(broker, request)
+        return frame_of(Reply(request.number, None, msgspec.Raw(encode(value))))
+    except Exception as error:  # noqa: BLE001 - the process's border: the parent decides what a foreign error means
+        return frame_of(_refusal(request.number, error))
+
+
+def _call(broker: Any, request: Request) -> Any:
+    method = getattr(broker, request.method, None)
+    if method is None:
+        msg = f"the broker of this process has no {request.method}; nothing was sent"
+        raise BrokerUnavailableError(msg)
+    if request.method == SEND:
+        action, position, tag = order_from_wire(request.args)
+        return method(action, position=position, tag=tag)
+    return method(*READS[request.method].args_of(request.args))
+
+
+def _refusal(number: int, error: Exception) -> Reply:
+    if not isinstance(error, DtmsError):
+        traceback.print_exception(error)
+    return Reply(number, error_to_wire(error), _NONE)
+
+
+def _private_pipes() -> tuple[int, int]:
+    """Return the streams from and to the parent; nobody else in this process, or of its children, can reach them."""
+    source, sink = os.dup(0), os.dup(1)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    os.dup2(2, 1)
+    return source, sink
+
+
+def _end_with(parent: int) -> None:
+    """Let the kernel end this process with the parent's thread that started it, hanging or not.
+
+    Elsewhere the stream's end does it, and `serve`'s limit while a call hangs.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            sys.exit(1)  # it was gone before we asked
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,301 @@
+"""The kill switch: three levels that no restart and no failure forgets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dtms.app.kill import KillSwitch
+from dtms.domain.action import Close, OpenHedge, Reduce
+from dtms.domain.intent import IntentState, Planner
+from dtms.domain.units import Millis, Ticket
+from dtms.domain.verdict import KillLevel
+from dtms.errors import LedgerUnavailableError, SettingsError
+from dtms.ports.ledger import LedgerWrite
+
+if TYPE_CHECKING:
+    from tests.api.conftest import World, WorldMaker
+
+
+def test_it_is_pressed_shown_and_let_go(world: World) -> None:
+    told = world.ask("POST", "/api/kill-switch", {"level": "protect_only"}, key="k")
+    assert told.json == {"level": "protect_only", "since": "2024-01-10T12:00:00.000+00:00", "by": "operator"}
+    assert world.ask("GET", "/api/trades").json["kill_switch"]["level"] == "protect_only"
+    assert world.ask("GET", "/api/dtms/status").json["kill_switch"] == "protect_only"
+    assert world.ask("DELETE", "/api/kill-switch").json == {"level": None, "since": None, "by": ""}
+    assert world.ask("GET", "/api/trades").json["kill_switch"]["level"] is None
+
+
+def test_it_survives_a_restart(make_world: WorldMaker, restart: Callable[..., World], tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
+    world = make_world(ledger_url=url)
+    world.ask("POST", "/api/kill-switch", {"level": "pause"}, key="k")
+    assert restart(world, url).ask("GET", "/api/trades").json["kill_switch"]["level"] == "pause"
+
+
+def test_it_survives_the_loss_of_the_ledgers_fact_by_its_file(make_world: WorldMaker, tmp_path: Path) -> None:
+    world = make_world(sentinel=tmp_path / "kill_switch")
+    world.ask("POST", "/api/kill-switch", {"level": "protect_only"}, key="k")
+    with world.ledger.write() as tx:
+        tx.set_fact("kill_switch", None)
+    world.api.kill.enforce()
+    assert world.api.kill.state().level is KillLevel.PROTECT_ONLY
+
+
+def test_a_file_written_by_hand_presses_it(make_world: WorldMaker, tmp_path: Path) -> None:
+    world = make_world(sentinel=tmp_path / "kill_switch")
+    (tmp_path / "kill_switch").write_text("flatten\n")
+    world.api.kill.enforce()
+    state = world.api.kill.state()
+    assert (state.level, state.by) == (KillLevel.FLATTEN, "sentinel")
+
+
+@pytest.mark.parametrize("content", [b"", b"stop!", b"\xff\xfe"])
+def test_a_file_that_says_nothing_we_know_lets_only_through_what_reduces_risk(
+    make_world: WorldMaker, tmp_path: Path, content: bytes
+) -> None:
+    world = make_world(sentinel=tmp_path / "kill_switch")
+    (tmp_path / "kill_switch").write_bytes(content)
+    world.api.kill.enforce()
+    assert world.api.kill.state().level is KillLevel.PROTECT_ONLY
+
+
+def test_letting_go_removes_the_file(make_world: WorldMaker, tmp_path: Path) -> None:
+    world = make_world(sentinel=tmp_path / "kill_switch")
+    world.ask("POST", "/api/kill-switch", {"level": "pause"}, key="k")
+    assert (tmp_path / "kill_switch").read_text() == "pause\n"
+    world.ask("DELETE", "/api/kill-switch")
+    world.api.kill.enforce()
+    assert ((tmp_path / "kill_switch").exists(), world.api.kill.state().level) == (False, None)
+
+
+class _Locked:
+    """A ledger that can be read and not written."""
+
+    def __init__(self, world: World) -> None:
+        self._ledger = world.ledger
+        self.locked = True
+
+    @property
+    def epoch(self) -> str:
+        return self._ledger.epoch
+
+    def read(self) -> object:
+        return self._ledger.read()
+
+    @contextmanager
+    def write(self) -> Iterator[LedgerWrite]:
+        if self.locked:
+            raise LedgerUnavailableError("locked")
+        with self._ledger.write() as tx:
+            yield tx
+
+
+def test_pressed_while_the_ledger_is_locked_it_holds_as_soon_as_it_can(
+    make_world: WorldMaker, tmp_path: Path
+) -> None:
+    world = make_world()
+    ledger = _Locked(world)
+    kill = KillSwitch(
+        ledger=ledger,  # type: ignore[arg-type]  # the half of the port that the switch uses
+        clock=world.clock,
+        notifier=world.notifier,
+        sentinel=tmp_path / "kill_switch",
+    )
+    world.swap(kill=kill)
+    told = world.ask("POST", "/api/kill-switch", {"level": "flatten"}, key="k")
+    assert (told.status, told.code, kill.state().level) == (503, "kill_switch_pending", None)
+    ledger.locked = False
+    kill.enforce()
+    assert kill.state().level is KillLevel.FLATTEN
+
+
+def test_a_file_that_cannot_be_written_is_told_and_nothing_is_half_pressed(make_world: WorldMaker) -> None:
+    world = make_world(sentinel=Path("/proc/nowhere/kill_switch"))
+    with pytest.raises(SettingsError, match="make its folder writable"):
+        world.api.kill.press(KillLevel.PAUSE, "me")
+    assert world.api.kill.state().level is None
+
+
+@pytest.mark.parametrize("body", [{}, {"level": "stop"}, {"level": 1}, {"level": "pause", "x": 1}])
+def test_a_level_that_is_none_is_422(world: World, body: dict[str, object]) -> None:
+    assert world.ask("POST", "/api/kill-switch", body, key="k").status == 422
+    assert world.api.kill.state().level is None
+
+
+def test_it_needs_a_token_and_a_key(world: World) -> None:
+    assert world.ask("POST", "/api/kill-switch", {"level": "pause"}, key="k", token=None).status == 401
+    assert world.ask("POST", "/api/kill-switch", {"level": "pause"}).code == "idempotency_key_missing"
+    assert world.ask("DELETE", "/api/kill-switch", token=None).status == 401
+    assert world.api.kill.state().level is None
+
+
+def test_an_old_press_that_is_repeated_does_not_press_again(world: World) -> None:
+    first = world.ask("POST", "/api/kill-switch", {"level": "pause"}, key="k")
+    world.ask("DELETE", "/api/kill-switch")
+    again = world.ask("POST", "/api/kill-switch", {"level": "pause"}, key="k")
+    assert (again.body, world.api.kill.state().level) == (first.body, None)
+
+
+def test_pressing_twice_keeps_when_it_was_pressed_first(world: World) -> None:
+    world.ask("POST", "/api/kill-switch", {"level": "pause"}, key="a")
+    world.clock.sleep(60)
+    world.ask("POST", "/api/kill-switch", {"level": "pause"}, key="b")
+    assert world.api.kill.state().since == Millis(world.clock.now - 60_000)
+
+
+def test_flatten_closes_every_managed_trade_and_no_other(world: World) -> None:
+    world.managed()
+    world.managed(volume=0.5)
+    by_hand = world.terminal.order_send(
+        {"action": 1, "symbol": "EURUSD", "type": 0, "volume": 0.3, "type_filling": 1, "sl": 1.0}
+    )
+    world.ask("POST", "/api/kill-switch", {"level": "flatten"}, key="k")
+    world.act()
+    assert by_hand is not None
+    assert [p[0] for p in world.positions()] == [by_hand.order]
+    assert {(i.owner, i.rule, i.state) for i in world.intents()} == {
+        (Planner.COMMAND, "command.flatten", IntentState.APPLIED)
+    }
+
+
+def test_flatten_of_a_hedged_trade_only_lets_the_exposure_fall(world: World) -> None:
+    ticket = world.hedged(volume=0.5)
+    hedge = world.trade(ticket).hedge
+    assert hedge is not None
+    nets = [_net(world)]
+    world.ask("POST", "/api/kill-switch", {"level": "flatten"}, key="k")
+    for _ in range(10):
+        world.executor.tick()
+        nets.append(_net(world))
+        world.later(1)
+        world.api.kill.enforce()
+    actions = [intent.action for intent in world.intents() if intent.rule == "command.flatten"]
+    assert actions == [
+        Reduce(ticket=Ticket(ticket), remaining=hedge.volume),
+        Close(ticket=Ticket(ticket), by=hedge.ticket),
+    ]
+    assert (world.positions(), nets == sorted(nets, reverse=True)) == ([], True)
+
+
+def test_where_closing_against_is_refused_the_main_leg_goes_first(world: World) -> None:
+    ticket = world.hedged(volume=0.2)
+    hedge = world.trade(ticket).hedge
+    assert hedge is not None
+    _forbid_close_by(world)
+    world.ask("POST", "/api/kill-switch", {"level": "flatten"}, key="k")
+    for _ in range(20):
+        world.act()
+        world.later(5)
+        world.api.kill.enforce()
+    actions = [intent.action for intent in world.intents() if intent.rule == "command.flatten"]
+    assert actions == [
+        Reduce(ticket=Ticket(ticket), remaining=hedge.volume),
+        Close(ticket=Ticket(ticket), by=hedge.ticket),
+        Close(ticket=Ticket(ticket)),
+        Close(ticket=hedge.ticket),
+    ]
+    assert world.positions() == []
+
+
+def test_flatten_goes_on_after_a_restart(
+    make_world: WorldMaker, restart: Callable[..., World], tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
+    world = make_world(ledger_url=url)
+    world.hedged(volume=0.5)
+    world.gateway_works = False
+    world.ask("POST", "/api/kill-switch", {"level": "flatten"}, key="k")
+    after = restart(world, url)
+    for _ in range(5):
+        after.act()
+        after.later(1)
+        after.api.kill.enforce()
+    flattening = [intent for intent in after.intents() if intent.rule == "command.flatten"]
+    assert (after.positions(), len(flattening)) == ([], 2)
+
+
+def test_flatten_that_is_enforced_a_hundred_times_writes_each_step_once(world: World) -> None:
+    world.managed()
+    world.gateway_works = False
+    world.ask("POST", "/api/kill-switch", {"level": "flatten"}, key="k")
+    for _ in range(100):
+        world.api.kill.enforce()
+    assert len(world.intents()) == 1
+
+
+def test_a_close_that_the_market_refuses_is_tried_again_with_back_off_and_told(world: World) -> None:
+    ticket = world.managed()
+    world.sim.state.market_open = lambda _symbol, _at: False
+    world.ask("POST", "/api/kill-switch", {"level": "flatten"}, key="k")
+    for _ in range(120):
+        world.act()
+        world.later(1)
+        world.api.kill.enforce()
+    tries = len(world.intents())
+    assert 6 <= tries <= 8
+    assert {(alert.kind, alert.subject) for alert in world.notifier.alerts} == {("parked", str(ticket))}
+    world.sim.state.market_open = lambda _symbol, _at: True
+    world.later(60)
+    world.api.kill.enforce()
+    world.act()
+    assert world.positions() == []
+
+
+def test_after_the_answer_nothing_that_adds_risk_is_sent(world: World) -> None:
+    ticket = world.managed(volume=0.4)
+    trade = world.put(ticket)
+    from dtms.app import journal
+
+    hedge = OpenHedge(
+        ticket=trade.ticket, side=trade.side.opposite, volume=trade.volume, stop=trade.initial_stop, target=None
+    )
+    with world.ledger.write() as tx:
+        tx.add_intent(
+            journal.new_intent(
+                trade, hedge, decision_id="d", owner=Planner.DTMS, rule="r", now=world.clock.now, priced_expiry_s=60
+            )
+        )
+    world.ask("POST", "/api/kill-switch", {"level": "protect_only"}, key="k")
+    world.act()
+    assert [intent.state for intent in world.intents()] == [IntentState.REJECTED]
+    assert len(world.positions()) == 1
+
+
+def _net(world: World) -> float:
+    found = world.terminal.positions_get() or ()
+    return round(abs(sum(p.volume if p.type == 0 else -p.volume for p in found)), 8)
+
+
+def _forbid_close_by(world: World) -> None:
+    send = world.terminal.order_send
+
+    def refuse(request: dict[str, object]) -> object:
+        if request["action"] == 10:  # TRADE_ACTION_CLOSE_BY
+            changed = {**request, "position_by": 1}
+            result = send(changed)
+            return None if result is None else _Echoing(result, request)
+        return send(request)
+
+    world.terminal.order_send = refuse  # type: ignore[method-assign,assignment]
+
+
+class _Echoing:
+    """A refusal that repeats the request as it was sent."""
+
+    def __init__(self, result: object, request: dict[str, object]) -> None:
+        self._result = result
+        self._request = request
+
+    def __getattr__(self, name: str) -> object:
+        if name == "request":
+            return self
+        if name in self._request:
+            return self._request[name]
+        if name == "retcode":
+            return 10013  # TRADE_RETCODE_INVALID
+        return getattr(self._result, name)
