@@ -41,7 +41,7 @@ from dtms.domain.units import MINUTE, Lots, Millis, Price, Side, Ticket
 from dtms.domain.verdict import Verdict
 from dtms.ports.broker import BrokerReads, BrokerWrites
 from dtms.services.api import ApiParts, ApiSite, make_api_app, simulated_parts
-from dtms.services.server import Site, make_simulated_app
+from dtms.services.server import ServerParts, Site, make_simulated_app
 from dtms.services.server import simulated_parts as simulated_server
 from dtms.services.web.access import OneToken
 from dtms.services.web.guard import Gate, loopback_policy
@@ -324,7 +324,37 @@ def bars() -> list[Bar]:
 Wrap = Callable[[BrokerWrites], BrokerWrites]
 
 
+class Apps:
+    """Both applications, built once: that takes far longer than a test. Each world is swapped in behind them."""
+
+    def __init__(self) -> None:
+        self._server: tuple[Site, ASGIApp] | None = None
+        self._api: tuple[ApiSite, ASGIApp] | None = None
+
+    def server(self, parts: ServerParts) -> ASGIApp:
+        if self._server is None:
+            site = Site(parts)
+            gate = Gate(loopback_policy(8001), OneToken(TOKEN))
+            self._server = (site, make_simulated_app(site, gate=gate))
+        self._server[0].use(parts)
+        return self._server[1]
+
+    def api(self, parts: ApiParts) -> tuple[ApiSite, ASGIApp]:
+        if self._api is None:
+            site = ApiSite(parts)
+            gate = Gate(loopback_policy(PORT), OneToken(TOKEN))
+            self._api = (site, make_api_app(site, gate=gate, offload=inline))
+        self._api[0].use(parts)
+        return self._api
+
+
+@pytest.fixture(scope="session")
+def apps() -> Apps:
+    return Apps()
+
+
 def build(
+    apps: Apps,
     sim: SimServer,
     clock: VirtualClock,
     ledger_url: str,
@@ -358,12 +388,7 @@ def build(
     def act() -> None:
         wired.act()
 
-    server_gate = Gate(loopback_policy(8001), OneToken(TOKEN))
-    dtms = SwitchedServer(
-        make_simulated_app(
-            Site(simulated_server(parts, server, reads, act=act, advisory=advisory)), gate=server_gate
-        )
-    )
+    dtms = SwitchedServer(apps.server(simulated_server(parts, server, reads, act=act, advisory=advisory)))
     api = simulated_parts(
         parts,
         reads,
@@ -375,9 +400,7 @@ def build(
         advisory=advisory,
         sentinel=sentinel,
     )
-    site = ApiSite(api)
-    count = itertools.count(1)
-    gate = Gate(loopback_policy(PORT), OneToken(TOKEN), new_id=lambda: f"id-{next(count)}")
+    site, app = apps.api(api)
     wired = World(
         clock=clock,
         sim=sim,
@@ -392,13 +415,13 @@ def build(
         dtms=dtms,
         api=api,
         site=site,
-        app=make_api_app(site, gate=gate, offload=inline),
+        app=app,
     )
     return wired
 
 
 @pytest.fixture
-def make_world(bars: list[Bar]) -> Iterator[WorldMaker]:
+def make_world(apps: Apps, bars: list[Bar]) -> Iterator[WorldMaker]:
     """Makes worlds, and closes their ledgers after the test."""
     made: list[World] = []
 
@@ -408,7 +431,7 @@ def make_world(bars: list[Bar]) -> Iterator[WorldMaker]:
         clock = VirtualClock(NOON)
         sim = SimServer(now=clock.market_now, account=account)
         sim.load_history("EURUSD", bars)
-        world = build(sim, clock, ledger_url, **more)
+        world = build(apps, sim, clock, ledger_url, **more)
         made.append(world)
         if quoted:
             world.quote()
@@ -420,12 +443,12 @@ def make_world(bars: list[Bar]) -> Iterator[WorldMaker]:
 
 
 @pytest.fixture
-def restart() -> Iterator[Callable[..., World]]:
+def restart(apps: Apps) -> Iterator[Callable[..., World]]:
     """Builds every service anew over the same broker and the same ledger file."""
     made: list[World] = []
 
     def again(world: World, ledger_url: str, **more: Any) -> World:
-        after = build(world.sim, world.clock, ledger_url, **more)
+        after = build(apps, world.sim, world.clock, ledger_url, **more)
         made.append(after)
         return after
 

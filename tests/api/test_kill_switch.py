@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dtms.app import journal
 from dtms.app.kill import KillSwitch
-from dtms.domain.action import Close, OpenHedge, Reduce
+from dtms.domain.action import Action, Close, OpenHedge, Reduce
 from dtms.domain.intent import IntentState, Planner
+from dtms.domain.position import Position
+from dtms.domain.receipt import Outcome, Receipt, Rejection
 from dtms.domain.units import Millis, Ticket
 from dtms.domain.verdict import KillLevel
 from dtms.errors import LedgerUnavailableError, SettingsError
+from dtms.ports.broker import BrokerWrites
 from dtms.ports.ledger import LedgerWrite
 
 if TYPE_CHECKING:
@@ -182,11 +186,11 @@ def test_flatten_of_a_hedged_trade_only_lets_the_exposure_fall(world: World) -> 
     assert (world.positions(), nets == sorted(nets, reverse=True)) == ([], True)
 
 
-def test_where_closing_against_is_refused_the_main_leg_goes_first(world: World) -> None:
+def test_where_closing_against_is_refused_the_main_leg_goes_first(make_world: WorldMaker) -> None:
+    world = make_world(wrap=NoCloseBy)
     ticket = world.hedged(volume=0.2)
     hedge = world.trade(ticket).hedge
     assert hedge is not None
-    _forbid_close_by(world)
     world.ask("POST", "/api/kill-switch", {"level": "flatten"}, key="k")
     for _ in range(20):
         world.act()
@@ -249,8 +253,6 @@ def test_a_close_that_the_market_refuses_is_tried_again_with_back_off_and_told(w
 def test_after_the_answer_nothing_that_adds_risk_is_sent(world: World) -> None:
     ticket = world.managed(volume=0.4)
     trade = world.put(ticket)
-    from dtms.app import journal
-
     hedge = OpenHedge(
         ticket=trade.ticket, side=trade.side.opposite, volume=trade.volume, stop=trade.initial_stop, target=None
     )
@@ -268,34 +270,17 @@ def test_after_the_answer_nothing_that_adds_risk_is_sent(world: World) -> None:
 
 def _net(world: World) -> float:
     found = world.terminal.positions_get() or ()
-    return round(abs(sum(p.volume if p.type == 0 else -p.volume for p in found)), 8)
+    net = sum(float(p.volume) if p.type == 0 else -float(p.volume) for p in found)
+    return round(abs(net), 8)
 
 
-def _forbid_close_by(world: World) -> None:
-    send = world.terminal.order_send
+class NoCloseBy:
+    """Writes of a broker that closes nothing against anything."""
 
-    def refuse(request: dict[str, object]) -> object:
-        if request["action"] == 10:  # TRADE_ACTION_CLOSE_BY
-            changed = {**request, "position_by": 1}
-            result = send(changed)
-            return None if result is None else _Echoing(result, request)
-        return send(request)
+    def __init__(self, writes: BrokerWrites) -> None:
+        self._writes = writes
 
-    world.terminal.order_send = refuse  # type: ignore[method-assign,assignment]
-
-
-class _Echoing:
-    """A refusal that repeats the request as it was sent."""
-
-    def __init__(self, result: object, request: dict[str, object]) -> None:
-        self._result = result
-        self._request = request
-
-    def __getattr__(self, name: str) -> object:
-        if name == "request":
-            return self
-        if name in self._request:
-            return self._request[name]
-        if name == "retcode":
-            return 10013  # TRADE_RETCODE_INVALID
-        return getattr(self._result, name)
+    def send(self, action: Action, *, position: Position | None, tag: str) -> Receipt:
+        if isinstance(action, Close) and action.by is not None:
+            return Receipt(outcome=Outcome.REJECTED, code=10013, rejection=Rejection.INVALID_REQUEST)
+        return self._writes.send(action, position=position, tag=tag)

@@ -149,6 +149,12 @@ def test_a_margin_that_would_leave_too_little_denies_an_opening(world: World) ->
     assert (told.status, told.code, world.intents()) == (409, "rail_margin", ())
 
 
+def test_the_margin_of_what_is_held_tells_what_more_of_it_will_take(world: World) -> None:
+    # 2.5 lots at 1:100 take some 2,700 USD; by the least usual leverage alone it would be 13,700.
+    world.managed(volume=0.2)
+    assert world.open(volume=2.5).status == 201
+
+
 def test_the_kill_switch_at_any_level_denies_an_opening(world: World) -> None:
     for number, level in enumerate(("pause", "protect_only", "flatten")):
         world.ask("POST", "/api/kill-switch", {"level": level}, key=f"kill-{number}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
 import httpx
@@ -175,7 +175,7 @@ def test_only_one_probe_goes_out_at_a_time_and_an_abandoned_one_frees_its_place(
 class Dripping(httpx.AsyncByteStream):
     """A body that never ends, a byte now and then: no wait for a byte is ever too long."""
 
-    async def __aiter__(self):  # type: ignore[no-untyped-def]  # the base class leaves it open
+    async def __aiter__(self) -> AsyncIterator[bytes]:
         while True:
             await asyncio.sleep(0.001)
             yield b" "

@@ -109,15 +109,17 @@ def checked(order: Order, instrument: Instrument, quote: Quote, atr: float | Non
 def expected_margin(
     action: OpenTrade, instrument: Instrument, price: float, account: Account, positions: tuple[Position, ...]
 ) -> float:
-    """Return the margin that an opening will take, account currency, rather too much than too little.
+    """Return the margin that an opening will take at most, account currency.
 
-    The broker's own figure cannot be read through the gateway, so the greater of two estimates counts: the notional over
-    the least usual leverage, and, where the symbol is held already, its present margin scaled by volume.
+    The broker's own figure cannot be read through the gateway. The notional over the least usual leverage bounds it from
+    above, and so does the whole account's margin scaled by volume where the symbol is held already: the smaller counts.
     """
-    notional = instrument.money(price, action.volume)
-    held = sum(position.volume for position in positions if position.symbol == action.symbol)
-    by_held = account.margin * action.volume / held if held > 0 else 0.0
-    return max(notional / _LEVERAGE[instrument.asset], by_held)
+    by_leverage = instrument.money(price, action.volume) / _LEVERAGE[instrument.asset]
+    # What is held both ways takes little margin or none: only the net tells what a lot costs.
+    net = abs(sum(position.side * position.volume for position in positions if position.symbol == action.symbol))
+    if instrument.is_flat(net):
+        return by_leverage
+    return min(by_leverage, account.margin * action.volume / net)
 
 
 def _on_grid(price: float, instrument: Instrument, field: str) -> Price:

@@ -131,7 +131,9 @@ def adopt(
     initial_stop: Annotated[
         float | None, typer.Option("--initial-stop", help="The first stop, where the present one is past the entry.")
     ] = None,
-    profile: Annotated[str | None, typer.Option("--profile", help="The exit rules; the policy's own choice without it.")] = None,
+    profile: Annotated[
+        str | None, typer.Option("--profile", help="The exit rules; the policy's own choice without it.")
+    ] = None,
     config: options.Config = None,
     as_json: options.Json = False,
 ) -> None:

@@ -25,9 +25,7 @@ def add(app: typer.Typer) -> None:
     app.add_typer(config)
 
 
-def show(
-    policy: options.Policy = None, config: options.Config = None, as_json: options.Json = False
-) -> None:
+def show(policy: options.Policy = None, config: options.Config = None, as_json: options.Json = False) -> None:
     """Show the settings and the policy in force; secrets are not shown."""
     settings, policies = _loaded(policy, config)
     answer = {
@@ -45,9 +43,7 @@ def show(
         show_pairs(f"Policy: {section}", numbers.items() if isinstance(numbers, dict) else ((section, numbers),))
 
 
-def check(
-    policy: options.Policy = None, config: options.Config = None, as_json: options.Json = False
-) -> None:
+def check(policy: options.Policy = None, config: options.Config = None, as_json: options.Json = False) -> None:
     """Check the settings and the policy; ends with 2 and one sentence where they cannot be used."""
     settings, policies = _loaded(policy, config)
     answer: dict[str, Any] = {

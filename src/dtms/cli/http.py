@@ -57,7 +57,9 @@ def read_token(data_dir: Path) -> str:
 
     path = data_dir / "token"
     if not path.exists():
-        msg = f"there is no token at {path}; set DTMS_DATA_DIR to the data folder of the running dtms (dtms up tells it)"
+        msg = (
+            f"there is no token at {path}; set DTMS_DATA_DIR to the data folder of the running dtms (dtms up tells it)"
+        )
         raise UnreachableError(msg)
     return load_or_make_token(path)
 

@@ -47,19 +47,23 @@ def terminal(
     tape_tz: options.TapeZone = None,
     start: options.From = None,
     speed: Annotated[float, typer.Option(min=0.001, help="How many times faster than the clock the tape runs.")] = 1.0,
+    balance: Annotated[float, typer.Option(min=1.0, help="The account's first deposit.")] = 10_000.0,
     oracle: Annotated[Path | None, typer.Option(help="Where every applied operation is recorded.")] = None,
     config: options.Config = None,
     supervised: Supervised = False,
 ) -> None:
     """Run the simulated terminal over a tape; it stands at its start until it is told to begin."""
     from dtms.adapters.terminal.host_process import run_terminal
+    from dtms.adapters.terminal.records import AccountSpec
     from dtms.sim.tapes import load_piece
 
     settings = options.settings_of(config)
     _prepare("terminal", supervised=supervised)
     begin = options.instant_of(start)
     piece = load_piece(tape, symbol=symbol, tz=tape_tz, start=begin)
-    run_terminal([piece], settings.socket, speed=speed, oracle_path=oracle, start=begin)
+    run_terminal(
+        [piece], settings.socket, speed=speed, oracle_path=oracle, start=begin, account=AccountSpec(balance=balance)
+    )
 
 
 def _run(role: str, settings: Settings, *, supervised: bool) -> None:

@@ -1,8 +1,14 @@
-"""Commands that run the product over a tape: `simulate` in one process, `up` and `demo` with real ones."""
+"""Commands that run the product: `simulate` in one process, `up` and `demo` with real ones."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import signal
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,13 +16,31 @@ from dtms.cli import options
 from dtms.cli.output import Exit, emit, say
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from dtms.cli.live import Screen
     from dtms.domain.policy import PolicyBook
+    from dtms.ports.notifier import Notifier
+    from dtms.settings import Settings
+    from dtms.sim.entries import Entries
+    from dtms.sim.fleet import TapeRun
+    from dtms.sim.up import Up
+
+Speed = Annotated[
+    float,
+    typer.Option(
+        "--speed", min=0.01, max=1_000, help="How many times faster than the clock the tape runs; 1 without a tape."
+    ),
+]
+
+_SERVICES = ("gateway", "server", "api")
+_LOOK_S = 0.2
+_WEATHER_SEED = 3
+_WEATHER_DAYS = 12
+_HISTORY_DAYS = 5
 
 
 def add(app: typer.Typer) -> None:
     """Add the commands."""
+    app.command()(up)
     app.command()(simulate)
 
 
@@ -41,25 +65,179 @@ def simulate(
     from dtms.sim.tapes import load_piece
 
     signals = parse_entries(entries)
-    policies = policies_of(policy, config)
+    policies = _policies(policy, options.settings_of(config))
     begin = options.instant_of(start)
     piece = load_piece(tape, symbol=symbol, tz=tape_tz, start=begin, bars=bars)
     for note in piece.notes:
         say(f"tape: {note}")
     run = make_run(piece, policies=policies, signals=signals, start=begin)
     run.run()
-    finish(report_of(findings(run)), as_json=as_json)
+    _finish(report_of(findings(run)), as_json=as_json)
 
 
-def policies_of(policy: Path | None, config: Path | None) -> PolicyBook:
+def up(
+    tape: Annotated[
+        Path | None, typer.Option("--tape", help="Play this market tape; generated weather at normal speed without it.")
+    ] = None,
+    symbol: options.Symbol = None,
+    tape_tz: options.TapeZone = None,
+    entries: Annotated[
+        str,
+        typer.Option(
+            "--entries", help="Whose trades are protected: none, sma-cross:FAST,SLOW or every:MINUTES,STOP_ATR."
+        ),
+    ] = "none",
+    start: options.From = None,
+    bars: options.Bars = None,
+    speed: Speed = 1.0,
+    policy: options.Policy = None,
+    config: options.Config = None,
+    as_json: options.Json = False,
+) -> None:
+    """Run gateway, DTMS server and main API as supervised processes.
+
+    With a tape, or without a broker of your own, a fourth process plays the broker, and the run ends with the report of
+    `simulate`. Ends with 1 where a law was broken or a process could not be kept running.
+    """
+    from dtms.sim.entries import parse_entries
+    from dtms.sim.trader import NoEntries
+
+    settings = options.settings_of(config, policy_file=policy)
+    signals: Entries = NoEntries() if entries == "none" else parse_entries(entries)
+    policies = _policies(None, settings)
+    _end_on_sigterm()
+    if settings.broker != "simulated" and tape is None:
+        _up_live(settings)
+        return
+    run = _tape_run(tape, symbol, tape_tz, start, bars, speed, signals.balance)
+    report = _up_tape(settings, policies, run, signals, quiet=as_json)
+    _finish(report, as_json=as_json)
+
+
+def _tape_run(
+    tape: Path | None,
+    symbol: str | None,
+    tz: str | None,
+    start: str | None,
+    bars: int | None,
+    speed: float,
+    balance: float,
+) -> TapeRun:
+    """Return the tape that the simulated broker plays: the given one, or generated weather after days of history."""
+    from dtms.domain.units import DAY, MINUTE, Millis
+    from dtms.replay.weather import DEFAULT_START, make_tape
+    from dtms.sim.fleet import TapeRun
+    from dtms.sim.tapes import cut, load_piece
+
+    begin = options.instant_of(start)
+    if tape is not None:
+        piece = load_piece(tape, symbol=symbol, tz=tz, start=begin, bars=bars)
+        return TapeRun(
+            tape=piece, start=Millis(piece.first + MINUTE) if begin is None else begin, speed=speed, balance=balance
+        )
+    begin = Millis(DEFAULT_START + _HISTORY_DAYS * DAY) if begin is None else begin
+    weather = make_tape(_WEATHER_SEED, _WEATHER_DAYS, "XAUUSD" if symbol is None else symbol)
+    return TapeRun(tape=cut(weather, start=begin, bars=bars), start=begin, speed=speed, balance=balance)
+
+
+def _up_tape(
+    settings: Settings, policies: PolicyBook, run: TapeRun, signals: Entries, *, quiet: bool
+) -> dict[str, Any]:
+    """Play a tape through real processes and return the report."""
+    from dtms.sim.fleet import require_free_ports
+    from dtms.sim.install import run_folder
+    from dtms.sim.up import Up, UpPlan
+
+    for note in run.tape.notes:
+        say(f"tape: {note}")
+    require_free_ports(settings)
+    with run_folder(settings) as placed, ExitStack() as ending:
+        notifier = _notifier(placed, ending)
+        plan = UpPlan(settings=placed, policies=policies, run=run, signals=signals)
+        begun = time.monotonic()
+        started = ending.enter_context(Up(plan, notifier))
+        started.start()
+        _say_where(placed, time.monotonic() - begun)
+        screen = ending.enter_context(_screen(started, quiet=quiet))
+        started.play(screen.show)
+        return started.report()
+
+
+def _up_live(settings: Settings) -> None:
+    """Supervise the services over a broker of one's own until SIGTERM or Ctrl-C."""
+    from dtms.core._jit import compile_all
+    from dtms.sim.fleet import Fleet, require_free_ports
+
+    require_free_ports(settings)
+    with ExitStack() as ending:
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fleet = Fleet(settings, _notifier(settings, ending), None)
+        ending.callback(fleet.stop)
+        begun = time.monotonic()
+        compile_all()
+        fleet.start()
+        _say_where(settings, time.monotonic() - begun)
+        try:
+            while len(fleet.supervisor.given_up()) < len(_SERVICES):
+                time.sleep(_LOOK_S)
+        except KeyboardInterrupt:
+            say("stopping")
+            return
+    say("dtms: every service died again and again and was given up; see the logs")
+    raise typer.Exit(Exit.FAILED)
+
+
+def _notifier(settings: Settings, ending: ExitStack) -> Notifier:
+    """Return where the supervisor's own alarms and log lines go: the owner's target, and a file beside the others."""
+    from dtms.adapters.clocks import SystemClock
+    from dtms.services.host import configure_logs
+    from dtms.services.wiring import notifier_of
+
+    folder = settings.data_dir / "log"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file = ending.enter_context((folder / "up.log").open("a", encoding="utf-8", buffering=1))
+    configure_logs("up", file)
+    notifier = notifier_of(settings, SystemClock())
+    ending.callback(notifier.close)
+    return notifier
+
+
+def _say_where(settings: Settings, took_s: float) -> None:
+    say(f"ready after {took_s:.1f} s")
+    say(f"  dashboard and API  {settings.api_url}/ui")
+    say(f"  DTMS server        {settings.server_url}/dtms/status")
+    say(f"  order gateway      {settings.gateway_url}/health/ready")
+    say(
+        f"  data and logs      {settings.data_dir}  (for dtms adopt and release: export DTMS_DATA_DIR={settings.data_dir})"
+    )
+
+
+def _screen(started: Up, *, quiet: bool) -> Screen:
+    from dtms.cli.live import LiveScreen, PlainScreen
+
+    if quiet or not sys.stdout.isatty():
+        return PlainScreen(started)
+    return LiveScreen(started)
+
+
+def _end_on_sigterm() -> None:
+    """Let SIGTERM end us as Ctrl-C does: through every `finally`, so that no process stays behind."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+
+
+def _policies(policy: Path | None, settings: Settings) -> PolicyBook:
     """Return the policy that an option names, else the settings' one, else the shipped numbers."""
     from dtms.settings import load_policy
 
-    return load_policy(policy if policy is not None else options.settings_of(config).policy_file)
+    return load_policy(policy if policy is not None else settings.policy_file)
 
 
-def finish(report: dict[str, Any], *, as_json: bool) -> None:
-    """Print a run's report and end: 1 where a law was broken."""
+def _finish(report: dict[str, Any], *, as_json: bool) -> None:
+    """Print a run's report and end: 1 where a law was broken or a process was given up."""
     if as_json:
         emit(report)
     else:
@@ -68,4 +246,7 @@ def finish(report: dict[str, Any], *, as_json: bool) -> None:
         show_report(report)
     if report["invariant_violations"]:
         say(f"dtms: {report['invariant_violations']} laws were broken; see violations in the report")
+        raise typer.Exit(Exit.FAILED)
+    if report.get("given_up"):
+        say(f"dtms: {', '.join(report['given_up'])} died again and again and was given up; see its log")
         raise typer.Exit(Exit.FAILED)

@@ -12,6 +12,10 @@ from dtms.domain.trade import Hold, Trade
 from dtms.domain.verdict import Approved, KillLevel, Mode, Refusal, Snapshot
 
 
+_NOISE_TICKS = 0.01
+"""The difference of two prices on the grid is no exact multiple of it in binary fractions."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ruling:
     """The arbiter's word on one action, with the rails it asked."""
@@ -70,7 +74,7 @@ def _opening_denials(action: OpenTrade, snap: Snapshot) -> Iterator[tuple[str, s
         return
     distance = action.side * (snap.quote.executable(action.side) - action.stop)
     least = max(snap.instrument.stops_level, 0.5 * snap.instrument.tick_size)
-    if distance < least - 0.01 * snap.instrument.tick_size:
+    if distance < least - _NOISE_TICKS * snap.instrument.tick_size:
         yield "stops_level", f"stop {action.stop} is {distance:g} from the price, the broker asks for {least:g}"
 
 
@@ -122,5 +126,5 @@ def _stop_denials(action: SetStop, trade: Trade, snap: Snapshot) -> Iterator[tup
         return
     distance = trade.side * (snap.quote.executable(trade.side) - action.stop)
     least = snap.instrument.stops_level
-    if distance < max(least, 0.5 * snap.instrument.tick_size):
+    if distance < max(least, 0.5 * snap.instrument.tick_size) - _NOISE_TICKS * snap.instrument.tick_size:
         yield "stops_level", f"stop {action.stop} is {distance:g} from the price, the broker asks for {least:g}"

@@ -124,7 +124,8 @@ def _breakeven(trade: Trade, volume: float, snap: Snapshot, policy: Policy) -> P
     )
     beyond = trade.side * (snap.quote.executable(trade.side) - level)
     least = snap.instrument.stops_level + snap.instrument.freeze_level + snap.instrument.tick_size
-    if beyond < least or not snap.instrument.is_tighter(trade.side, level, trade.stop):
+    noise = 0.01 * snap.instrument.tick_size
+    if beyond < least - noise or not snap.instrument.is_tighter(trade.side, level, trade.stop):
         return Plan()
     action = SetStop(ticket=trade.ticket, stop=level, target=trade.target)
     return _proposed(action, "defence.breakeven", trade, snap, policy, required=False)

@@ -20,10 +20,17 @@ from dtms.domain.units import DAY, HOUR, MINUTE, Millis
 from dtms.errors import SettingsError
 from dtms.replay.scripts import OVERTURE, SCRIPTS, Kind, Spell, Weather
 
-__all__ = ["DEFAULT_START", "SCRIPTS", "Kind", "Spell", "Weather", "make_tape", "mirrored", "play"]
+__all__ = ["DEFAULT_START", "SCRIPTS", "Kind", "Spell", "Weather", "make_tape", "mirrored", "play", "shipped_tape"]
 
 DEFAULT_START = Millis(1_715_205_600_000)
 """A Wednesday, 22:00 UTC, when the metals open after their daily break."""
+
+
+SHIPPED_SEED = 12
+_SHIPPED = (
+    "relapse", "trap", "whipsaw", "flag", "turn", "snap", "relapse", "limbo", "spring", "trap",
+    "stalemate", "flag", "drizzle", "relapse", "slide", "flag", "trap", "turn", "relapse", "gap",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +133,18 @@ def play(seed: int, weather: Weather, symbol: str = "XAUUSD", start: Millis = DE
     market = _market(seed, symbol, start)
     _fill(market, iter(weather), None)
     return _tape(market, f"generated market weather, seed {seed}, {len(weather)} spells: no recorded prices")
+
+
+def shipped_tape() -> Tape:
+    """Return the tape that the product ships: every row of the transition table happens on it, many times.
+
+    Each script is played upright and upside down, so that BUY and SELL meet all of it. With the entries `every:30,12` every
+    row happens at least three times; a test holds that.
+    """
+    weather = OVERTURE
+    for number, name in enumerate(_SHIPPED * 2):
+        weather += SCRIPTS[name] if (number + SHIPPED_SEED) % 2 else mirrored(SCRIPTS[name])
+    return play(SHIPPED_SEED, weather)
 
 
 def mirrored(weather: Weather) -> Weather:

@@ -33,11 +33,15 @@ _LEAD_NS: Final = 100_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TapeRun:
-    """A tape that the simulated terminal plays: from `start` on, `speed` times as fast as the machine's clock."""
+    """A tape that the simulated terminal plays: from `start` on, `speed` times as fast as the machine's clock.
+
+    `balance` is the account's first deposit.
+    """
 
     tape: Tape
     start: Millis
     speed: float
+    balance: float = 10_000.0
 
     @property
     def end(self) -> Millis:
@@ -129,7 +133,8 @@ class Fleet:
         arguments = (
             "terminal",
             *("--tape", str(self._tape_path), "--symbol", self.run.tape.symbol),
-            *("--from", to_iso(self.run.start), "--speed", repr(self.run.speed), "--oracle", str(self.oracle_path)),
+            *("--from", to_iso(self.run.start), "--speed", repr(self.run.speed)),
+            *("--balance", repr(self.run.balance), "--oracle", str(self.oracle_path)),
         )
         return Role(name="terminal", arguments=arguments, ready=answers, alive=answers, restarts=False)
 

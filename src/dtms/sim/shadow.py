@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from dtms.adapters.clocks import VirtualClock
 from dtms.adapters.terminal.constants import Mt5
 from dtms.adapters.terminal.oracle import OracleLog
+from dtms.adapters.terminal.records import AccountSpec
 from dtms.adapters.terminal.server import SimServer
 from dtms.adapters.terminal.surface import TerminalSurface
 from dtms.adapters.terminal.terminal import SimTerminal
@@ -27,10 +28,10 @@ class _Due:
 class Shadow:
     """Unmanaged twins; fed with the quotes of the managed account, as late as one likes."""
 
-    def __init__(self, symbol: str, start: Millis) -> None:
+    def __init__(self, symbol: str, start: Millis, balance: float) -> None:
         self._symbol = symbol
         self._clock = VirtualClock(start)
-        self._server = SimServer(now=self._clock.market_now, recorder=OracleLog())
+        self._server = SimServer(now=self._clock.market_now, account=AccountSpec(balance=balance), recorder=OracleLog())
         self.terminal = SimTerminal(self._server)
         self.terminal.initialize()
         self._due: list[_Due] = []

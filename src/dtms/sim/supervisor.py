@@ -142,15 +142,13 @@ class Supervisor:
         return lines[-1].removeprefix("dtms: ") if lines else ""
 
     def stop(self) -> None:
-        """End everything: services first, then what was started before them; what does not end is killed."""
+        """End everything, the last started first, so that none misses what it stands on; what does not end is killed."""
         self._ending.set()
         if self._thread is not None:
             self._thread.join(timeout=_END_S)
         with self._lock:
-            children = list(self._children.values())
-            services = [child for child in children if child.role.restarts]
-            for group in (services, [child for child in children if not child.role.restarts]):
-                _end(group)
+            for child in reversed(self._children.values()):
+                _end(child)
 
     def _spawn(self, role: Role) -> subprocess.Popen[bytes]:
         with _appending(self._log_dir / f"{role.name}.log") as log:
@@ -243,19 +241,17 @@ def _appending(path: Path) -> Iterator[int]:
         os.close(handle)
 
 
-def _end(children: Sequence[_Child]) -> None:
-    for child in children:
-        if child.process.poll() is None:
-            child.process.terminate()
-    end = time.monotonic() + _END_S
-    for child in children:
-        try:
-            child.process.wait(timeout=max(0.0, end - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            _log.error("process did not end and is killed", role=child.role.name, pid=child.process.pid)
-            _kill(child.process)
-            child.process.wait()
-        _close_pipe(child.process)
+def _end(child: _Child) -> None:
+    process = child.process
+    if process.poll() is None:
+        process.terminate()
+    try:
+        process.wait(timeout=_END_S)
+    except subprocess.TimeoutExpired:
+        _log.error("process did not end and is killed", role=child.role.name, pid=process.pid)
+        _kill(process)
+        process.wait()
+    _close_pipe(process)
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

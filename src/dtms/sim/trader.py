@@ -19,7 +19,8 @@ from dtms.adapters.sql import open_ledger
 from dtms.adapters.terminal.remote import RemoteTerminal
 from dtms.adapters.terminal.server_time import eet_new_york_dst
 from dtms.app.market_desk import MarketDesk
-from dtms.domain.market import Quote
+from dtms.core.market_state import MarketState
+from dtms.domain.market import Quote, Timeframe
 from dtms.domain.policy import PolicyBook
 from dtms.domain.position import Position
 from dtms.domain.score import MarketView
@@ -33,6 +34,12 @@ from dtms.sim.simulate import ENTRY_MAGIC, Entry
 
 TIMEOUT_S: Final = 10.0
 """Longer than the server's own wait for a first stop."""
+
+WARM_UP_BARS: Final = 1_500
+"""M1 bars of history that the entries are shown: a moving average of 300 M5 bars."""
+
+OPEN_TIMEOUT_S: Final = 20.0
+"""Longer than the main API waits for the gateway and then for the registration."""
 
 AGAIN_AFTER_NS: Final = 300_000_000
 
@@ -58,6 +65,18 @@ class Registering:
         if not settled or reason:
             return settled, reason
         return self._ask("PUT", f"{self._api}/api/exits/{body['ticket']}", {"profile": body["profile"]})
+
+    def open(self, body: Mapping[str, Any], key: str) -> tuple[int | None, str]:
+        """Ask the main API to open and protect; return the ticket, and why there is none ("" where there is)."""
+        url = f"{self._api}/api/trades"
+        try:
+            answer = self._session.post(url, json=body, headers={"Idempotency-Key": key}, timeout=OPEN_TIMEOUT_S)
+        except requests.RequestException as error:
+            return None, type(error).__name__
+        if answer.status_code not in (HTTPStatus.CREATED, HTTPStatus.ACCEPTED):
+            return None, _reason(answer)
+        ticket = answer.json()["ticket"]
+        return ticket, "" if ticket is not None else "it is not known yet whether it was opened"
 
     def _ask(self, method: str, url: str, body: Mapping[str, Any]) -> tuple[bool, str]:
         try:
@@ -93,7 +112,10 @@ class _Waiting:
 
 @dataclass(slots=True, kw_only=True)
 class Trader:
-    """Trades one symbol by entries, and has its trades protected."""
+    """Trades one symbol by entries, and has its trades protected.
+
+    With `alternate` every second trade is opened by the main API, as a person would, the others at the terminal.
+    """
 
     symbol: str
     signals: Entries
@@ -103,6 +125,7 @@ class Trader:
     registering: Registering
     clock: Clock
     shadow: Shadow
+    alternate: bool = False
     entries: list[Entry] = field(default_factory=list)
     views: list[MarketView] = field(default_factory=list)
     _signal: Side | None = None
@@ -152,7 +175,8 @@ class Trader:
                 self._signal = signal
 
     def _enter(self, side: Side, quote: Quote) -> None:
-        held = [p for p in self.broker.positions().positions if p.symbol == self.symbol and p.magic == ENTRY_MAGIC]
+        mine = {entry.identifier for entry in self.entries}
+        held = [p for p in self.broker.positions().positions if p.identifier in mine]
         desk = self.desk.symbol(self.symbol, self.clock.market_now())
         if len(held) >= self.signals.max_open or desk.atr is None:
             return
@@ -232,7 +256,14 @@ def _utc(server_ms: int) -> Millis:
 
 
 def make_trader(
-    settings: Settings, *, symbol: str, signals: Entries, policies: PolicyBook, clock: Clock, token: str
+    settings: Settings,
+    *,
+    symbol: str,
+    signals: Entries,
+    policies: PolicyBook,
+    clock: Clock,
+    token: str,
+    alternate: bool = False,
 ) -> Trader:
     """Return a trader with a terminal connection of its own.
 
@@ -254,7 +285,7 @@ def make_trader(
     ledger = open_ledger("sqlite://", account=key, clock=clock.market_now)
     now = clock.market_now()
     desk = MarketDesk(reads=broker, ledger=ledger, policies=policies, scored=False)
-    desk.symbol(symbol, now)
+    _warm_up(signals, desk, symbol, now)
     return Trader(
         symbol=symbol,
         signals=signals,
@@ -263,5 +294,37 @@ def make_trader(
         desk=desk,
         registering=Registering(settings, token),
         clock=clock,
-        shadow=Shadow(symbol, now),
+        shadow=Shadow(symbol, now, signals.balance),
+        alternate=alternate,
     )
+
+
+def _warm_up(signals: Entries, desk: MarketDesk, symbol: str, now: Millis) -> None:
+    """Show the entries the last hours before the run, as a program sees them that has been running; nothing is opened."""
+    known = desk.symbol(symbol, now)
+    state = MarketState(
+        symbol,
+        known.instrument.asset,
+        known.policy.score,
+        known.policy.regime,
+        canonical=known.instrument.canonical,
+    )
+    for bar in desk.reads.bars(symbol, Timeframe.M1, WARM_UP_BARS):
+        state.on_m1(bar)
+    for view in state.advance(now):
+        signals.on_bar(view)
+
+
+@dataclass(slots=True)
+class NoEntries:
+    """A program that opens nothing: people do."""
+
+    stop_atr: float = 1.0
+    target_atr: float = 1.0
+    max_open: int = 0
+    balance: float = 10_000.0
+
+    def on_bar(self, view: MarketView) -> Side | None:
+        """Return None."""
+        del view
+        return None

@@ -52,12 +52,13 @@ class BrokerDiedError(DtmsError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpPlan:
-    """What is to be run. `settings` name a data folder that exists and holds no ledger."""
+    """What is to be run. `settings` name a data folder that exists and holds no ledger; `alternate` is the trader's."""
 
     settings: Settings
     policies: PolicyBook
     run: TapeRun
     signals: Entries
+    alternate: bool = False
 
 
 class Up:
@@ -98,6 +99,7 @@ class Up:
             policies=plan.policies,
             clock=self._clock,
             token=token_of(plan.settings),
+            alternate=plan.alternate,
         )
         key = self._trader.broker.account().key
         self._ledger = open_ledger(plan.settings.ledger, account=key, clock=self._clock.market_now, create=False)

@@ -7,20 +7,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import assert_never
+from typing import ClassVar, Protocol
 
 from dtms.adapters.terminal.constants import Mt5
 from dtms.errors import SettingsError
 
-MAYBE_LEFT = frozenset(
+NEVER_LEFT = frozenset(
     {
-        Mt5.RES_E_FAIL,
-        Mt5.RES_E_INTERNAL_FAIL,
-        Mt5.RES_E_INTERNAL_FAIL_SEND,
-        Mt5.RES_E_INTERNAL_FAIL_RECEIVE,
+        Mt5.RES_E_INVALID_PARAMS,
+        Mt5.RES_E_NO_MEMORY,
+        Mt5.RES_E_NOT_FOUND,
+        Mt5.RES_E_INVALID_VERSION,
+        Mt5.RES_E_AUTH_FAILED,
+        Mt5.RES_E_UNSUPPORTED,
+        Mt5.RES_E_AUTO_TRADING_DISABLED,
+        Mt5.RES_E_INTERNAL_FAIL_INIT,
+        Mt5.RES_E_INTERNAL_FAIL_CONNECT,
+        Mt5.RES_E_INTERNAL_FAIL_TIMEOUT,
     }
 )
-"""Values of `last_error` after which a request may have been applied; the others say that it never left."""
+"""Values of `last_error` that say that a request was not sent; after any other it may have been applied."""
 
 _DONE = (Mt5.TRADE_RETCODE_DONE, Mt5.TRADE_RETCODE_DONE_PARTIAL)
 
@@ -40,6 +46,15 @@ class Switch(StrEnum):
     """The terminal's connection to its trade server: 10031."""
 
 
+class _Outcome(Protocol):
+    @property
+    def applied(self) -> bool: ...
+
+
+def _applied(fault: _Outcome) -> str:
+    return " applied" if fault.applied else ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
     """No answer, and this value of `last_error`; `applied` says whether the terminal did it all the same."""
@@ -48,9 +63,14 @@ class Failed:
     applied: bool = False
 
     def __post_init__(self) -> None:
-        if self.applied and self.code not in MAYBE_LEFT:
-            msg = f"a call that failed with {self.code} never left; only {sorted(MAYBE_LEFT)} can have been applied"
+        if self.applied and self.code in NEVER_LEFT:
+            msg = f"a call that failed with {self.code} was never sent; give applied=False or another code"
             raise SettingsError(msg)
+
+    @property
+    def name(self) -> str:
+        """Return the word under which it is counted."""
+        return f"failed {self.code}{_applied(self)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +84,11 @@ class Late:
     after_reads: int = 0
     code: int | None = None
 
+    @property
+    def name(self) -> str:
+        """Return the word under which it is counted."""
+        return f"late{' after a read' if self.after_reads else ''}{'' if self.code is None else f' {self.code}'}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hang:
@@ -71,10 +96,17 @@ class Hang:
 
     applied: bool = False
 
+    @property
+    def name(self) -> str:
+        """Return the word under which it is counted."""
+        return f"hang{_applied(self)}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doubled:
     """The reply comes twice: the copy waits in the pipe for the next call, and so on until the link is opened anew."""
+
+    name: ClassVar[str] = "doubled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +114,11 @@ class Previous:
     """An order gets the reply of the order before it; `applied` says whether it was applied itself."""
 
     applied: bool = True
+
+    @property
+    def name(self) -> str:
+        """Return the word under which it is counted."""
+        return f"previous{_applied(self)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,15 +133,24 @@ class Answer:
             msg = f"retcode {self.code} of an order that was applied is no fault; give another code or applied=False"
             raise SettingsError(msg)
 
+    @property
+    def name(self) -> str:
+        """Return the word under which it is counted."""
+        return f"answer {self.code}{_applied(self)}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Empty:
     """A list that is not empty is read as empty, without an error."""
 
+    name: ClassVar[str] = "empty"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crossed:
     """The pipe leads to another terminal with another account, for so many calls."""
+
+    name: ClassVar[str] = "crossed"
 
     calls: int
 
@@ -113,6 +159,8 @@ class Crossed:
 class StaleView:
     """The terminal shows what was `lag_ms` ago, for `for_ms` of the market's clock."""
 
+    name: ClassVar[str] = "stale view"
+
     lag_ms: int
     for_ms: int
 
@@ -120,6 +168,8 @@ class StaleView:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryLag:
     """Deals and past orders are shown `lag_ms` late, for `for_ms`; positions are not."""
+
+    name: ClassVar[str] = "history lag"
 
     lag_ms: int
     for_ms: int
@@ -132,10 +182,17 @@ class ClockShift:
     shift_ms: int
     for_ms: int | None = None
 
+    @property
+    def name(self) -> str:
+        """Return the word under which it is counted."""
+        return "clock shift" if self.for_ms is None else "clock jump"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reopened:
     """The position that is touched, or without one every position, gets another ticket; the identifier stays."""
+
+    name: ClassVar[str] = "reopened"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +202,11 @@ class Switched:
     switch: Switch
     for_ms: int | None = None
 
+    @property
+    def name(self) -> str:
+        """Return the word under which it is counted."""
+        return f"switched {self.switch}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Respecified:
@@ -152,6 +214,8 @@ class Respecified:
 
     `symbol` names one; None means every symbol with an open position. Levels are in points.
     """
+
+    name: ClassVar[str] = "respecified"
 
     symbol: str | None = None
     stops_level: int | None = None
@@ -170,12 +234,16 @@ class Moved:
     A positive number moves against the position that is touched, or against the side that is opened.
     """
 
+    name: ClassVar[str] = "moved"
+
     points: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopOut:
     """So much money leaves the account that the server closes positions for want of margin."""
+
+    name: ClassVar[str] = "stop out"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +253,11 @@ class Refused:
     code: int
     calls: int = 1
 
+    @property
+    def name(self) -> str:
+        """Return the word under which it is counted."""
+        return f"refused {self.code}" if self.calls == 1 else f"storm {self.code}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartFill:
@@ -193,10 +266,17 @@ class PartFill:
     share: float = 0.5
     says: int = Mt5.TRADE_RETCODE_DONE_PARTIAL
 
+    @property
+    def name(self) -> str:
+        """Return the word under which it is counted."""
+        return f"part fill {self.says}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slipped:
     """The fill is so many points worse than the quote that the order was checked with."""
+
+    name: ClassVar[str] = "slipped"
 
     points: int
 
@@ -207,6 +287,16 @@ class Restamped:
 
     comment: str | None = None
     magic: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Return the word under which it is counted."""
+        parts = []
+        if self.comment is not None:
+            parts.append("comment rewritten" if self.comment else "comment stripped")
+        if self.magic is not None:
+            parts.append("magic changed")
+        return " and ".join(parts) or "restamped"
 
 
 NOT_SENT = Failed(code=Mt5.RES_E_INTERNAL_FAIL_CONNECT)
@@ -227,62 +317,3 @@ WorldFault = StaleView | HistoryLag | ClockShift | Reopened | Switched | Respeci
 DealerFault = Refused | PartFill | Slipped | Restamped
 """What the server makes of an order that passed its checks."""
 Fault = PipeFault | WorldFault | DealerFault
-
-
-def name_of(fault: Fault) -> str:
-    """Return the word under which a fault is counted: its class, and what tells its kinds apart."""
-    match fault:
-        case Failed():
-            return f"failed {fault.code}{_applied(applied=fault.applied)}"
-        case Late():
-            when = " after a read" if fault.after_reads else ""
-            return f"late{when}" if fault.code is None else f"late{when} {fault.code}"
-        case Hang():
-            return f"hang{_applied(applied=fault.applied)}"
-        case Previous():
-            return f"previous{_applied(applied=fault.applied)}"
-        case Answer():
-            return f"answer {fault.code}{_applied(applied=fault.applied)}"
-        case ClockShift():
-            return "clock shift" if fault.for_ms is None else "clock jump"
-        case Switched():
-            return f"switched {fault.switch}"
-        case Refused():
-            return f"refused {fault.code}" if fault.calls == 1 else f"storm {fault.code}"
-        case PartFill():
-            return f"part fill {fault.says}"
-        case Restamped():
-            return _restamped(fault)
-        case Doubled() | Empty() | Crossed() | StaleView() | HistoryLag() | Reopened() | Respecified():
-            return _WORDS[type(fault)]
-        case Moved() | StopOut() | Slipped():
-            return _WORDS[type(fault)]
-        case _:
-            assert_never(fault)
-
-
-def _applied(*, applied: bool) -> str:
-    return " applied" if applied else ""
-
-
-def _restamped(fault: Restamped) -> str:
-    parts = []
-    if fault.comment is not None:
-        parts.append("comment rewritten" if fault.comment else "comment stripped")
-    if fault.magic is not None:
-        parts.append("magic changed")
-    return " and ".join(parts) or "restamped"
-
-
-_WORDS: dict[type, str] = {
-    Doubled: "doubled",
-    Empty: "empty",
-    Crossed: "crossed",
-    StaleView: "stale view",
-    HistoryLag: "history lag",
-    Reopened: "reopened",
-    Respecified: "respecified",
-    Moved: "moved",
-    StopOut: "stop out",
-    Slipped: "slipped",
-}

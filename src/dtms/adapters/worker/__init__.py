@@ -9,7 +9,8 @@ terminal): then nobody who reads waits behind an order that hangs, and no order 
 takes only one, one worker serves both: orders go first, and a read gives up its turn after `turn_timeout_s`.
 """
 
+from dtms.adapters.worker.keeper import WorkerReport
 from dtms.adapters.worker.pin import AccountPin
-from dtms.adapters.worker.worker import BrokerWorker, WorkerReport
+from dtms.adapters.worker.worker import BrokerWorker
 
 __all__ = ["AccountPin", "BrokerWorker", "WorkerReport"]

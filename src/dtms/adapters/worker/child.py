@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import traceback
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -44,7 +45,8 @@ _NONE: Final = msgspec.Raw(msgspec.msgpack.encode(None))
 def main() -> None:
     """Run the child; its only argument is the parent's process id."""
     _end_with(int(sys.argv[1]))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's: it lets the order under way end
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # meant for the whole service: the parent lets the order under way end
     source, sink = _private_pipes()
     body = read_frame(source)
     if body is None:
@@ -109,7 +111,8 @@ def _call(broker: Any, request: Request) -> Any:
 
 def _refusal(number: int, error: Exception) -> Reply:
     if not isinstance(error, DtmsError):
-        traceback.print_exception(error)
+        with suppress(OSError):  # a full disk costs the log, never an answer
+            traceback.print_exception(error)
     return Reply(number, error_to_wire(error), _NONE)
 
 

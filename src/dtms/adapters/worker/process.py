@@ -8,23 +8,26 @@ from __future__ import annotations
 import os
 import queue
 import subprocess
-import sys
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import msgspec
+import structlog
 
 from dtms.adapters.worker.frames import FrameError, Reply, read_frame, read_reply, write_frame
 
 GRACE_S: Final = 2.0
-"""How long a child may take to end once it was told or killed."""
+"""How long a child may take to end once it was told to, or killed."""
 
+_EXIT_CODE_S: Final = 0.2
 _LARGEST_LOG: Final = 1024 * 1024
 """A log beyond it is put aside when the next child starts; one older is kept."""
+
+_log = structlog.get_logger("dtms.broker_worker")
 
 
 class NotDeliveredError(Exception):
@@ -46,7 +49,7 @@ class _Job:
 
 
 class ChildProcess:
-    """One child, from its start to its end; it is never started again.
+    """One child, from its start to its end; it is never started again. One exchange at a time.
 
     A thread of its own starts it, writes and reads: the kernel ends a child with the *thread* that started it, and a
     pipe has no time-out.
@@ -58,7 +61,7 @@ class ChildProcess:
 
     def __init__(self, command: Sequence[str], *, log: Path | None = None) -> None:
         self._command = tuple(command)
-        self._log = log
+        self._log_path = log
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -70,15 +73,17 @@ class ChildProcess:
     @property
     def pid(self) -> int | None:
         """The process id, None before it was started."""
-        return None if self._process is None else self._process.pid
+        process = self._process
+        return None if process is None else process.pid
 
     @property
     def has_ended(self) -> bool:
         """Say whether the process is gone."""
-        return self._over != "" or (self._process is not None and self._process.poll() is not None)
+        process = self._process
+        return self._over != "" or (process is not None and process.poll() is not None)
 
     def exchange(self, number: int, frame: bytes, timeout_s: float) -> Reply:
-        """Write a request and return the reply to it. After a failure the child is killed.
+        """Write a request and return the reply to it; after a failure the child is killed.
 
         Raises:
             NotDeliveredError: The child never had the whole request.
@@ -111,7 +116,7 @@ class ChildProcess:
         self._jobs.put(None)
 
     def close(self) -> None:
-        """Let the child end by itself, kill it where it does not."""
+        """Let the child end by itself; kill it where it does not. Blocks for both."""
         self._jobs.put(None)
         self._thread.join(GRACE_S)
         if self._thread.is_alive():
@@ -128,20 +133,97 @@ class ChildProcess:
             self._process = process
             if self._killed:
                 process.kill()
+        source, sink = _fd(process.stdout), _fd(process.stdin)
         while (job := self._jobs.get()) is not None:
-            self._carry(job, process)
+            _carry(job, source, sink)
+            if job.reply is None:
+                job.why += _exit_code(process)
+            job.done.set()
             if job.reply is None:
                 break
         self._end("it has ended")
         _reap(process)
 
     def _start(self) -> subprocess.Popen[bytes]:
-        with suppress_none(self._log) as stderr:
-            return subprocess.Popen(  # noqa: S603 - our own interpreter and module, no shell
-                self._command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                bufsize=0,
-                **_APART,
+        with _opened(self._log_path) as stderr:
+            return subprocess.Popen(  # noqa: S603 - our own interpreter and module, and no shell
+                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, bufsize=0
             )
+
+    def _end(self, why: str) -> None:
+        """Refuse what is waiting and whatever comes; none of it was written."""
+        with self._lock:
+            self._over = why
+        with suppress(queue.Empty):
+            while True:
+                job = self._jobs.get_nowait()
+                if job is not None:
+                    job.why = why
+                    job.done.set()
+
+
+def _carry(job: _Job, source: int, sink: int) -> None:
+    """Write the request and read its reply; without one, `why` says what happened."""
+    try:
+        write_frame(sink, job.frame)
+    except OSError as error:
+        job.why = f"it takes no request ({error})"
+        return
+    job.delivered = True
+    try:
+        body = read_frame(source)
+        if body is None:
+            job.why = "it ended instead of answering"
+            return
+        reply = read_reply(body)
+    except (OSError, FrameError, msgspec.DecodeError) as error:
+        job.why = f"its answer is broken ({error})"
+        return
+    if reply.number != job.number:
+        job.why = f"it answered request {reply.number} when asked {job.number}"
+        return
+    job.reply = reply
+
+
+def _exit_code(process: subprocess.Popen[bytes]) -> str:
+    try:
+        return f", exit code {process.wait(_EXIT_CODE_S)}"
+    except subprocess.TimeoutExpired:
+        return ""
+
+
+def _reap(process: subprocess.Popen[bytes]) -> None:
+    """Close the request's stream, which ends a child that listens, and take leave of it; kill it where it does not end."""
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            stream.close()
+    for last_words in (process.kill, lambda: _log.error("a killed child does not end", pid=process.pid)):
+        try:
+            process.wait(GRACE_S)
+        except subprocess.TimeoutExpired:
+            last_words()
+
+
+def _fd(stream: IO[bytes] | None) -> int:
+    assert stream is not None, "both streams are pipes"  # noqa: S101 - narrows the type
+    return stream.fileno()
+
+
+@contextmanager
+def _opened(path: Path | None) -> Iterator[int | None]:
+    """Open the log; a disk that fails costs the log, never an order."""
+    if path is None:
+        yield None
+        return
+    try:
+        if path.exists() and path.stat().st_size > _LARGEST_LOG:
+            path.replace(path.with_name(f"{path.name}.1"))
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    except OSError as error:
+        _log.warning("the broker's log cannot be written", path=str(path), error=repr(error))
+        yield None
+        return
+    try:
+        yield fd
+    finally:
+        os.close(fd)

@@ -50,5 +50,6 @@ def run(settings: Settings) -> None:
         )
         live.loop.start()
         ending.callback(live.loop.stop)
-        ending.callback(pacemaker(settings, live.loop.wake))
+        # A loop that fails backs off: it is not woken then.
+        ending.callback(pacemaker(settings, lambda: live.loop.wake() if live.loop.failures == 0 else None))
         serve(live.app, bound)

@@ -1,0 +1,50 @@
+"""The throw-away installation of a run over a tape: a data folder of its own, a clock file, a socket, and its end."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dtms.errors import SettingsError
+from dtms.settings import Settings
+
+
+@contextmanager
+def run_folder(settings: Settings) -> Iterator[Settings]:
+    """Give a run an empty data folder and remove it after a run that went well.
+
+    A data folder that was named in the settings is used, and stays.
+
+    Raises:
+        SettingsError: The named folder holds a ledger: the simulated broker begins with nothing, so a run must too.
+    """
+    if settings.broker != "simulated":
+        msg = f"setting broker is {settings.broker!r}: a tape is played by the simulated broker; unset DTMS_BROKER"
+        raise SettingsError(msg)
+    if "data_dir" in settings.model_fields_set:
+        folder = settings.data_dir.absolute()
+        if (folder / "ledger.sqlite3").exists():
+            msg = (
+                f"data folder {folder} holds a ledger already, and the simulated broker begins with no positions; "
+                "set DTMS_DATA_DIR to an empty folder or unset it"
+            )
+            raise SettingsError(msg)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        yield _placed(settings, folder)
+        return
+    folder = Path(tempfile.mkdtemp(prefix="dtms-"))
+    yield _placed(settings, folder)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _placed(settings: Settings, folder: Path) -> Settings:
+    places = {
+        "data_dir": folder,
+        "clock_file": folder / "clock.json",
+        "terminal_socket": folder / "terminal.sock",
+        "ledger_url": f"sqlite:///{folder / 'ledger.sqlite3'}",
+    }
+    return settings.model_copy(update=places)
