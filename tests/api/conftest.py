@@ -192,9 +192,7 @@ class World:
         body = {"symbol": "EURUSD", "direction": "BUY", "volume": 0.1, "stop_loss": 1.09, **changes}
         return {name: value for name, value in body.items() if value is not None}
 
-    def open(
-        self, changed: Mapping[str, object] | None = None, *, key: str | None = None, **changes: object
-    ) -> Told:
+    def open(self, changed: Mapping[str, object] | None = None, *, key: str | None = None, **changes: object) -> Told:
         """Send POST /api/trades with a key of its own."""
         used = f"key-{next(self.keys)}" if key is None else key
         return self.ask("POST", "/api/trades", self.order(**({} if changed is None else changed), **changes), key=used)

@@ -172,7 +172,14 @@ def test_where_the_server_cannot_go_on_it_begins_anew() -> None:
 def test_a_gap_is_healed_by_asking_again_behind_the_last_good_event() -> None:
     listener, script = followed([*beat(4), *state(6)], [*state(5), *state(6), *beat(6)])
     assert script.asked == [None, 4]
-    assert [type(each).__name__ for each in listener.told] == ["tuple", "str", "StateEvent", "StateEvent", "tuple", "str"]
+    assert [type(each).__name__ for each in listener.told] == [
+        "tuple",
+        "str",
+        "StateEvent",
+        "StateEvent",
+        "tuple",
+        "str",
+    ]
 
 
 def test_half_an_event_of_a_broken_stream_is_forgotten() -> None:

@@ -99,9 +99,7 @@ class _Locked:
             yield tx
 
 
-def test_pressed_while_the_ledger_is_locked_it_holds_as_soon_as_it_can(
-    make_world: WorldMaker, tmp_path: Path
-) -> None:
+def test_pressed_while_the_ledger_is_locked_it_holds_as_soon_as_it_can(make_world: WorldMaker, tmp_path: Path) -> None:
     world = make_world()
     ledger = _Locked(world)
     kill = KillSwitch(
@@ -206,9 +204,7 @@ def test_where_closing_against_is_refused_the_main_leg_goes_first(make_world: Wo
     assert world.positions() == []
 
 
-def test_flatten_goes_on_after_a_restart(
-    make_world: WorldMaker, restart: Callable[..., World], tmp_path: Path
-) -> None:
+def test_flatten_goes_on_after_a_restart(make_world: WorldMaker, restart: Callable[..., World], tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
     world = make_world(ledger_url=url)
     world.hedged(volume=0.5)

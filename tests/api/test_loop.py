@@ -188,9 +188,7 @@ class Watched:
     watch: DtmsWatch = field(init=False)
 
     def __post_init__(self) -> None:
-        self.watch = DtmsWatch(
-            self.probed, self.world.clock, self.world.notifier, relied_on=lambda: self.relied_on
-        )
+        self.watch = DtmsWatch(self.probed, self.world.clock, self.world.notifier, relied_on=lambda: self.relied_on)
 
     def alarms_after(self, seconds: int) -> int:
         for _ in range(seconds + 1):
@@ -199,9 +197,7 @@ class Watched:
         return sum(alert.kind == "dtms_unreachable" for alert in self.world.notifier.alerts)
 
 
-@pytest.mark.parametrize(
-    ("identity", "word"), [(Identity.UNKNOWN, "unreachable"), (Identity.FOREIGN, "foreign")]
-)
+@pytest.mark.parametrize(("identity", "word"), [(Identity.UNKNOWN, "unreachable"), (Identity.FOREIGN, "foreign")])
 def test_an_outage_is_told_when_it_lasts_ten_seconds(world: World, identity: Identity, word: str) -> None:
     watched = Watched(world, Probed(identity))
     assert (watched.alarms_after(9), watched.watch.word) == (0, word)

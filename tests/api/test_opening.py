@@ -268,6 +268,18 @@ def test_the_outbox_backs_off_and_is_delivered_at_least_once(world: World) -> No
     assert world.waiting() == 0
 
 
+def test_a_silent_server_costs_a_pass_of_the_outbox_one_attempt(world: World) -> None:
+    world.dtms.down()
+    for _ in range(3):
+        world.open()
+    world.later(5)
+    before = len(world.dtms.requests)
+    assert (world.api.outbox.deliver_due(), len(world.dtms.requests) - before) == (0, 1)
+    world.dtms.up()
+    world.later(60)
+    assert (world.api.outbox.deliver_due(), world.waiting()) == (3, 0)
+
+
 def test_a_registration_that_was_told_already_is_not_told_twice(world: World) -> None:
     world.dtms.down()
     ticket = world.open().json["ticket"]

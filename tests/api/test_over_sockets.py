@@ -37,9 +37,7 @@ def url(world: World) -> Iterator[str]:
     parts = simulated_server(world.parts, world.server, world.broker, act=world.act)
     policy = GuardPolicy(hosts=EveryHost(), origins=frozenset())
     app = make_server_app(Site(parts), gate=Gate(policy, OneToken("t" * 43)))
-    server = uvicorn.Server(
-        uvicorn.Config(app, port=0, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
-    )
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run)
     thread.start()
     assert eventually(lambda: server.started)

@@ -64,7 +64,9 @@ def test_closed_trades_are_shown_when_asked_for_and_released_ones_never(world: W
     assert world.ask("GET", f"/api/trades/{released}").code == "trade_unknown"
 
 
-@pytest.mark.parametrize("query", ["state=GOOD", "limit=0", "limit=1001", "cursor=-1", "cursor=1_0", "x=1", "limit=1&limit=2"])
+@pytest.mark.parametrize(
+    "query", ["state=GOOD", "limit=0", "limit=1001", "cursor=-1", "cursor=1_0", "x=1", "limit=1&limit=2"]
+)
 def test_a_query_that_cannot_be_is_422(world: World, query: str) -> None:
     assert world.ask("GET", f"/api/trades?{query}").status == 422
 
@@ -100,7 +102,10 @@ def test_the_dashboard_allows_its_own_script_and_style_and_nothing_else(world: W
 
 def test_the_dashboard_loads_nothing_from_elsewhere_and_writes_no_markup(world: World) -> None:
     text = world.ask("GET", "/ui").body.decode()
-    assert re.findall(r"https?://|//[a-z]+\.[a-z]|innerHTML|outerHTML|document\.write|eval\(|<link|<img|onclick", text) == []
+    assert (
+        re.findall(r"https?://|//[a-z]+\.[a-z]|innerHTML|outerHTML|document\.write|eval\(|<link|<img|onclick", text)
+        == []
+    )
     assert re.findall(r"\sstyle=", text) == []
 
 

@@ -82,7 +82,7 @@ def decided(
     """Yield the trade after each bar, with its verdict; the ride ends with the trade, or where its stop is hit."""
     trade = make_trade(side=side, bars_in_state=2, bars_since_registration=0, registered_at=T0, **first)
     hand = Broker(policy=policy) if broker is None else broker
-    at = T0
+    at = int(T0)
     for bar in market:
         at += bar.gap * BAR
         snap = change(seen(bar, side, at))

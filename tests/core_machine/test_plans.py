@@ -151,7 +151,7 @@ def test_the_second_warning_halves_the_trade_first_and_keeps_the_stop_where_the_
 @SIDES
 def test_breakeven_covers_commission_swap_and_half_a_spread_and_needs_a_tick_more(side: Side) -> None:
     # 7.00 a lot over 100.00 a unit is 0.07; 5.00 a lot of swap debited 0.05; half of the spread 0.10.
-    costs = {"commission_per_lot": 7.0, "swap_per_lot": -5.0}
+    costs: dict[str, Any] = {"commission_per_lot": 7.0, "swap_per_lot": -5.0}
     trade = make_trade(_S.WARNING_L1, side)
     level = 2_000.0 + side * 0.22
     allowed = plan("l1_to_l2", trade, snapshot(side, 2_000.0 + side * 0.23, **costs))
@@ -170,13 +170,17 @@ def test_a_swap_credit_makes_breakeven_no_cheaper() -> None:
 def test_breakeven_keeps_the_brokers_levels_away_too() -> None:
     leveled = replace(GOLD, stops_level=0.3, freeze_level=0.2)
     trade = make_trade(_S.WARNING_L1)
-    assert actions(plan("l1_to_l2", trade, snapshot(price=2_000.61, instrument=leveled)).steps)[1:] == [stop_at(2_000.1)]
+    assert actions(plan("l1_to_l2", trade, snapshot(price=2_000.61, instrument=leveled)).steps)[1:] == [
+        stop_at(2_000.1)
+    ]
     assert actions(plan("l1_to_l2", trade, snapshot(price=2_000.60, instrument=leveled)).steps)[1:] == []
 
 
 def test_a_stop_that_is_tighter_than_breakeven_is_kept() -> None:
     trade = make_trade(_S.WARNING_L1, stop=Price(2_003.0))
-    assert actions(plan("l1_to_l2", trade, snapshot(price=2_010.0)).steps) == [Reduce(ticket=TICKET, remaining=Lots(0.5))]
+    assert actions(plan("l1_to_l2", trade, snapshot(price=2_010.0)).steps) == [
+        Reduce(ticket=TICKET, remaining=Lots(0.5))
+    ]
 
 
 @pytest.mark.parametrize(
@@ -244,7 +248,8 @@ def test_a_hedge_covers_half_of_what_is_left_with_its_own_stop_and_the_parents_s
         stop=Price(2_000.0 + side * 6.2),  # 1.5 ATR and the spread beyond where it opens
         target=Price(2_000.0 - side * 10.0),
     )
-    assert (step.required, step.price_based, step.own_stop_distance) == (True, True, pytest.approx(6.2))
+    assert (step.required, step.price_based) == (True, True)
+    assert step.own_stop_distance == pytest.approx(6.2)
     assert [rail for rail, _ in made.rails] == [
         "rail_day_loss",
         "rail_hour_loss",
@@ -258,7 +263,10 @@ def test_a_hedge_covers_half_of_what_is_left_with_its_own_stop_and_the_parents_s
 
 def test_a_hedge_that_is_refused_later_reduces_by_the_same_volume_and_then_tightens() -> None:
     step = plan("l2_to_hedged", make_trade(_S.WARNING_L2)).steps[0]
-    assert (step.fallback_name, actions(step.fallback)) == ("hedge_refused", [Reduce(ticket=TICKET, remaining=Lots(0.5))])
+    assert (step.fallback_name, actions(step.fallback)) == (
+        "hedge_refused",
+        [Reduce(ticket=TICKET, remaining=Lots(0.5))],
+    )
     assert step.fallback[0].rule == "defence.hedge_reduction"
     assert actions(step.fallback[0].fallback) == [stop_at(1_996.0)]
 
@@ -301,7 +309,13 @@ def test_a_hedge_that_a_rail_denies_reduces_instead_under_the_rails_name(rail: s
             ("netting",),
             "defence.hedge_equivalent",
         ),
-        (make_trade(_S.WARNING_L2, marks=Marks(hedge_used=True)), {}, POLICY, ("hedge_used",), "defence.hedge_reduction"),
+        (
+            make_trade(_S.WARNING_L2, marks=Marks(hedge_used=True)),
+            {},
+            POLICY,
+            ("hedge_used",),
+            "defence.hedge_reduction",
+        ),
         (
             make_trade(_S.WARNING_L2),
             {"now": FRIDAY_CLOSE - 120 * MINUTE},

@@ -70,9 +70,7 @@ def rejected(settled: Settled, rejection: Rejection, *, now: int = NOW) -> Settl
 
 
 def opened(volume: float, price: float = 2_000.0, ticket: int = 201) -> Receipt:
-    return Receipt(
-        outcome=Outcome.APPLIED, code=10009, ticket=ticket, position=ticket, filled=volume, price=price
-    )
+    return Receipt(outcome=Outcome.APPLIED, code=10009, ticket=ticket, position=ticket, filled=volume, price=price)
 
 
 def warned(**changes: Any) -> Trade:

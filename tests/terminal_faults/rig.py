@@ -48,7 +48,8 @@ T0 = Millis(1_750_161_600_000)
 """A Tuesday, 12:00 UTC: every market is open."""
 SYMBOL = "XAUUSD"
 BID, ASK = 2_000.0, 2_000.2
-STOP = 1_990.0
+STOP = 1_990.2
+"""The stop of a BUY opened here: ten dollars under its entry."""
 MAGIC = 77
 HAND = Mt5.DEAL_REASON_CLIENT
 NETTING = AccountSpec(margin_mode=Mt5.ACCOUNT_MARGIN_MODE_RETAIL_NETTING)
@@ -99,7 +100,7 @@ class Bench:
 
     def become(self, plan: FaultPlan) -> None:
         """Let a plan begin now: what was set up before met none of its faults and did not count."""
-        self.injector.__init__(plan)  # type: ignore[misc] - the same object is in link and dealer
+        self.injector.begin(plan)
 
     def price(self, bid: float) -> None:
         """Let a quote come now."""
@@ -303,8 +304,12 @@ RULE = "drill"
 
 
 def step(action: Action) -> PlanStep:
-    """A required step."""
-    return PlanStep(action=action, rule=RULE, required=True)
+    """A required step; a hedge that is impossible becomes a reduction by the same volume, as in every plan."""
+    if not isinstance(action, OpenHedge):
+        return PlanStep(action=action, rule=RULE, required=True)
+    instead = Reduce(ticket=action.ticket, remaining=Lots(1.0 - action.volume))
+    fallback = PlanStep(action=instead, rule=RULE, required=True)
+    return PlanStep(action=action, rule=RULE, required=True, fallback=(fallback,), fallback_name="reduced")
 
 
 def tighten(position: Position | Trade, stop: float = 1_995.0) -> SetStop:

@@ -1,11 +1,11 @@
-"""A worker over the faulty broker, and the means to know without waiting that a fault has begun."""
+"""A worker over the faulty broker, and the means to know without waiting that a fault has begun or a process ended."""
 
 from __future__ import annotations
 
 import os
 import select
+import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +13,18 @@ from typing import Any, Generic, TypeVar
 
 import pytest
 
-from dtms.adapters.worker import BrokerWorker, faulty
+from dtms.adapters.worker import faulty
+from dtms.adapters.worker.broker import BrokerWorker
+from dtms.adapters.worker.faulty import Fault
+from dtms.domain.action import Close
+from dtms.domain.receipt import Receipt
+from dtms.domain.units import Ticket
+from dtms.errors import DtmsError
 
 T = TypeVar("T")
 
 PATIENCE_S = 20.0
-"""How long a test waits for what must happen; a passing test never waits so long."""
+"""How long a test waits for what must happen; one that passes does not."""
 
 
 class Call(Generic[T]):
@@ -34,10 +40,11 @@ class Call(Generic[T]):
     def _run(self) -> None:
         try:
             self._result.append(self._work())
-        except Exception as error:
+        except DtmsError as error:
             self._error = error
 
     def result(self) -> T:
+        """Wait for the end of the thread; return what the call returned, raise what it raised."""
         self._thread.join(PATIENCE_S)
         assert not self._thread.is_alive()
         if self._error is not None:
@@ -54,14 +61,18 @@ class Bench:
     made: list[BrokerWorker] = field(default_factory=list)
 
     def worker(self, factory: str = faulty.FACTORY, **options: Any) -> BrokerWorker:
-        """Make a worker; a call may take so long that only a hang reaches the limit, unless the test says less."""
+        """Make a worker whose calls may take so long that only a hang is cut off, where the test does not say less."""
         args = options.pop("args", {"folder": str(self.folder)})
-        options = {"call_timeout_s": PATIENCE_S, "start_timeout_s": PATIENCE_S, "log": self.folder / "log", **options}
-        worker = BrokerWorker(factory, args, now_ns=lambda: self.now_ns, **options)
+        limits = {"call_timeout_s": PATIENCE_S, "start_timeout_s": PATIENCE_S, "turn_timeout_s": PATIENCE_S}
+        worker = BrokerWorker(factory, args, now_ns=lambda: self.now_ns, **{"log": self.log, **limits, **options})
         self.made.append(worker)
         return worker
 
-    def arm(self, method: str, fault: Any) -> None:
+    @property
+    def log(self) -> Path:
+        return self.folder / "log"
+
+    def arm(self, method: str, fault: Fault | type[DtmsError]) -> None:
         faulty.arm(self.folder, method, fault)
 
     def orders(self) -> list[str]:
@@ -71,7 +82,7 @@ class Bench:
         """Let faults announce themselves; the returned call waits for the next one."""
         pipe = self.folder / "reached"
         os.mkfifo(pipe)
-        fd = os.open(pipe, os.O_RDWR)  # open for writing too: the stream never ends, and opening does not wait
+        fd = os.open(pipe, os.O_RDWR)  # for writing too: opening does not wait, and the stream does not end
 
         def wait() -> str:
             assert select.select([fd], [], [], PATIENCE_S)[0]
@@ -79,16 +90,30 @@ class Bench:
 
         return wait
 
+    def call(self, work: Callable[[], T]) -> Call[T]:
+        return Call(work)
 
-def pid_of(worker: BrokerWorker) -> int:
-    pid = worker.report().pid
-    assert pid is not None
-    return pid
+    def close(self, worker: BrokerWorker, tag: str = "t1") -> Receipt:
+        """Send a close of the one position."""
+        return worker.send(Close(ticket=Ticket(501)), position=faulty.position(), tag=tag)
 
+    def pid(self, worker: BrokerWorker) -> int:
+        pid = worker.report().pid
+        assert pid is not None
+        return pid
 
-def ended(pidfd: int) -> bool:
-    """Wait until the process behind a pidfd has ended, as long as patience lasts."""
-    return bool(select.select([pidfd], [], [], PATIENCE_S)[0])
+    def kill(self, worker: BrokerWorker) -> None:
+        """Kill the present child from outside, and wait until it is gone."""
+        pid = self.pid(worker)
+        pidfd = os.pidfd_open(pid)
+        os.kill(pid, signal.SIGKILL)
+        assert self.ended(pidfd)
+
+    def ended(self, pidfd: int, timeout_s: float = PATIENCE_S) -> bool:
+        """Say whether the process behind a pidfd ends in time."""
+        gone = select.select([pidfd], [], [], timeout_s)[0] != []
+        os.close(pidfd)
+        return gone
 
 
 @pytest.fixture
@@ -97,9 +122,3 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     yield made
     for worker in made.made:
         worker.close()
-
-
-@pytest.fixture
-def elapsed() -> Callable[[], float]:
-    start = time.monotonic()
-    return lambda: time.monotonic() - start

@@ -6,6 +6,7 @@ nothing by itself: the caller asks twice, a settle time apart.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,12 +15,15 @@ from typing import assert_never
 from dtms.domain.action import Close, CloseHedge, OpenHedge, OpenTrade, ReAdd, Reduce, SetStop
 from dtms.domain.instrument import Instrument
 from dtms.domain.intent import Intent
-from dtms.domain.position import Deal, DealEntry, Position, PositionsRead
+from dtms.domain.position import Deal, DealEntry, DealReason, Position, PositionsRead
 from dtms.domain.receipt import Outcome, Receipt
 
 _OUT = (DealEntry.OUT, DealEntry.OUT_BY, DealEntry.INOUT)
 _LOTS_NOISE = 1e-9
 """Sums of volumes differ by binary noise; the smallest step of any broker is far above it."""
+_BY_OTHERS = (DealReason.MANUAL, DealReason.STOP, DealReason.TARGET, DealReason.STOP_OUT)
+_TAG = re.compile("[a-z2-7]{23}(z[0-9]+)?")
+"""What every intent's tag looks like (`domain.intent.tag_of`): a deal with another one's is not this one's."""
 
 
 class Seen(StrEnum):
@@ -28,6 +32,8 @@ class Seen(StrEnum):
     APPLIED = "applied"
     PARTIAL = "partial"
     ABSENT = "absent"
+    UNCLEAR = "unclear"
+    """The volume changed and nothing says by whom: perhaps by the intent, its comment lost or its deals still to come."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,20 +45,32 @@ class Evidence:
 
 
 def find(intent: Intent, read: PositionsRead, deals: Iterable[Deal], instrument: Instrument) -> Evidence:
-    """Return what one clean read of positions and of the position's deals says about an intent."""
+    """Return what one clean read says about an intent.
+
+    Args:
+        intent: What was asked.
+        read: The open positions.
+        deals: Of the intent's position; for an opening those of the account since it was planned.
+        instrument: For comparing prices and volumes.
+    """
     action = intent.action
     position = None if intent.position is None else read.find(intent.position)
     match action:
         case SetStop():
             return _stop_is(action, position, instrument)
         case Reduce():
-            return _reduced(intent, action, position, tuple(deals), instrument)
+            return _reduced(intent, action, position, _of(intent, deals), instrument)
         case Close() | CloseHedge():
-            return _applied() if position is None and flat(deals) else Evidence(seen=Seen.ABSENT)
+            return _closed(intent, position, _of(intent, deals))
         case OpenHedge() | ReAdd() | OpenTrade():
-            return _opened(intent, read)
+            return _opened(intent, read, tuple(deals), instrument)
         case _:
             assert_never(action)
+
+
+def _of(intent: Intent, deals: Iterable[Deal]) -> tuple[Deal, ...]:
+    """Return the deals of the intent's position: a reply on a pipe out of step may be another's."""
+    return tuple(deal for deal in deals if deal.position == intent.position)
 
 
 def _applied(**facts: object) -> Evidence:
@@ -66,11 +84,24 @@ def _stop_is(action: SetStop, position: Position | None, instrument: Instrument)
     return _applied() if same else Evidence(seen=Seen.ABSENT)
 
 
+def _closed(intent: Intent, position: Position | None, deals: tuple[Deal, ...]) -> Evidence:
+    if flat(deals):
+        return _applied() if position is None else Evidence(seen=Seen.ABSENT)
+    filled = _filled(intent, deals)
+    if filled > 0:
+        return Evidence(seen=Seen.PARTIAL, receipt=Receipt(outcome=Outcome.PARTIAL, code=0, filled=filled))
+    return Evidence(seen=Seen.ABSENT)
+
+
+def _filled(intent: Intent, deals: tuple[Deal, ...]) -> float:
+    """Return what the deals with the intent's tag took out of its position."""
+    return sum(deal.volume for deal in deals if deal.comment.startswith(intent.tag) and deal.entry is not DealEntry.IN)
+
+
 def _reduced(
     intent: Intent, action: Reduce, position: Position | None, deals: tuple[Deal, ...], instrument: Instrument
 ) -> Evidence:
-    ours = [deal for deal in deals if deal.comment.startswith(intent.tag) and deal.entry is not DealEntry.IN]
-    filled = sum(deal.volume for deal in ours)
+    filled = _filled(intent, deals)
     if position is not None and instrument.same_lots(position.volume, action.remaining):
         return _applied(filled=filled)
     if filled > 0:
@@ -78,7 +109,24 @@ def _reduced(
         seen = Seen.APPLIED if instrument.same_lots(filled, wanted) else Seen.PARTIAL
         outcome = Outcome.APPLIED if seen is Seen.APPLIED else Outcome.PARTIAL
         return Evidence(seen=seen, receipt=Receipt(outcome=outcome, code=0, filled=filled))
-    return Evidence(seen=Seen.ABSENT)
+    explained = _explained(intent, 0.0 if position is None else position.volume, deals, instrument)
+    return Evidence(seen=Seen.ABSENT if explained else Seen.UNCLEAR)
+
+
+def _explained(intent: Intent, volume: float, deals: tuple[Deal, ...], instrument: Instrument) -> bool:
+    """Say whether others' deals explain every change of the volume since the intent was planned."""
+    before = intent.precondition.volume
+    if before is None:
+        return True
+    since = before - sum(deal.volume if deal.entry is DealEntry.IN else -deal.volume for deal in deals)
+    taken = 0.0
+    for deal in reversed(deals):
+        if since <= _LOTS_NOISE:
+            break
+        if deal.entry is not DealEntry.IN:
+            since -= deal.volume
+            taken += deal.volume if deal.reason in _BY_OTHERS or _TAG.fullmatch(deal.comment) else 0.0
+    return instrument.same_lots(before - volume, taken)
 
 
 def flat(deals: Iterable[Deal]) -> bool:
@@ -92,8 +140,29 @@ def flat(deals: Iterable[Deal]) -> bool:
     return opened > 0 and closed >= opened - _LOTS_NOISE
 
 
-def _opened(intent: Intent, read: PositionsRead) -> Evidence:
-    found = next((p for p in read.positions if p.comment == intent.tag), None)
-    if found is None:
+def _opened(intent: Intent, read: PositionsRead, deals: tuple[Deal, ...], instrument: Instrument) -> Evidence:
+    """Look for the position by its comment, by what the broker answered, and in the history by its opening deal."""
+    named = None if intent.receipt is None else intent.receipt.position
+    for found in read.positions:
+        known = found.identifier == named and _grew(intent, found, instrument)
+        if found.comment == intent.tag or known:
+            return _applied(ticket=found.ticket, position=found.identifier, filled=found.volume, price=found.entry)
+    ours = [deal for deal in deals if deal.comment == intent.tag and deal.entry is DealEntry.IN]
+    if not ours:
         return Evidence(seen=Seen.ABSENT)
-    return _applied(ticket=found.ticket, position=found.identifier, filled=found.volume, price=found.entry)
+    identifier, filled = ours[0].position, sum(deal.volume for deal in ours)
+    open_now = read.find(identifier)
+    return _applied(
+        ticket=identifier if open_now is None else open_now.ticket,
+        position=identifier,
+        filled=filled,
+        price=sum(deal.volume * deal.price for deal in ours) / filled,
+    )
+
+
+def _grew(intent: Intent, position: Position, instrument: Instrument) -> bool:
+    """Say whether a position that the answer named is new, or as much larger as the answer said (netting)."""
+    if position.identifier != intent.position:
+        return True
+    before, filled = intent.precondition.volume, 0.0 if intent.receipt is None else intent.receipt.filled
+    return before is not None and instrument.same_lots(position.volume, before + filled)

@@ -12,7 +12,18 @@ from dtms.app import evidence, journal
 from dtms.app.book import KILL_FACT, Book
 from dtms.app.evidence import Seen
 from dtms.core.settle import REOPENING_WAIT, Scene, StepEnd
-from dtms.domain.action import Close, CloseHedge, OpenHedge, OpenTrade, ReAdd, Reduce, RiskDirection, SetStop, risk_of
+from dtms.domain.action import (
+    Action,
+    Close,
+    CloseHedge,
+    OpenHedge,
+    OpenTrade,
+    ReAdd,
+    Reduce,
+    RiskDirection,
+    SetStop,
+    risk_of,
+)
 from dtms.domain.calendar import MarketHours
 from dtms.domain.instrument import Instrument
 from dtms.domain.intent import Intent, IntentState, Planner
@@ -36,7 +47,9 @@ from dtms.ports.crash import CrashPoints
 from dtms.ports.ledger import Ledger, LedgerRead, LedgerWrite
 from dtms.ports.notifier import AlertKind, Notifier
 
+_TRADING_OFF = (Rejection.AUTO_TRADING_OFF, Rejection.TRADE_DISABLED)
 _CLEAN_READS = 2
+_OPENINGS = (OpenHedge, ReAdd, OpenTrade)
 _REOPENING_MOST = 10 * MINUTE
 _REOPENING_SPREADS = 3.0
 _ALL = 10_000
@@ -60,7 +73,18 @@ class _Doubt:
 
     absent_reads: int = 0
     last_token: int = -1
+    since: Millis = Millis(0)
+    last_at: Millis = Millis(0)
     alarmed: bool = False
+
+    def look(self, read: PositionsRead, now: Millis, longest_gap: float, *, absent: bool) -> None:
+        """Take in one clean read; after a long time without any, which is what a lost link leaves, begin anew."""
+        if self.last_token < 0 or now - self.last_at > longest_gap:
+            self.since, self.absent_reads = now, 0
+        self.last_at = now
+        if read.token != self.last_token:
+            self.last_token = read.token
+            self.absent_reads = self.absent_reads + 1 if absent else 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -82,6 +106,7 @@ class Executor:
     sent: int = 0
     book: Book = field(init=False)
     _doubts: dict[str, _Doubt] = field(default_factory=dict)
+    _instruments: dict[str, Instrument] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.book = Book(self.ledger)
@@ -96,19 +121,32 @@ class Executor:
         self.tick()
 
     def tick(self) -> int:
-        """Carry out what is planned and settle what is not decided yet; return how many intents changed."""
+        """Carry out what is planned and settle what is not decided yet; return how many intents changed.
+
+        Raises:
+            BrokerError: The broker does not answer; the ledger has it, and the next pass goes on.
+            MarketDataError: A symbol cannot be used; everything else was worked on.
+        """
         changed = 0
+        unusable: MarketDataError | None = None
         for intent in self.book.page().unfinished:
             try:
                 changed += self._work_on(intent)
             except InvariantError as error:
                 self._observe_only(intent, error)
+            except MarketDataError as error:
+                unusable = error
+        if unusable is not None:
+            raise unusable
         return changed
 
     def _work_on(self, intent: Intent) -> bool:
         match intent.state:
             case IntentState.PLANNED:
                 return self._carry_out(intent)
+            case IntentState.SENDING if intent.epoch == self.epoch:
+                # One pass at a time: what is still SENDING when a pass begins was left by one that broke off.
+                return self._unknown(intent, "the pass that carried it out broke off")
             case IntentState.ACKED:
                 return self._verify(intent)
             case IntentState.UNKNOWN:
@@ -146,7 +184,7 @@ class Executor:
         self.crash.reach("gateway.claimed")
         try:
             position, refusal = self._check(claimed)
-        except BrokerUnavailableError as error:
+        except (BrokerUnavailableError, MarketDataError) as error:
             return self._end(claimed, StepEnd.REJECTED, _refused(Rejection.NOT_SENT), str(error))
         refusal = denied or refusal
         if refusal is not None:
@@ -169,7 +207,7 @@ class Executor:
         if trade is None:
             return None
         try:
-            instrument = self.reads.instrument(trade.symbol)
+            instrument = self._instrument(trade.symbol)
         except BrokerError:
             return False
         hours = MarketHours(instrument.asset)
@@ -240,7 +278,7 @@ class Executor:
         self.crash.reach("gateway.before_send")
         self.sent += 1
         try:
-            receipt = self.writes.send(intent.action, position=position, tag=intent.tag)
+            receipt = self.writes.send(_addressed(intent.action, position), position=position, tag=intent.tag)
         except BrokerUnavailableError as error:
             return self._end(intent, StepEnd.REJECTED, _refused(Rejection.NOT_SENT), str(error))
         except OutcomeUnknownError as error:
@@ -250,6 +288,8 @@ class Executor:
             return self._end(intent, StepEnd.REJECTED, _refused(Rejection.INVALID_REQUEST), f"not sent: {error}")
         self.crash.reach("gateway.sent")
         if receipt.outcome is Outcome.REJECTED:
+            if receipt.rejection is Rejection.POSITION_GONE and not self._proved_gone(intent):
+                receipt = replace(receipt, rejection=Rejection.PRECONDITION)  # its ticket may have changed
             return self._end(intent, StepEnd.REJECTED, receipt, receipt.comment)
         now = self.clock.market_now()
         acked = replace(intent, state=IntentState.ACKED, receipt=receipt, sent_at=now)
@@ -267,9 +307,10 @@ class Executor:
             return self._end(acked, StepEnd.PARTIAL, receipt, receipt.comment)
         try:
             found = self._evidence(acked)
-        except BrokerError:
+        except (BrokerError, MarketDataError):
             return False
-        if found.seen is not Seen.APPLIED and not receipt.goal_met:
+        if found.seen is not Seen.APPLIED:
+            # Also where it says that the goal was met already: "closed" may mean that the ticket changed.
             return self._unknown(acked, "the broker acknowledged it but does not show it")
         merged = _merged(receipt, found.receipt)
         return self._end(acked, StepEnd.APPLIED, merged, receipt.comment)
@@ -281,33 +322,42 @@ class Executor:
     def _evidence_in(self, intent: Intent, read: PositionsRead) -> evidence.Evidence:
         with self.ledger.read() as tx:
             trade = tx.trade_by_id(intent.trade_id)
-        symbol = _symbol(intent, trade)
-        deals = () if intent.position is None else self.reads.deals(intent.position)
-        return evidence.find(intent, read, deals, self.reads.instrument(symbol))
+        instrument = self._last_instrument(_symbol(intent, trade))
+        if not isinstance(intent.action, _OPENINGS):
+            deals = () if intent.position is None else self.reads.deals(intent.position)
+            return evidence.find(intent, read, deals, instrument)
+        found = evidence.find(intent, read, (), instrument)
+        if found.seen is Seen.APPLIED:
+            return found
+        # What was opened may be closed again, or stand there under another comment: its deals tell.
+        deals = self.reads.deals_between(Millis(intent.created_at - MINUTE), Millis(read.as_of + MINUTE))
+        return evidence.find(intent, read, deals, instrument)
 
     def _reconcile(self, intent: Intent) -> bool:
         """Decide an UNKNOWN intent by evidence; by absence only after the settle time and two clean reads.
 
-        An opening whose tag is not seen is never "not applied" by the clock alone: it is quarantined.
+        An opening whose tag is not seen is never "not applied" by the clock alone, nor is what the broker has told a fill
+        of, nor a change of volume that nothing explains: they are quarantined.
         """
         now = self.clock.market_now()
         doubt = self._doubts.setdefault(intent.intent_id, _Doubt())
         try:
             read = self.reads.positions()
             found = self._evidence_in(intent, read)
-        except BrokerError:
+        except (BrokerError, MarketDataError):
             return False
         if found.seen is Seen.APPLIED:
             return self._end(intent, StepEnd.APPLIED, found.receipt, "seen at the broker")
         if found.seen is Seen.PARTIAL:
             return self._end(intent, StepEnd.PARTIAL, found.receipt, "seen in part at the broker")
-        if read.token != doubt.last_token:
-            doubt.last_token = read.token
-            doubt.absent_reads += 1
         policy = self.policies.of("").operation
+        settle = policy.settle_s * SECOND
+        doubt.look(read, now, 2 * settle, absent=found.seen is Seen.ABSENT)
+        if now - doubt.since < settle:
+            return False  # the terminal may still show what it knew before it lost its server
         age = now - (intent.sent_at or intent.created_at)
-        opening = isinstance(intent.action, (OpenHedge, ReAdd, OpenTrade))
-        if not opening and age >= policy.settle_s * SECOND and doubt.absent_reads >= _CLEAN_READS:
+        told = isinstance(intent.action, _OPENINGS) or (intent.receipt is not None and intent.receipt.filled > 0)
+        if not told and age >= settle and doubt.absent_reads >= _CLEAN_READS:
             return self._end(intent, StepEnd.NOT_APPLIED, None, "not seen in two clean reads after the settle time")
         if age >= policy.quarantine_s * SECOND:
             self.notifier.alert(
@@ -331,9 +381,7 @@ class Executor:
         """Write an end with all that follows from it; a lost race is run again from the ledger's present state."""
         with self.ledger.read() as tx:
             trade = tx.trade_by_id(intent.trade_id)
-        symbol = _symbol(intent, trade)
-        instrument = self.reads.instrument(symbol)
-        scene = self._scene(instrument)
+        scene = self._scene(self._last_instrument(_symbol(intent, trade)))
         deals = self._deals_after(intent, end, receipt, trade)
         self.crash.reach("gateway.before_conclude")
         while True:
@@ -352,6 +400,8 @@ class Executor:
         self.crash.reach("gateway.concluded")
         if settled is not None and settled.parked:
             self.notifier.alert(AlertKind.PARKED, intent.trade_id, f"{intent.kind} cannot be done now: {reason}")
+        if receipt is not None and receipt.rejection in _TRADING_OFF:
+            self.notifier.alert(AlertKind.BREAKER, "trading", f"nothing can be sent, positions are unmanaged: {reason}")
         return True
 
     def _deals_after(
@@ -367,6 +417,20 @@ class Executor:
             return tuple(deal for position in sorted(touched) for deal in self.reads.deals(position))
         except BrokerError:
             return ()
+
+    def _instrument(self, symbol: str) -> Instrument:
+        """Return the instrument as it is now."""
+        self._instruments[symbol] = self.reads.instrument(symbol)
+        return self._instruments[symbol]
+
+    def _last_instrument(self, symbol: str) -> Instrument:
+        """Return the instrument, as it was last where it cannot be read now: enough to conclude, never to send."""
+        try:
+            return self._instrument(symbol)
+        except (BrokerError, MarketDataError):
+            if symbol not in self._instruments:
+                raise
+            return self._instruments[symbol]
 
     def _scene(self, instrument: Instrument) -> Scene:
         return Scene(
@@ -386,6 +450,15 @@ def _hedged_before(tx: LedgerRead, intent: Intent) -> bool:
         isinstance(other.action, OpenHedge) and other.intent_id != intent.intent_id and other.state in _MAY_BE_OPEN
         for other in tx.intents(trade_id=intent.trade_id, limit=_ALL)
     )
+
+
+def _addressed(action: Action, position: Position | None) -> Action:
+    """Return an action with the present ticket of its position: the journal knows it by its identifier, which stays."""
+    if position is None or isinstance(action, OpenTrade):
+        return action
+    if isinstance(action, CloseHedge):
+        return replace(action, hedge=position.ticket)
+    return replace(action, ticket=position.ticket)
 
 
 def _refused(rejection: Rejection) -> Receipt:

@@ -101,9 +101,7 @@ class Opening:
             if not tx.add_intent(intent):
                 msg = f"intent {intent.intent_id} of this opening is there already; read it instead"
                 raise StaleWriteError(msg)
-            tx.add_outbox(
-                OutboxKind.REGISTER, intent.intent_id, body, Millis(self.clock.wall_now() + OUTBOX_GRACE)
-            )
+            tx.add_outbox(OutboxKind.REGISTER, intent.intent_id, body, Millis(self.clock.wall_now() + OUTBOX_GRACE))
             tx.add_audit(at=now, actor=actor, what="open_asked", trade_id=intent.trade_id, body=body)
             also(tx, intent)
         return intent
@@ -156,9 +154,7 @@ class Opening:
             ) from error
         return desk
 
-    def _action(
-        self, order: Order, desk: SymbolDesk, quote: Quote, account: Account, read: PositionsRead
-    ) -> OpenTrade:
+    def _action(self, order: Order, desk: SymbolDesk, quote: Quote, account: Account, read: PositionsRead) -> OpenTrade:
         held = [position for position in read.positions if position.symbol == desk.instrument.symbol]
         if held and not account.hedging:
             _denied("symbol_taken", "The account nets and the symbol has a position already; close that one first.")

@@ -93,7 +93,9 @@ def checked(order: Order, instrument: Instrument, quote: Quote, atr: float | Non
     enough = least - _LEVEL_NOISE * instrument.tick_size
     price = quote.executable(order.side)
     if order.side * (price - stop) < enough:
-        _invalid("stop_on_wrong_side", f"it must lie on the losing side of the price by at least {least:g}", "stop_loss")
+        _invalid(
+            "stop_on_wrong_side", f"it must lie on the losing side of the price by at least {least:g}", "stop_loss"
+        )
     if target is not None and order.side * (target - price) < enough:
         detail = f"it must lie on the winning side of the price by at least {least:g}"
         _invalid("target_on_wrong_side", detail, "take_profit")

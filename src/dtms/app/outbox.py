@@ -61,9 +61,13 @@ class Registrar(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """What became of one attempt: `trade` is the managed trade; `done` without one says that nothing is left to protect."""
+    """What became of one attempt: `trade` is the managed trade; `done` without one says that nothing is left to protect.
+
+    `silent` says that the DTMS server did not answer: there is no use in asking it for the next item at once.
+    """
 
     done: bool
+    silent: bool = False
     trade: Trade | None = None
     ticket: Ticket | None = None
     reason: str = ""
@@ -71,7 +75,7 @@ class Delivery:
 
 @dataclass(slots=True, kw_only=True)
 class Outbox:
-    """Delivers what waits; safe to call from several threads, one item is tried by one at a time."""
+    """Delivers what waits; safe to call from several threads, each item is tried by one of them at a time."""
 
     ledger: Ledger
     reads: BrokerReads
@@ -80,16 +84,23 @@ class Outbox:
     registrar: Registrar
     notifier: Notifier
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _trying: set[str] = field(default_factory=set)
 
     def deliver_due(self) -> int:
-        """Try every item whose time has come; return how many are done now.
+        """Try the items whose time has come; return how many are done now. A silent server costs one attempt.
 
         Raises:
             LedgerError: Nothing can be read or written; the caller tries again.
         """
         with self.ledger.read() as tx:
             due = tx.due(self.clock.wall_now())
-        return sum(self.deliver(item.key).done for item in due)
+        done = 0
+        for item in due:
+            found = self.deliver(item.key)
+            done += found.done
+            if found.silent:
+                break
+        return done
 
     def deliver(self, key: str) -> Delivery:
         """Try the item of one opening now, whenever it is due.
@@ -98,18 +109,28 @@ class Outbox:
             LedgerError: It cannot be read or written.
         """
         with self._lock:
-            with self.ledger.read() as tx:
-                item = next((waiting for waiting in tx.waiting() if waiting.key == key), None)
-                intent = tx.intent(key)
-                if item is None or intent is None:
-                    return _delivered(tx, intent)
-            try:
-                found = self._try(item, intent)
-            except (BrokerError, MarketDataError) as error:
-                found = Delivery(done=False, reason=f"what was opened cannot be told now: {error}")
-            if not found.done:
-                self._again(item, found)
-            return found
+            if key in self._trying:
+                return Delivery(done=False, reason="it is being registered at this moment")
+            self._trying.add(key)
+        try:
+            return self._deliver(key)
+        finally:
+            with self._lock:
+                self._trying.discard(key)
+
+    def _deliver(self, key: str) -> Delivery:
+        with self.ledger.read() as tx:
+            item = next((waiting for waiting in tx.waiting() if waiting.key == key), None)
+            intent = tx.intent(key)
+            if item is None or intent is None:
+                return _delivered(tx, intent)
+        try:
+            found = self._try(item, intent)
+        except (BrokerError, MarketDataError) as error:
+            found = Delivery(done=False, reason=f"what was opened cannot be told now: {error}")
+        if not found.done:
+            self._again(item, found)
+        return found
 
     def _try(self, item: OutboxItem, intent: Intent) -> Delivery:
         if intent.state in _NOTHING_OPENED:
@@ -177,7 +198,8 @@ class Outbox:
                 str(position.ticket),
                 f"the position is open with stop {position.stop} but DTMS refuses to manage it: {answer.reason}",
             )
-        return Delivery(done=False, ticket=position.ticket, reason=answer.reason)
+        silent = answer.word is RegisterWord.UNREACHABLE
+        return Delivery(done=False, silent=silent, ticket=position.ticket, reason=answer.reason)
 
     def _close(self, item: OutboxItem, intent: Intent, reason: str) -> Delivery:
         with self.ledger.write() as tx:

@@ -41,6 +41,7 @@ _HISTORY_DAYS = 5
 def add(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(up)
+    app.command()(demo)
     app.command()(simulate)
 
 
@@ -114,6 +115,24 @@ def up(
     _finish(report, as_json=as_json)
 
 
+def demo(config: options.Config = None, as_json: options.Json = False) -> None:
+    """Show the whole product at work: real processes over a piece of generated weather, in about a minute."""
+    from dtms.sim.demo import DemoEntries, demo_run, with_free_ports
+
+    settings, said = with_free_ports(options.settings_of(config))
+    for sentence in said:
+        say(sentence)
+    _end_on_sigterm()
+    signals = DemoEntries()
+    say("Simulated broker, generated weather: no recorded prices, no real account. Starting four processes ...")
+    report = _up_tape(settings, _policies(None, settings), demo_run(signals), signals, quiet=as_json, alternate=True)
+    if not as_json:
+        from dtms.cli.show import show_summary
+
+        show_summary(report)
+    _finish(report, as_json=as_json, shown=not as_json)
+
+
 def _tape_run(
     tape: Path | None,
     symbol: str | None,
@@ -141,7 +160,13 @@ def _tape_run(
 
 
 def _up_tape(
-    settings: Settings, policies: PolicyBook, run: TapeRun, signals: Entries, *, quiet: bool
+    settings: Settings,
+    policies: PolicyBook,
+    run: TapeRun,
+    signals: Entries,
+    *,
+    quiet: bool,
+    alternate: bool = False,
 ) -> dict[str, Any]:
     """Play a tape through real processes and return the report."""
     from dtms.sim.fleet import require_free_ports
@@ -153,7 +178,7 @@ def _up_tape(
     require_free_ports(settings)
     with run_folder(settings) as placed, ExitStack() as ending:
         notifier = _notifier(placed, ending)
-        plan = UpPlan(settings=placed, policies=policies, run=run, signals=signals)
+        plan = UpPlan(settings=placed, policies=policies, run=run, signals=signals, alternate=alternate)
         begun = time.monotonic()
         started = ending.enter_context(Up(plan, notifier))
         started.start()
@@ -236,11 +261,11 @@ def _policies(policy: Path | None, settings: Settings) -> PolicyBook:
     return load_policy(policy if policy is not None else settings.policy_file)
 
 
-def _finish(report: dict[str, Any], *, as_json: bool) -> None:
+def _finish(report: dict[str, Any], *, as_json: bool, shown: bool = False) -> None:
     """Print a run's report and end: 1 where a law was broken or a process was given up."""
     if as_json:
         emit(report)
-    else:
+    elif not shown:
         from dtms.cli.show import show_report
 
         show_report(report)

@@ -10,6 +10,15 @@ from rich.table import Table
 
 _console = Console(highlight=False)
 
+_SUMMARY = (
+    ("trades", "trades"),
+    ("closed", "closed at the end"),
+    ("states_visited", "states visited"),
+    ("naked_ms_max", "longest without a stop at the broker, ms"),
+    ("invariant_violations", "laws broken, as the broker's own record shows"),
+    ("net_profit", "net result, protected"),
+    ("unmanaged_net_profit", "net result of the same entries, left alone"),
+)
 _REPORT = (
     ("symbol", "symbol"),
     ("bars", "bars"),
@@ -36,6 +45,14 @@ def show_report(report: Mapping[str, Any]) -> None:
     show_pairs("Run", ((label, report[key]) for key, label in _REPORT))
     for assumption in report["assumptions"]:
         _console.print(f"assumed: {assumption}", style="dim", soft_wrap=True)
+
+
+def show_summary(report: Mapping[str, Any]) -> None:
+    """Print the end of a demonstration."""
+    applied = {kind: counts["applied"] for kind, counts in report["actions"].items() if counts["applied"]}
+    pairs = [(label, report[key]) for key, label in _SUMMARY]
+    show_pairs("What happened", [*pairs[:3], ("actions applied", applied), *pairs[3:]])
+    _console.print("One stretch of invented weather says nothing about profit; dtms simulate measures.", style="dim")
 
 
 def show_pairs(title: str, pairs: Iterable[tuple[str, object]]) -> None:

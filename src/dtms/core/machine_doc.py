@@ -40,12 +40,15 @@ def _line(cells: tuple[str, ...] | list[str]) -> str:
 
 
 def _waits(policy: MachinePolicy) -> tuple[str, ...]:
+    grace = (
+        f"So they do until {policy.grace_bars} M5 bars have closed, or {policy.grace_s:g} s of open time have passed, "
+        f"since registration, unless the r-multiple is {policy.grace_r:g} or worse."
+    )
     return (
         "## What holds a row back",
         "",
         f"Escalations and de-escalations wait for bar {policy.dwell_bars} after a change of state.",
-        f"They wait too until {policy.grace_bars} M5 bars have closed or {policy.grace_s:g} s of open time have passed since "
-        f"registration, unless the r-multiple is {policy.grace_r:g} or worse.",
+        grace,
         "A break of structure that ends a hedge is no score and waits for neither.",
         "A bar without a score changes no state.",
         "While a transition is under way only a way to CLOSED may overtake it.",

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
+from typing import Final
 
 from dtms.domain.score import MarketView
-from dtms.domain.units import MINUTE, Side
+from dtms.domain.units import MINUTE, Millis, Side
+from dtms.errors import SettingsError
+from dtms.replay.weather import make_tape
+from dtms.services.host import bind_port
+from dtms.settings import Settings
+from dtms.sim.fleet import TapeRun
+from dtms.sim.tapes import cut
+
+SPEED: Final = 160.0
+BARS: Final = 150
+_SEED: Final = 1
+_DAYS: Final = 6
+_START: Final = Millis(1_715_621_400_000)
+"""A fall with half of it taken back: warned, partly closed, hedged, recovered. Found by looking at many such places."""
 
 _EVERY = 10 * MINUTE
 _WIDE, _NARROW = 8.0, 3.0
@@ -30,3 +45,33 @@ class DemoEntries:
         self.stop_atr = _WIDE if self._turn % 4 < 2 else _NARROW  # noqa: PLR2004 - two wide ones, two near ones
         self.target_atr = 2 * self.stop_atr
         return Side.BUY if self._turn % 2 == 0 else Side.SELL
+
+
+def demo_run(signals: DemoEntries) -> TapeRun:
+    """Return the piece of weather: days of history, then two and a half hours in less than a minute."""
+    tape = cut(make_tape(_SEED, _DAYS), start=_START, bars=BARS)
+    return TapeRun(tape=tape, start=_START, speed=SPEED, balance=signals.balance)
+
+
+def with_free_ports(settings: Settings) -> tuple[Settings, tuple[str, ...]]:
+    """Return settings in which each port is free, and a sentence for each that had to be another one."""
+    changes: dict[str, int] = {}
+    said = []
+    for role in ("gateway", "server", "api"):
+        name = f"{role}_port"
+        wanted = getattr(settings, name)
+        try:
+            bind_port(settings.host, wanted, role=role, variable=f"DTMS_{name.upper()}").close()
+        except SettingsError:
+            changes[name] = _free_port(settings.host, frozenset(changes.values()))
+            said.append(f"port {wanted} of the {role} is in use; this demo takes {changes[name]}")
+    return settings.model_copy(update=changes), tuple(said)
+
+
+def _free_port(host: str, taken: frozenset[int]) -> int:
+    while True:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.bind((host, 0))
+            port = int(probe.getsockname()[1])
+        if port not in taken:
+            return port

@@ -24,8 +24,8 @@ from dtms.domain.market import Quote, Timeframe
 from dtms.domain.policy import PolicyBook
 from dtms.domain.position import Position
 from dtms.domain.score import MarketView
-from dtms.domain.units import SECOND, Millis, Side
-from dtms.errors import BrokerError, MarketDataError
+from dtms.domain.units import SECOND, Lots, Millis, Price, Side
+from dtms.errors import BrokerError, InvariantError, MarketDataError
 from dtms.ports.clock import Clock
 from dtms.settings import Settings
 from dtms.sim.entries import Entries, Order, order_for
@@ -181,22 +181,57 @@ class Trader:
         if len(held) >= self.signals.max_open or desk.atr is None:
             return
         order = order_for(self.signals, side, quote, desk.atr, desk.instrument)
-        if order is not None:
+        if order is None:
+            return
+        if self.alternate and len(self.entries) % 2 == 1:
+            self.ask(order, quote.spread)
+        else:
             self.open(order, quote.spread)
 
     def open(self, order: Order, spread: float) -> Entry | None:
-        """Open a position and have it protected; None where the broker refuses it."""
-        ticket = open_at(self.terminal, self.symbol, order)
-        found = (
-            None if ticket is None else next((p for p in self.broker.positions().positions if p.ticket == ticket), None)
-        )
-        if found is None:
+        """Open a position at the terminal and have it protected; None where the broker refuses it."""
+        position = self._position(open_at(self.terminal, self.symbol, order))
+        if position is None:
             return None
-        entry = self._entry(found, order, spread)
+        entry = self._take(position, spread)
+        self._waiting.append(_Waiting(entry, _body(position)))
+        self._register_waiting()
+        return entry
+
+    def ask(self, order: Order, spread: float) -> Entry | None:
+        """Have the main API open and protect a position; None where it refuses."""
+        body = {
+            "symbol": self.symbol,
+            "direction": order.side.name,
+            "volume": order.volume,
+            "stop_loss": order.stop,
+            "take_profit": order.target,
+        }
+        ticket, reason = self.registering.open(body, f"{self.symbol}-{len(self.entries)}-{self.clock.boot_ns()}")
+        position = self._position(ticket)
+        if position is None:
+            _log.warning("the main API opened nothing", reason=reason)
+            return None
+        entry = self._take(position, spread)
+        entry.registered = True
+        return entry
+
+    def _position(self, ticket: int | None) -> Position | None:
+        if ticket is None:
+            return None
+        return next((p for p in self.broker.positions().positions if p.ticket == ticket), None)
+
+    def _take(self, position: Position, spread: float) -> Entry:
+        """Note a position that was opened, and open its twin that nobody manages."""
+        if position.stop is None or position.target is None:
+            msg = f"position {position.ticket} was opened without its stop or target"
+            raise InvariantError(msg)
+        order = Order(
+            side=position.side, volume=Lots(position.volume), stop=Price(position.stop), target=Price(position.target)
+        )
+        entry = self._entry(position, order, spread)
         self.entries.append(entry)
         self.shadow.enter(entry, order)
-        self._waiting.append(_Waiting(entry, _body(found)))
-        self._register_waiting()
         return entry
 
     def _entry(self, position: Position, order: Order, spread: float) -> Entry:

@@ -20,7 +20,7 @@ from dtms.adapters.terminal.oracle import OracleEntry, read_oracle
 from dtms.core._jit import compile_all
 from dtms.domain.intent import IntentState
 from dtms.domain.policy import PolicyBook
-from dtms.domain.units import Millis
+from dtms.domain.units import SECOND, Millis
 from dtms.errors import DtmsError
 from dtms.ports.ledger import Ledger
 from dtms.ports.notifier import Notifier
@@ -39,6 +39,9 @@ STEP_S: Final = 0.02
 SHADOW_EVERY_S: Final = 1.0
 DRAIN_S: Final = 10.0
 """How long the end waits for intents that are under way."""
+
+REACTION_S: Final = 1.0
+"""What the processes may take for a reaction on the machine's clock; the laws' own windows run on the tape's."""
 
 _ALL: Final = 10_000_000
 _UNDER_WAY: Final = frozenset({IntentState.PLANNED, IntentState.SENDING, IntentState.ACKED})
@@ -198,7 +201,7 @@ class Up:
             deferrals=deferrals,
             fallbacks=fallbacks,
             naked_ms=naked_ms(entries, books, now),
-            violations=check(entries, books, until=now),
+            violations=check(entries, books, until=now, reaction=round(REACTION_S * SECOND * plan.run.speed)),
             verdicts=verdicts,
             views=tuple(trader.views),
             assumptions=self._assumptions(),

@@ -130,8 +130,12 @@ class Injector:
     """
 
     def __init__(self, plan: FaultPlan) -> None:
-        self.plan = plan
         self.counts: Counter[str] = Counter()
+        self.begin(plan)
+
+    def begin(self, plan: FaultPlan) -> None:
+        """Follow a plan from its first call on, in place of the present one; the counts go on."""
+        self.plan = plan
         self._healed = False
         self._calls = [0] * len(plan.scripted)
         self._streams = [

@@ -39,6 +39,9 @@ MARGIN_S: Final = 1.0
 _PR_SET_PDEATHSIG: Final = 1
 """Linux, `prctl(2)`."""
 
+_STDERR: Final = 2
+"""The descriptor itself: a library may have put something else in the place of `sys.stderr`."""
+
 _NONE: Final = msgspec.Raw(msgspec.msgpack.encode(None))
 
 
@@ -80,13 +83,13 @@ def serve(broker: Any, source: int, sink: int) -> None:
     while (body := read_frame(source)) is not None:
         request = read_request(body)
         # Its thread needs no interpreter's lock: without a parent that kills, a hang still ends, with its stack in the log.
-        faulthandler.dump_traceback_later(request.limit_s + MARGIN_S, exit=True)
+        faulthandler.dump_traceback_later(request.limit_s + MARGIN_S, exit=True, file=_STDERR)
         frame = _answer(broker, request)
         faulthandler.cancel_dump_traceback_later()
         write_frame(sink, frame)
     close = getattr(broker, "close", None)
     if close is not None:
-        faulthandler.dump_traceback_later(MARGIN_S, exit=True)
+        faulthandler.dump_traceback_later(MARGIN_S, exit=True, file=_STDERR)
         close()
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from dtms.adapters.worker import faulty
+from dtms.adapters.worker.broker import BrokerWorker
 from dtms.adapters.worker.faulty import Fault
-from dtms.adapters.worker.worker import BrokerWorker
 from dtms.errors import BrokerUnavailableError
 
 BEAT_NS: Final = 10_000_000

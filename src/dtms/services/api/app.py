@@ -213,9 +213,7 @@ def _add_kill(api: Api, site: ApiSite, offload: Offload) -> None:
 
 
 def _asked(request: Request, path: str) -> Asked:
-    return Asked(
-        path=path, request_id=request_id_of(request.scope), if_none_match=request.headers.get("if-none-match")
-    )
+    return Asked(path=path, request_id=request_id_of(request.scope), if_none_match=request.headers.get("if-none-match"))
 
 
 def _passed(answered: Answered) -> Response:

@@ -156,9 +156,7 @@ class StateFeed:
         pause: Waits so many seconds, less when stopped; replaced in tests.
     """
 
-    def __init__(
-        self, reader: FeedReader, connect: Connect, *, pause: Callable[[float], object] | None = None
-    ) -> None:
+    def __init__(self, reader: FeedReader, connect: Connect, *, pause: Callable[[float], object] | None = None) -> None:
         self._reader = reader
         self._connect = connect
         self._ending = threading.Event()

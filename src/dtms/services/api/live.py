@@ -93,9 +93,7 @@ def make_live_api(
     clock, notifier = parts.clock, parts.notifier
     seen = SeenReads(reads, clock.boot_ns)
     desk = bootstrap.make_desk(parts, seen, scored=False)
-    exits = bootstrap.make_exit_manager(
-        parts, seen, desk, server_url=server_url, sleep=time.sleep, token=token
-    )
+    exits = bootstrap.make_exit_manager(parts, seen, desk, server_url=server_url, sleep=time.sleep, token=token)
     lock = threading.RLock()
     watch = DtmsWatch(exits.client, clock, notifier, relied_on=lambda: exits.manager.watches)
     readiness = ApiReadiness(

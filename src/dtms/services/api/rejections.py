@@ -21,7 +21,9 @@ class _Row:
 
 _ROWS: Final[Mapping[Rejection, _Row]] = {
     Rejection.PRICE_MOVED: _Row(409, "The price moved before it was opened; ask again."),
-    Rejection.INVALID_STOPS: _Row(422, "The broker refused stop or target: too near, or on the wrong side.", "stop_loss"),
+    Rejection.INVALID_STOPS: _Row(
+        422, "The broker refused stop or target: too near, or on the wrong side.", "stop_loss"
+    ),
     Rejection.FROZEN: _Row(409, "The price is inside the freeze level; ask again later."),
     Rejection.NO_MONEY: _Row(409, "The account's free margin is too small for it."),
     Rejection.MARKET_CLOSED: _Row(409, "The market of the symbol is closed."),

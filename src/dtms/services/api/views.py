@@ -10,6 +10,7 @@ import msgspec
 from dtms.app.kill import KillState
 from dtms.app.queries import TradeFacts, is_released
 from dtms.domain.exits import ExitBook
+from dtms.domain.intent import IntentState
 from dtms.domain.trade import Trade, TradeState
 from dtms.domain.units import Ticket, to_iso
 from dtms.ports.ledger import LedgerRead
@@ -193,5 +194,7 @@ def _last_reason(facts: TradeFacts) -> str:
     """Return the newest word about a trade: its last action with the outcome, else the row that led to its state."""
     if facts.actions:
         newest = facts.actions[-1]
-        return f"{newest.rule} {newest.state.value.lower()}" + (f": {newest.reason}" if newest.reason else "")
+        told = f"{newest.rule} {newest.state.value.lower()}"
+        # What was done needs no reason; the broker's words for it are in the journal.
+        return told if newest.state is IntentState.APPLIED or not newest.reason else f"{told}: {newest.reason}"
     return facts.trade.last_row or "registered"

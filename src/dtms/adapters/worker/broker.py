@@ -43,6 +43,7 @@ from dtms.errors import (
 T = TypeVar("T")
 
 _FACTORY: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_LONGEST_LIMIT_S: Final = 86_400.0
 _SAYS_WHETHER_IT_LEFT: Final = (BrokerUnavailableError, OutcomeUnknownError, BrokerRejectedError, InvariantError)
 
 
@@ -80,6 +81,10 @@ class BrokerWorker:
         if _FACTORY.fullmatch(factory) is None:
             msg = f"broker factory {factory!r} is not one; write it as module:function"
             raise SettingsError(msg)
+        for name, limit_s in (("call", call_timeout_s), ("start", start_timeout_s), ("turn", turn_timeout_s)):
+            if not 0 < limit_s <= _LONGEST_LIMIT_S:
+                msg = f"{name}_timeout_s is {limit_s!r}; give it seconds, more than 0 and at most {_LONGEST_LIMIT_S}"
+                raise SettingsError(msg)
         self._pin = AccountPin() if pin is None else pin
         self._keeper = ChildKeeper(
             Setup(factory, dict(args) if args is not None else {}),

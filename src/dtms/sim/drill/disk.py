@@ -1,0 +1,178 @@
+"""The ledger on a disk that can fail: one database that every process shares, and what of it a power cut leaves.
+
+Whether a commit is on the disk is read off the connection itself (`PRAGMA synchronous`): a ledger that is opened without
+FULL leaves a tail of commits that the next power cut drops. So is the write-ahead law's "durable".
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any, Final
+
+from dtms.adapters.sql.audit import GENESIS
+from dtms.adapters.sql.executor import StatementBook
+from dtms.adapters.sql.ledger import SqlLedger
+from dtms.adapters.sql.migrate import upgrade
+from dtms.adapters.sql.reading import ReadTransaction
+from dtms.adapters.sql.schema import SCHEMA
+from dtms.adapters.sql.sqlite import MemoryBackend
+from dtms.adapters.sql.statements import META_CREATE
+from dtms.adapters.sql.writing import WriteTransaction
+from dtms.domain.units import Millis
+from dtms.errors import LedgerUnavailableError
+from dtms.sim.drill.dice import Dice
+from dtms.sim.drill.hooks import Hooks
+from dtms.sim.drill.kinds import Kind
+
+EPOCH: Final = "drill"
+_FULL: Final = 2
+_TAIL: Final = 6
+"""Commits after which a disk that nobody asks to has written its cache all the same."""
+
+_STATE_OF_TAG: Final = "SELECT state, epoch FROM intents WHERE tag = ?"
+
+
+@lru_cache(maxsize=4)
+def _empty(account: str) -> bytes:
+    """Return an empty ledger of an account: migrating takes long, and a drill opens hundreds."""
+    backend = MemoryBackend()
+    with backend.engine.connect() as connection:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        upgrade(connection)
+        connection.commit()
+    row = {
+        "id": 1,
+        "account": account,
+        "schema": SCHEMA,
+        "epoch": EPOCH,
+        "revision": 0,
+        "last_event": 0,
+        "audit_seq": 0,
+        "audit_digest": GENESIS,
+        "gateway_epoch": 0,
+    }
+    compiled = StatementBook(backend.engine.dialect)[META_CREATE]
+    backend.connection.execute(compiled.sql, compiled.bind(row))
+    image: bytes = backend.connection.serialize()
+    backend.close()
+    return image
+
+
+class Disk:
+    """The database of one account.
+
+    `ledger` is replaced by a power cut: whoever holds the old one is dead then.
+    """
+
+    def __init__(self, account: str, clock: Callable[[], Millis]) -> None:
+        self._account = account
+        self._clock = clock
+        self._tail: bytes | None = None
+        self._unsynced = 0
+        self._open(_empty(account))
+
+    def _open(self, image: bytes) -> None:
+        self._backend = MemoryBackend()
+        self._backend.connection.deserialize(image)
+        self.ledger = SqlLedger(self._backend, account=self._account, clock=self._clock)
+
+    @property
+    def connection(self) -> Any:
+        """Return the database's own connection, for whoever checks from outside."""
+        return self._backend.connection
+
+    def image(self) -> bytes:
+        """Return the whole database as it stands."""
+        found: bytes = self._backend.connection.serialize()
+        return found
+
+    def before_write(self) -> None:
+        """Note what is on the disk where the next commit may not be."""
+        if self._tail is None and self._synchronous() < _FULL:
+            self._tail = self.image()
+            self._unsynced = 0
+
+    def committed(self) -> None:
+        """Take note of a commit."""
+        if self._tail is None:
+            return
+        self._unsynced += 1
+        if self._unsynced >= _TAIL:
+            self._tail = None
+
+    def cut(self) -> bool:
+        """Cut the power: open what is on the disk; return whether anything was lost."""
+        image, lost = (self.image(), False) if self._tail is None else (self._tail, self._unsynced > 0)
+        self._tail = None
+        self.ledger.close()
+        self._open(image)
+        return lost
+
+    def intent_state(self, tag: str) -> str | None:
+        """Return the durable state of the intent with a tag, None where the disk knows of none."""
+        if self._tail is None:
+            row = self._backend.connection.execute(_STATE_OF_TAG, (tag,)).fetchone()
+            return None if row is None else str(row[0])
+        durable = sqlite3.connect(":memory:")
+        durable.deserialize(self._tail)
+        row = durable.execute(_STATE_OF_TAG, (tag,)).fetchone()
+        durable.close()
+        return None if row is None else str(row[0])
+
+    def _synchronous(self) -> int:
+        row = self._backend.connection.execute("PRAGMA synchronous").fetchone()
+        return int(row[0])
+
+
+class ProcessLedger:
+    """One process's way to the ledger; fulfils `Ledger`. Here transactions fail, and processes die in them."""
+
+    def __init__(self, disk: Disk, dice: Dice, hooks: Hooks, who: str) -> None:
+        self._disk = disk
+        self._ledger = disk.ledger
+        self._dice = dice
+        self._hooks = hooks
+        self._who = who
+
+    @property
+    def epoch(self) -> str:
+        """Return the ledger's epoch."""
+        return self._ledger.epoch
+
+    @contextmanager
+    def read(self) -> Iterator[ReadTransaction]:
+        """Open a read transaction."""
+        with self._ledger.read() as tx:
+            yield tx
+
+    @contextmanager
+    def write(self) -> Iterator[WriteTransaction]:
+        """Open a write transaction; it may fail at its begin, at its commit, or seem to have failed.
+
+        Raises:
+            LedgerUnavailableError: It failed, or its commit was not confirmed.
+            SimCrash: The process died.
+        """
+        self._hooks.between(self._who, "ledger.begin")
+        if self._dice.strikes(Kind.LEDGER_BUSY):
+            raise LedgerUnavailableError("ledger: it stayed locked; find the process that holds it and end it")
+        self._disk.before_write()
+        with self._ledger.write() as tx:
+            yield tx
+            self._hooks.inside(self._who, "ledger.commit")
+            if self._dice.strikes(Kind.LEDGER_FULL):
+                raise LedgerUnavailableError("ledger: the disk is full; free space, nothing was written")
+        self._disk.committed()
+        if self._dice.strikes(Kind.LEDGER_TORN):
+            raise LedgerUnavailableError("ledger: the commit was not confirmed; read before doing anything again")
+        self._hooks.between(self._who, "ledger.committed")
+
+    def revision(self) -> int:
+        """Return the revision."""
+        return self._ledger.revision()
+
+    def close(self) -> None:
+        """Leave the database open: it belongs to everybody."""

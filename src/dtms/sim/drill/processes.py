@@ -1,0 +1,269 @@
+"""The three processes of an installation, each made of the same parts as live, with a memory that a crash drops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import Lock, RLock
+from typing import Final
+
+import requests
+from starlette.types import ASGIApp
+
+from dtms import bootstrap
+from dtms.adapters.mt5 import Mt5Broker, Mt5Sender
+from dtms.adapters.notify import MemoryNotifier
+from dtms.adapters.terminal.backend import TerminalBackend
+from dtms.adapters.terminal.link import Link
+from dtms.adapters.terminal.server_time import eet_new_york_dst
+from dtms.adapters.terminal.terminal import SimTerminal
+from dtms.app.executor import Executor
+from dtms.app.kill import KillSwitch
+from dtms.app.opening import Opening
+from dtms.app.outbox import Outbox
+from dtms.bootstrap import Exits, Parts, Server
+from dtms.domain.policy import PolicyBook
+from dtms.ports.broker import BrokerReads
+from dtms.services.api.registrar import HttpRegistrar
+from dtms.services.gateway.main import next_epoch
+from dtms.services.server.live import make_simulated_app
+from dtms.services.server.parts import ServerParts, Site, acting
+from dtms.services.server.sight import DirectSight
+from dtms.services.web.access import OneToken
+from dtms.services.web.guard import Gate, loopback_policy
+from dtms.services.web.health import ReadyReport
+from dtms.sim.drill.clock import DrillClock
+from dtms.sim.drill.dice import Dice
+from dtms.sim.drill.disk import Disk, ProcessLedger
+from dtms.sim.drill.hooks import Hooks, Points
+from dtms.sim.drill.kinds import Kind
+from dtms.sim.drill.script import ScoreScript, ScriptedDesk
+from dtms.sim.drill.ways import Door, DtmsWay, HttpWay, QuoteTrouble, Reads, Sender, SendLog, Wire
+from dtms.sim.wire import InProcessDtms
+from dtms.sim.world import MAGIC, SERVER_PORT, SERVER_URL, TOKEN
+
+_TICKS: Final = 6
+"""Passes of the gateway in one turn at most: live it works until nothing changes."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Ground:
+    """What all processes stand on, and what outlives each of them."""
+
+    clock: DrillClock
+    dice: Dice
+    hooks: Hooks
+    disk: Disk
+    policies: PolicyBook
+    notifier: MemoryNotifier
+    script: ScoreScript
+    backend: TerminalBackend
+    link: Link
+    door: Door
+    quotes: QuoteTrouble
+    wire: Wire
+    log: SendLog = field(default_factory=SendLog)
+
+    def parts(self, who: str) -> Parts:
+        """Return the parts of one process."""
+        return Parts(
+            ledger=ProcessLedger(self.disk, self.dice, self.hooks, who),
+            clock=self.clock,
+            policies=self.policies,
+            notifier=self.notifier,
+            crash=Points(self.hooks, who),
+        )
+
+    def reads(self, who: str) -> Reads:
+        """Return one process's way to the broker."""
+        return Reads(who=who, door=self.door, hooks=self.hooks, dice=self.dice, quotes=self.quotes)
+
+
+@dataclass(slots=True, kw_only=True)
+class Gateway:
+    """The order gateway."""
+
+    ground: Ground
+    who: str = "gateway"
+    broker: Mt5Broker | None = None
+    executor: Executor | None = None
+    recovered: bool = False
+
+    def turn(self) -> None:
+        """Start, recover, or carry out what there is to do.
+
+        Raises:
+            DtmsError: As live: the loop tries again.
+        """
+        executor = self.executor
+        if executor is None:
+            executor = self.executor = self._start()
+        if not self.recovered:
+            executor.recover()
+            self.recovered = True
+        for _ in range(_TICKS):
+            if not executor.tick():
+                return
+
+    def _start(self) -> Executor:
+        ground = self.ground
+        if self.broker is None:
+            self.broker = Mt5Broker(
+                SimTerminal(ground.backend.server, backend=ground.backend, link=ground.link),
+                expected_login=ground.backend.server.state.account.login,
+                expected_server=ground.backend.server.state.account.server,
+                magic=MAGIC,
+                clock=ground.clock.market_now,
+                server_offset=eet_new_york_dst,
+                simulated=True,
+            )
+        self.broker.connect()
+        parts = ground.parts(self.who)
+        epoch = next_epoch(parts.ledger)
+        sender = Sender(inner=Mt5Sender(self.broker), epoch=epoch, log=ground.log, clock=ground.clock.market_now)
+        return bootstrap.make_executor(parts, ground.reads(self.who), sender, epoch=epoch)
+
+
+class _Cached:
+    """The server's application: it takes long to build, so one is built a process, and every world is put behind it."""
+
+    site: Site | None = None
+    app: ASGIApp | None = None
+
+
+def server_app(parts: ServerParts) -> ASGIApp:
+    """Return the application with this world behind it."""
+    if _Cached.site is None or _Cached.app is None:
+        _Cached.site = Site(parts)
+        _Cached.app = make_simulated_app(_Cached.site, gate=Gate(loopback_policy(SERVER_PORT), OneToken(TOKEN)))
+    _Cached.site.use(parts)
+    return _Cached.app
+
+
+@dataclass(slots=True, kw_only=True)
+class DtmsServer:
+    """The DTMS server."""
+
+    ground: Ground
+    act: Callable[[], object]
+    who: str = "server"
+    parts: Parts = field(init=False)
+    reads: BrokerReads = field(init=False)
+    desk: ScriptedDesk = field(init=False)
+    server: Server = field(init=False)
+    app: ASGIApp = field(init=False)
+    recovered: bool = False
+
+    def __post_init__(self) -> None:
+        self.parts = self.ground.parts(self.who)
+        self.reads = self.ground.reads(self.who)
+        self.desk = ScriptedDesk(
+            reads=self.reads,
+            ledger=self.parts.ledger,
+            policies=self.ground.policies,
+            scored=False,
+            script=self.ground.script,
+        )
+        self.server = bootstrap.make_server(self.parts, self.reads, self.desk, advisory=False)
+        self.app = server_app(
+            ServerParts(
+                ledger=self.parts.ledger,
+                clock=self.parts.clock,
+                monitor=self.server.monitor,
+                registry=self.server.registry,
+                sight=DirectSight(self.reads),
+                ready=self._ready,
+                recovered=lambda: self.recovered,
+                wait_until=acting(self.act),
+                lock=Lock(),
+                policy_digest="",
+            )
+        )
+
+    def turn(self) -> None:
+        """Recover, or run one pass.
+
+        Raises:
+            DtmsError: As live: the loop tries again.
+        """
+        monitor = self.server.monitor
+        if not self.recovered:
+            self.reads.account()
+            self.reads.positions()
+        errors, beat_ns = monitor.stats.errors, monitor.beat_ns
+        monitor.tick()
+        self.recovered = self.recovered or monitor.beat_ns != beat_ns or monitor.stats.errors == errors
+
+    def _ready(self) -> ReadyReport:
+        return ReadyReport(ready=self.recovered, dependencies={"drill": "ok" if self.recovered else "recovering"})
+
+
+@dataclass(slots=True, kw_only=True)
+class MainApi:
+    """The main API: the exit manager, openings, registrations that wait, the kill switch."""
+
+    ground: Ground
+    app: Callable[[], ASGIApp]
+    fed: bool
+    who: str = "api"
+    parts: Parts = field(init=False)
+    desk: ScriptedDesk = field(init=False)
+    exits: Exits = field(init=False)
+    opening: Opening = field(init=False)
+    outbox: Outbox = field(init=False)
+    kill: KillSwitch = field(init=False)
+    _feed: InProcessDtms = field(init=False)
+
+    def __post_init__(self) -> None:
+        ground = self.ground
+        self.parts = ground.parts(self.who)
+        reads = ground.reads(self.who)
+        self.desk = ScriptedDesk(
+            reads=reads, ledger=self.parts.ledger, policies=ground.policies, scored=False, script=ground.script
+        )
+
+        async def server(scope: object, receive: object, send: object) -> None:
+            await self.app()(scope, receive, send)  # type: ignore[arg-type]
+
+        self.exits = bootstrap.make_exit_manager(
+            self.parts,
+            reads,
+            self.desk,
+            server_url=SERVER_URL,
+            sleep=ground.clock.sleep,
+            transport=DtmsWay(server, ground.wire, ground.dice),
+        )
+        self.opening = Opening(
+            ledger=self.parts.ledger,
+            reads=reads,
+            clock=ground.clock,
+            desk=self.desk,
+            new_rails=lambda: bootstrap.make_rails(self.parts),
+            lock=RLock(),
+            advisory=False,
+        )
+        session = requests.Session()
+        session.mount(SERVER_URL, HttpWay(server, ground.wire, ground.dice))
+        self.outbox = Outbox(
+            ledger=self.parts.ledger,
+            reads=reads,
+            clock=ground.clock,
+            policies=ground.policies,
+            registrar=HttpRegistrar(SERVER_URL, token=TOKEN, session=session),
+            notifier=ground.notifier,
+        )
+        self.kill = KillSwitch(ledger=self.parts.ledger, clock=ground.clock, notifier=ground.notifier)
+        self._feed = InProcessDtms(ledger=self.parts.ledger, app=server, url=SERVER_URL)
+
+    def works(self) -> tuple[Callable[[], object], ...]:
+        """Return what its threads do: each fails and is tried again by itself."""
+        return (self.feed, self.exits.manager.cycle, self.kill.enforce, self.outbox.deliver_due)
+
+    def feed(self) -> None:
+        """Take what the server's event stream tells, where this API has one."""
+        if not self.fed:
+            return
+        if not self.ground.wire.up() or self.ground.dice.strikes(Kind.FEED_GAP):
+            self.exits.client.feed_lost()
+            return
+        self._feed.push(self.exits.client, self.ground.clock.boot_ns())

@@ -1,0 +1,191 @@
+"""What one seed is: account, policy, start, and a random subset of all troubles at random intensities.
+
+Source:
+    Groce et al., Swarm Testing (ISSTA 2012): leaving features out at random finds more than turning all of them on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from random import Random
+from typing import Final
+
+from dtms.adapters.terminal.catalogue import CATALOGUE
+from dtms.adapters.terminal.constants import Mt5
+from dtms.adapters.terminal.fault_plan import FaultPlan
+from dtms.adapters.terminal.records import AccountSpec
+from dtms.domain.policy import DefencePolicy, MachinePolicy, OperationPolicy, Policy, RailsPolicy
+from dtms.domain.policy.exits import DEFAULT_PROFILE, ExitPolicy, ExitProfile
+from dtms.domain.units import MINUTE, Millis, from_utc
+from dtms.sim.drill.broker_faults import broker_plan
+from dtms.sim.drill.kinds import Kind
+
+ATR: Final[Mapping[str, float]] = {"XAUUSD": 4.0, "EURUSD": 0.0012, "BTCUSD": 300.0}
+"""ATR(M15) of each symbol, price units: the size of its moves here."""
+
+PRICES: Final[Mapping[str, float]] = {"XAUUSD": 2_000.0, "EURUSD": 1.1, "BTCUSD": 60_000.0}
+LOTS: Final[Mapping[str, float]] = {"XAUUSD": 1.0, "EURUSD": 2.0, "BTCUSD": 2.0}
+
+_TUESDAY = from_utc(datetime(2025, 6, 17, 12, 0, tzinfo=UTC))
+_BEFORE_OVERLAP = from_utc(datetime(2025, 6, 17, 12, 50, tzinfo=UTC))
+_BEFORE_BREAK = from_utc(datetime(2025, 6, 17, 20, 20, tzinfo=UTC))
+_FRIDAY = from_utc(datetime(2025, 6, 20, 20, 5, tzinfo=UTC))
+_EARLIER_FRIDAY = from_utc(datetime(2025, 6, 20, 18, 30, tzinfo=UTC))
+
+_RATES: Final[Mapping[Kind, tuple[float, float]]] = {
+    Kind.WALL_JUMP: (0.002, 0.02),
+    Kind.SUSPEND: (0.001, 0.006),
+    Kind.REBOOT: (0.001, 0.005),
+    Kind.READS_LOST: (0.002, 0.03),
+    Kind.READS_CUT: (0.002, 0.01),
+    Kind.DTMS_LOST: (0.02, 0.3),
+    Kind.DTMS_REPLY_LOST: (0.02, 0.3),
+    Kind.DTMS_SLOW: (0.01, 0.1),
+    Kind.DTMS_GARBLED: (0.02, 0.3),
+    Kind.DTMS_CUT: (0.002, 0.02),
+    Kind.FEED_GAP: (0.005, 0.05),
+    Kind.LEDGER_BUSY: (0.002, 0.02),
+    Kind.LEDGER_FULL: (0.002, 0.02),
+    Kind.LEDGER_TORN: (0.002, 0.02),
+    Kind.POWER_LOSS: (0.0002, 0.002),
+    Kind.CRASH_GATEWAY: (0.0005, 0.008),
+    Kind.CRASH_SERVER: (0.0005, 0.004),
+    Kind.CRASH_API: (0.0005, 0.004),
+    Kind.CRASH_LOOP: (0.05, 0.5),
+    Kind.PAUSE: (0.002, 0.02),
+    Kind.RACE: (0.01, 0.1),
+    Kind.ZOMBIE: (0.001, 0.01),
+    Kind.HAND_STOP: (0.005, 0.03),
+    Kind.HAND_TARGET: (0.003, 0.02),
+    Kind.HAND_PARTIAL: (0.002, 0.01),
+    Kind.HAND_CLOSE: (0.001, 0.006),
+    Kind.HAND_HEDGE_CLOSED: (0.01, 0.1),
+    Kind.FOREIGN: (0.002, 0.01),
+    Kind.KILL_SWITCH: (0.001, 0.006),
+    Kind.RELEASE: (0.001, 0.005),
+    Kind.REPEATED: (0.1, 0.5),
+    Kind.EXITS: (0.005, 0.02),
+    Kind.BAD_TICK: (0.002, 0.02),
+    Kind.GAP: (0.002, 0.02),
+    Kind.SPREAD: (0.002, 0.02),
+    Kind.SILENCE: (0.002, 0.01),
+}
+"""The least and greatest share of opportunities of each kind."""
+
+_CALM_SHARE: Final = 0.05
+"""Of the seeds, without any trouble at all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeedPlan:
+    """One seed, complete: the same plan gives the same run."""
+
+    seed: int
+    steps: int
+    start: Millis
+    account: AccountSpec
+    symbols: tuple[str, ...]
+    policy: Policy
+    rates: Mapping[Kind, float]
+    broker: FaultPlan
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Return the names of all kinds of trouble in it."""
+        return (*(kind.value for kind in self.rates), *self.broker.names)
+
+    def without(self, name: str) -> SeedPlan:
+        """Return the plan without one kind of trouble."""
+        rates = {kind: rate for kind, rate in self.rates.items() if kind.value != name}
+        return replace(self, rates=rates, broker=self.broker.without(name))
+
+    def shortened(self, steps: int) -> SeedPlan:
+        """Return the plan with another number of steps."""
+        return replace(self, steps=steps)
+
+
+def make_plan(seed: int, steps: int) -> SeedPlan:
+    """Return the plan of a seed."""
+    stream = Random(f"{seed}:plan")  # noqa: S311 - a drill, no secret
+    account = _account(stream)
+    symbols = tuple(stream.sample(tuple(ATR), 1 if account.hedging else 3))
+    policy = _policy(stream)
+    calm = stream.random() < _CALM_SHARE
+    rates = {} if calm else _rates(stream)
+    broker = FaultPlan(seed=seed) if calm else broker_plan(seed, stream, policy.operation.settle_s)
+    start = stream.choice((_TUESDAY, _TUESDAY, _BEFORE_OVERLAP, _BEFORE_BREAK, _FRIDAY, _EARLIER_FRIDAY))
+    return SeedPlan(
+        seed=seed,
+        steps=steps,
+        start=Millis(start + stream.randrange(0, 10) * MINUTE),
+        account=account,
+        symbols=symbols,
+        policy=policy,
+        rates=rates,
+        broker=broker,
+    )
+
+
+def _rates(stream: Random) -> dict[Kind, float]:
+    share = stream.choice((0.15, 0.3, 0.5))
+    rates: dict[Kind, float] = {}
+    for kind, (low, high) in _RATES.items():
+        chosen, rate = stream.random() < share, low * (high / low) ** stream.random()
+        if chosen:
+            rates[kind] = rate
+    return rates
+
+
+def _account(stream: Random) -> AccountSpec:
+    kind = stream.choice(("hedging",) * 7 + ("netting", "fifo", "prohibited"))
+    balance = stream.choice((1_000_000.0, 1_000_000.0, 200_000.0))
+    account = AccountSpec(balance=balance)
+    if kind == "netting":
+        return replace(account, margin_mode=Mt5.ACCOUNT_MARGIN_MODE_RETAIL_NETTING)
+    if kind == "fifo":
+        return replace(account, fifo_close=True)
+    return replace(account, hedge_prohibited=kind == "prohibited")
+
+
+def _policy(stream: Random) -> Policy:
+    pick = stream.choice
+    exits = ExitPolicy(
+        profiles=(
+            (DEFAULT_PROFILE, ExitProfile(trail_every_s=pick((5.0, 30.0)))),
+            ("early", ExitProfile(breakeven_r=0.2, partial_r=0.4, partial_share=0.33, trail_every_s=5.0)),
+            ("short", ExitProfile(breakeven_r=0.4, max_age=True, max_age_hours=pick((0.2, 0.5)))),
+            ("stall", ExitProfile(breakeven_r=0.6, stall=True, stall_bars=3, stall_r=0.3)),
+        ),
+        default_profile=pick((DEFAULT_PROFILE, "early")),
+    )
+    return Policy(
+        machine=MachinePolicy(
+            dwell_bars=pick((1, 2)),
+            grace_bars=pick((0, 1, 3)),
+            grace_s=pick((0.0, 60.0, 180.0)),
+            l1_minutes=pick((3.0, 6.0, 150.0)),
+            l2_minutes=pick((3.0, 6.0, 120.0)),
+            hedged_minutes=pick((3.0, 6.0, 75.0)),
+            recovering_minutes=pick((2.0, 5.0, 30.0)),
+            before_close_minutes=pick((10.0, 30.0)),
+            no_hedge_before_close_minutes=pick((1.0, 15.0, 120.0)),
+        ),
+        defence=DefencePolicy(
+            defence=pick(("hedge", "hedge", "hedge", "reduce")),
+            small_lot=pick(("skip", "close_all")),
+            re_add=pick(("off", "on")),
+            by_hand=pick(("floor", "floor", "yield", "reassert", "ask")),
+        ),
+        rails=RailsPolicy(
+            enabled=pick((True, True, False)), day_loss=pick((0.02, 0.5)), hour_loss=pick((0.01, 0.5)), losing_trades=pick((3, 50))
+        ),
+        exits=exits,
+        operation=OperationPolicy(settle_s=pick((3.0, 10.0))),
+    )
+
+
+def with_spread(policy: Policy, symbol: str) -> Policy:
+    """Return the policy of one symbol: it knows the usual spread."""
+    return replace(policy, spread_typical=CATALOGUE[symbol].spread_typical)

@@ -1,0 +1,26 @@
+"""A factory as whoever wires writes one: the real MetaTrader 5 adapter over a terminal in a third process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dtms.adapters.mt5 import Mt5Broker, Mt5Sender
+from dtms.adapters.terminal.remote import RemoteTerminal
+from dtms.adapters.terminal.server_time import eet_new_york_dst
+from dtms.domain.units import Millis
+
+
+class Mt5Child(Mt5Broker):
+    """Reads and sends through one terminal."""
+
+    def __init__(self, socket: str, now: int) -> None:
+        super().__init__(
+            RemoteTerminal(Path(socket)),
+            expected_login=None,
+            expected_server=None,
+            magic=7,
+            clock=lambda: Millis(now),
+            server_offset=eet_new_york_dst,
+            simulated=True,
+        )
+        self.send = Mt5Sender(self).send
