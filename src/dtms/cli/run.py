@@ -169,6 +169,7 @@ def _up_tape(
     alternate: bool = False,
 ) -> dict[str, Any]:
     """Play a tape through real processes and return the report."""
+    from dtms.domain.units import to_iso
     from dtms.sim.fleet import require_free_ports
     from dtms.sim.install import run_folder
     from dtms.sim.up import Up, UpPlan
@@ -184,7 +185,10 @@ def _up_tape(
         started.start()
         _say_where(placed, time.monotonic() - begun)
         screen = ending.enter_context(_screen(started, quiet=quiet))
-        started.play(screen.show)
+        try:
+            started.play(screen.show)
+        except KeyboardInterrupt:
+            say(f"stopped at {to_iso(started.trader.clock.market_now())} of the tape")
         return started.report()
 
 
@@ -246,12 +250,14 @@ def _screen(started: Up, *, quiet: bool) -> Screen:
 
 
 def _end_on_sigterm() -> None:
-    """Let SIGTERM end us as Ctrl-C does: through every `finally`, so that no process stays behind."""
+    """Let SIGTERM, and the end of our terminal, end us as Ctrl-C does: through every `finally`, so that no process stays behind."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, interrupt)
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), interrupt)
 
 
 def _policies(policy: Path | None, settings: Settings) -> PolicyBook:

@@ -101,19 +101,23 @@ ACTION_COLUMNS = ("at", "ticket", "kind", "rule", "state", "reason")
 def trade_row(trade: Mapping[str, Any]) -> tuple[object, ...]:
     """Return a trade as a row of `TRADE_COLUMNS`."""
     score = trade["score"]
-    last = trade["last_actions"][-1] if trade["last_actions"] else None
+    last = max(trade["last_actions"], key=lambda action: str(action["created_at"]), default=None)
     state = trade["state"] if trade["pending_to"] is None else f"{trade['state']} > {trade['pending_to']}"
     return (
         trade["ticket"],
         trade["symbol"],
         trade["direction"],
         state,
-        None if score is None else score["total"],
-        trade["r_multiple"],
+        _signed(None if score is None else score["total"]),
+        _signed(trade["r_multiple"]),
         trade["stop_loss"],
         trade["owner"],
         None if last is None else f"{last['kind']} ({last['rule']}): {last['state'].lower()}",
     )
+
+
+def _signed(number: float | None) -> str | None:
+    return None if number is None else f"{number:+.2f}"
 
 
 def action_row(action: Mapping[str, Any]) -> tuple[object, ...]:

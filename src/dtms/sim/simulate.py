@@ -13,17 +13,17 @@ from dtms.adapters.terminal.oracle import OracleLog
 from dtms.adapters.terminal.records import AccountSpec
 from dtms.adapters.terminal.server import SimServer
 from dtms.adapters.terminal.terminal import SimTerminal
-from dtms.domain.exits import ExitBook
 from dtms.domain.market import Quote
 from dtms.domain.policy import PolicyBook
 from dtms.domain.score import MarketView
 from dtms.domain.trade import Trade
-from dtms.domain.units import Millis, Side, Ticket
+from dtms.domain.units import Millis, Side
 from dtms.domain.verdict import Refusal, Verdict
 from dtms.sim.entries import Entries, Order, order_for
 from dtms.sim.invariants import Books, check, naked_ms, read_books
 from dtms.sim.report import Findings, TradeResult
-from dtms.sim.world import MAGIC, TOKEN, World, make_world
+from dtms.sim.wire import ask
+from dtms.sim.world import API_URL, MAGIC, SERVER_URL, TOKEN, World, make_world
 
 ENTRY_MAGIC = 7
 """The other program's own number: its positions are not ours until they are registered."""
@@ -112,7 +112,9 @@ class Run:
             self._signal = signal
 
     def _enter(self, side: Side, quote: Quote) -> None:
-        held = [p for p in self.world.broker.positions().positions if p.symbol == self.symbol and p.magic == ENTRY_MAGIC]
+        held = [
+            p for p in self.world.broker.positions().positions if p.symbol == self.symbol and p.magic == ENTRY_MAGIC
+        ]
         if len(held) >= self.signals.max_open:
             return
         desk = self.world.desk.symbol(self.symbol, self.world.clock.now)
@@ -151,23 +153,16 @@ class Run:
             "stop_loss": order.stop,
             "take_profit": order.target,
         }
-        status, answer = self.world.dtms.post("/dtms/trade/enable", TOKEN, asked)
+        status, answer = ask(self.world.dtms.app, "POST", f"{SERVER_URL}/dtms/trade/enable", TOKEN, asked)
         if status != HTTPStatus.CREATED:
             entry.refused = f"{answer.get('code')}: {answer.get('detail')}"
             return
         entry.registered = True
-        policy = self.world.desk.symbol(self.symbol, self.world.clock.now).policy.exits
-        with self.world.ledger.write() as tx:
-            trade = tx.trade(Ticket(entry.ticket))
-            if trade is not None:
-                tx.put_exit_book(
-                    ExitBook(
-                        trade_id=trade.trade_id,
-                        ticket=trade.ticket,
-                        profile_name=policy.default_profile,
-                        profile=policy.profile(policy.default_profile),
-                    )
-                )
+        policy = self.world.policies.default.exits
+        rules = {"profile": policy.default_profile}
+        status, answer = ask(self.world.api, "PUT", f"{API_URL}/api/exits/{entry.ticket}", TOKEN, rules)
+        if status not in (HTTPStatus.OK, HTTPStatus.CREATED):
+            entry.refused = f"{answer.get('code')}: {answer.get('detail')}"
 
 
 def _open(terminal: SimTerminal, symbol: str, order: Order) -> int | None:
@@ -204,9 +199,7 @@ def make_run(tape: Tape, *, policies: PolicyBook, signals: Entries, start: Milli
         on_deferral=tally.on_deferral,
         on_refusal=tally.on_refusal,
     )
-    shadow = SimServer(
-        now=world.clock.market_now, account=AccountSpec(balance=signals.balance), recorder=OracleLog()
-    )
+    shadow = SimServer(now=world.clock.market_now, account=AccountSpec(balance=signals.balance), recorder=OracleLog())
     shadow_terminal = SimTerminal(shadow)
     shadow_terminal.initialize()
     run = Run(

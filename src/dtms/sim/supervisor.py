@@ -73,6 +73,7 @@ class Supervisor:
         log_dir: One file a role, appended to.
         environment: What the processes see beside our own environment.
         notifier: Told of deaths.
+        command: What is run, before a role's own arguments.
         now_s: A monotone clock.
     """
 
@@ -82,11 +83,13 @@ class Supervisor:
         log_dir: Path,
         environment: Mapping[str, str],
         notifier: Notifier,
+        command: Sequence[str] = (sys.executable, "-m", "dtms.cli.main"),
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._log_dir = log_dir
         self._environment = {**os.environ, **environment}
         self._notifier = notifier
+        self._command = tuple(command)
         self._now_s = now_s
         self._children: dict[str, _Child] = {}
         self._lock = threading.RLock()
@@ -154,7 +157,7 @@ class Supervisor:
         with _appending(self._log_dir / f"{role.name}.log") as log:
             # Its stdin is a pipe of which only we hold the other end: when we die, however we die, it reads the end.
             return subprocess.Popen(  # noqa: S603 - our own module, arguments of our own
-                [sys.executable, "-m", "dtms.cli.main", *role.arguments, "--supervised"],
+                [*self._command, *role.arguments, "--supervised"],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
@@ -181,8 +184,12 @@ class Supervisor:
 
     def _run(self) -> None:
         while not self._ending.wait(_LOOK_S):
-            for child in list(self._children.values()):
-                self._look_after(child)
+            self.look()
+
+    def look(self) -> None:
+        """Look after every process once: what died is started again when its time has come, what hangs is killed."""
+        for child in list(self._children.values()):
+            self._look_after(child)
 
     def _look_after(self, child: _Child) -> None:
         now = self._now_s()

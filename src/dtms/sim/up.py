@@ -135,6 +135,12 @@ class Up:
             BrokerDiedError: The simulated terminal's process has ended.
         """
         self.fleet.begin()
+        try:
+            self._play(each)
+        finally:
+            self.trader.finish()
+
+    def _play(self, each: Callable[[Millis], None]) -> None:
         end = self.plan.run.end
         fed = time.monotonic()
         while (now := self.trader.clock.market_now()) < end:
@@ -145,7 +151,6 @@ class Up:
         drained = time.monotonic() + DRAIN_S
         while self._under_way() and time.monotonic() < drained:
             self._beat(each, now)
-        self.trader.finish()
 
     def _beat(self, each: Callable[[Millis], None], now: Millis) -> None:
         if not self.fleet.supervisor.is_running("terminal"):

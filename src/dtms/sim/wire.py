@@ -6,6 +6,7 @@ The pushed state feed is carried here too: what the server's event stream would 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -37,7 +38,6 @@ class InProcessDtms:
 
     ledger: Ledger
     app: ASGIApp
-    url: str
     requests: int = 0
     _seen: int = 0
     _revision: int = -1
@@ -47,12 +47,6 @@ class InProcessDtms:
         self.requests += 1
         status, _headers, body = call(self.app, request.method, request.url, request.headers, request.body or b"")
         return Reply(status=status, body=body)
-
-    def post(self, path: str, token: str, body: dict[str, object]) -> tuple[int, dict[str, object]]:
-        """Send what another program sends: a JSON body with the installation's token; return status and answer."""
-        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
-        status, _headers, answer = call(self.app, "POST", f"{self.url}{path}", headers, json.dumps(body).encode())
-        return status, json.loads(answer)
 
     def push(self, feed: Feed, now_ns: int) -> None:
         """Tell a client what changed since the last push, then that nothing else did."""
@@ -66,6 +60,13 @@ class InProcessDtms:
                 if event.kind is EventKind.STATE:
                     feed.apply_event(_state_event(event.body, self.ledger.epoch, now_ns))
         feed.heartbeat(self.ledger.epoch, now_ns)
+
+
+def ask(app: ASGIApp, method: str, url: str, token: str, body: Mapping[str, object]) -> tuple[int, dict[str, object]]:
+    """Send what another program sends: a JSON body with the installation's token; return status and answer."""
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
+    status, _headers, answer = call(app, method, url, headers, json.dumps(body).encode())
+    return status, json.loads(answer)
 
 
 def _state_event(body: str, epoch: str, now_ns: int) -> StateEvent:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from starlette.types import ASGIApp
+
 from dtms import bootstrap
 from dtms.adapters.clocks import VirtualClock
 from dtms.adapters.files.tape import Tape
@@ -30,14 +32,19 @@ from dtms.domain.trade import Trade
 from dtms.domain.units import SECOND, Millis
 from dtms.domain.verdict import Refusal, Verdict
 from dtms.ports.ledger import Ledger
+from dtms.services.api.app import make_api_app
+from dtms.services.api.live import simulated_parts as simulated_api_parts
 from dtms.services.server.live import make_simulated_app, simulated_parts
 from dtms.services.server.parts import Site
 from dtms.services.web.access import OneToken
 from dtms.services.web.guard import Gate, loopback_policy
+from dtms.services.web.offload import inline
 from dtms.sim.wire import InProcessDtms
 
 MAGIC = 20_010_800
 SERVER_PORT = 8001
+API_PORT = 8000
+API_URL = f"http://127.0.0.1:{API_PORT}"
 SERVER_URL = f"http://127.0.0.1:{SERVER_PORT}"
 TOKEN = "simulated-simulated-simulated-simulated-sim"  # noqa: S105 - guards nothing
 """The bearer token inside a simulation: it protects nothing, the same guard is just passed the same way."""
@@ -63,6 +70,7 @@ class World:
     server: Server
     exits: Exits
     dtms: InProcessDtms
+    api: ASGIApp
     symbols: tuple[str, ...]
     on_event: Callable[[TapeEvent], None] = lambda _event: None
     _last_pass: Millis = field(default=Millis(0))
@@ -143,7 +151,11 @@ def make_world(
     executor.recover()
     site = Site(simulated_parts(parts, server, broker, act=executor.tick))
     app = make_simulated_app(site, gate=Gate(loopback_policy(SERVER_PORT), OneToken(TOKEN)))
-    dtms = InProcessDtms(ledger=ledger, app=app, url=SERVER_URL)
+    dtms = InProcessDtms(ledger=ledger, app=app)
+    api_parts = simulated_api_parts(
+        parts, broker, desk, server=app, server_url=SERVER_URL, token=TOKEN, act=executor.tick
+    )
+    api = make_api_app(api_parts, gate=Gate(loopback_policy(API_PORT), OneToken(TOKEN)), offload=inline)
     exits = bootstrap.make_exit_manager(
         parts,
         broker,
@@ -169,5 +181,6 @@ def make_world(
         server=server,
         exits=exits,
         dtms=dtms,
+        api=api,
         symbols=tuple(tape.symbol for tape in tapes),
     )

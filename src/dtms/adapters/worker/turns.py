@@ -37,7 +37,7 @@ class Turns:
             self._orders_waiting += order
             try:
                 came = self._changed.wait_for(
-                    lambda: not self._taken, timeout_s
+                    lambda: not self._taken and (order or self._orders_waiting == 0), timeout_s
                 )
             finally:
                 self._orders_waiting -= order

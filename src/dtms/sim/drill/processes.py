@@ -23,6 +23,7 @@ from dtms.app.opening import Opening
 from dtms.app.outbox import Outbox
 from dtms.bootstrap import Exits, Parts, Server
 from dtms.domain.policy import PolicyBook
+from dtms.errors import BrokerUnavailableError
 from dtms.ports.broker import BrokerReads
 from dtms.services.api.registrar import HttpRegistrar
 from dtms.services.gateway.main import next_epoch
@@ -121,7 +122,17 @@ class Gateway:
         parts = ground.parts(self.who)
         epoch = next_epoch(parts.ledger)
         sender = Sender(inner=Mt5Sender(self.broker), epoch=epoch, log=ground.log, clock=ground.clock.market_now)
-        return bootstrap.make_executor(parts, ground.reads(self.who), sender, epoch=epoch)
+        reads = Reads(who=self.who, door=self, hooks=ground.hooks, dice=ground.dice, quotes=ground.quotes)
+        return bootstrap.make_executor(parts, reads, sender, epoch=epoch)
+
+    def broker_for(self, who: str) -> BrokerReads:
+        """Return its own broker; fulfils `Door`."""
+        if self.broker is None:
+            raise BrokerUnavailableError(f"the gateway has no terminal yet for {who}; wait until it is connected")
+        return self.broker
+
+    def hung(self) -> None:
+        """Do nothing: who hangs itself is killed where it hangs."""
 
 
 class _Cached:

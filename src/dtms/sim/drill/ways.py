@@ -170,11 +170,27 @@ class TappedLink:
         return reply
 
 
+class ServerDiedError(Exception):
+    """The server ended before it had answered."""
+
+
 class Wire(Protocol):
     """What carries HTTP between the API and the server."""
 
     def up(self) -> bool:
         """Say whether the server is there and in reach."""
+        ...
+
+    def serve(self, work: Callable[[], Answer]) -> Answer:
+        """Let the server do a piece of work for somebody else.
+
+        Raises:
+            ServerDiedError: It ended meanwhile.
+        """
+        ...
+
+    def answered(self, method: str, url: str, status: int, body: bytes) -> None:
+        """Take note of an answer, as whoever checks it."""
         ...
 
     def sleep(self, seconds: float) -> None:
@@ -199,7 +215,13 @@ class DtmsWay:
         """
         if not self._wire.up() or self._dice.strikes(Kind.DTMS_LOST):
             raise TransportError("connection refused")
-        status, _headers, body = call(self._app, request.method, request.url, request.headers, request.body or b"")
+        try:
+            status, _headers, body = self._wire.serve(
+                lambda: call(self._app, request.method, request.url, request.headers, request.body or b"")
+            )
+        except ServerDiedError as error:
+            raise TransportError("connection reset") from error
+        self._wire.answered(request.method, request.url, status, body)
         if self._dice.strikes(Kind.DTMS_REPLY_LOST):
             raise TransportError("connection reset")
         if self._dice.strikes(Kind.DTMS_SLOW):
@@ -245,7 +267,13 @@ class HttpWay(BaseAdapter):
         """Answer a prepared request."""
         if not self._wire.up() or self._dice.strikes(Kind.DTMS_LOST):
             raise requests.ConnectionError("connection refused")
-        response = self._inner.send(request, stream, timeout, verify, cert, proxies)
+        try:
+            response = self._wire.serve(
+                lambda: self._inner.send(request, stream, timeout, verify, cert, proxies)
+            )
+        except ServerDiedError as error:
+            raise requests.ConnectionError("connection reset") from error
+        self._wire.answered(str(request.method), str(request.url), response.status_code, response.content)
         if self._dice.strikes(Kind.DTMS_REPLY_LOST):
             raise requests.ConnectionError("connection reset")
         return response

@@ -59,8 +59,7 @@ class Operator:
     in_server: Callable[[Callable[[], object]], bool]
     in_api: Callable[[Callable[[], object]], bool]
     managed: Callable[[], frozenset[int]]
-    statuses: dict[int, int] = field(default_factory=dict)
-    internal: list[str] = field(default_factory=list)
+    answered: Callable[[str, str, int, bytes], None]
     _waiting: list[_Waiting] = field(default_factory=list)
     _pressed: bool = False
     _asked: int = 0
@@ -207,8 +206,7 @@ class Operator:
                 return
             headers = {"Content-Type": "application/json", "Authorization": f"Bearer {TOKEN}"}
             status, _headers, answer = call(server.app, method, f"{SERVER_URL}{path}", headers, body)
-            if status >= 500 and status != 503:  # noqa: PLR2004 - HTTP statuses
-                self.internal.append(f"{method} {path} answered {status}: {answer[:200]!r}")
+            self.answered(method, path, status, answer)
             found.append(status)
 
         self.in_server(ask)
