@@ -6,6 +6,7 @@ and says the score and the ATR of the bar that a decision is made on.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -46,6 +47,7 @@ from dtms.domain.score import (
     Session,
     Structure,
     StructureEvent,
+    StructureEventKind,
     Volatility,
 )
 from dtms.domain.trade import Trade
@@ -73,6 +75,24 @@ CALM = RailFacts(
 """Nothing that would deny an increase of risk."""
 
 
+class Killed(BaseException):
+    """The process was killed here: no handler of the product may catch it."""
+
+
+@dataclass(slots=True)
+class Crash:
+    """Crash points that kill on the n-th time a name is reached, and count what was reached."""
+
+    at: str = ""
+    times: int = 1
+    reached: Counter[str] = field(default_factory=Counter)
+
+    def reach(self, name: str) -> None:
+        self.reached[name] += 1
+        if name == self.at and self.reached[name] == self.times:
+            raise Killed(name)
+
+
 @dataclass(slots=True)
 class Unsure:
     """Sends through the real sender, or loses the way there or back, as `fate` says of each action."""
@@ -80,8 +100,10 @@ class Unsure:
     sender: Mt5Sender
     fate: Callable[[Action], str] = lambda _action: "answered"
     sent: list[tuple[Action, str]] = field(default_factory=list)
+    before: Callable[[str], None] = lambda _tag: None
 
     def send(self, action: Action, *, position: Position | None, tag: str) -> Receipt:
+        self.before(tag)
         self.sent.append((action, tag))
         match self.fate(action):
             case "not_sent":
@@ -90,6 +112,9 @@ class Unsure:
             case "lost_on_the_way":
                 msg = "no answer"
                 raise OutcomeUnknownError(msg)
+            case "killed":
+                self.sender.send(action, position=position, tag=tag)
+                raise Killed("in order_send")
             case "answer_lost":
                 self.sender.send(action, position=position, tag=tag)
                 msg = "no answer"
@@ -140,7 +165,10 @@ class Refusing:
 class Rig:
     """Everything around one account at the simulated broker."""
 
-    def __init__(self, *, account: AccountSpec | None = None, policy: Policy | None = None) -> None:
+    def __init__(
+        self, *, account: AccountSpec | None = None, policy: Policy | None = None, crash: Crash | None = None
+    ) -> None:
+        self.crash = Crash() if crash is None else crash
         self.policy = Policy() if policy is None else policy
         self.policies = PolicyBook(default=replace(self.policy, spread_typical=SPREAD))
         self.clock = VirtualClock(T0)
@@ -172,7 +200,9 @@ class Rig:
 
     @property
     def parts(self) -> Parts:
-        return Parts(ledger=self.ledger, clock=self.clock, policies=self.policies, notifier=self.notifier)
+        return Parts(
+            ledger=self.ledger, clock=self.clock, policies=self.policies, notifier=self.notifier, crash=self.crash
+        )
 
     def start(self, *, epoch: int = 1, advisory: bool = False) -> None:
         """Start every service anew on the same ledger and broker; what the old ones remembered is lost."""
@@ -239,7 +269,7 @@ class Rig:
         return self.trade(registered.trade.ticket)
 
     def managed(self, side: Side = Side.BUY, **changes: Any) -> Trade:
-        """Open a position by hand and register it; R is 10 dollars less half of nothing: entry to stop."""
+        """Open a position by hand and register it: a BUY is filled at 2,000.20, a SELL at 2,000.00."""
         stop = changes.pop("stop", 1_990.0 if side is Side.BUY else 2_010.2)
         return self.register(self.open(side, stop=stop, **changes))
 
@@ -324,7 +354,19 @@ class Rig:
         )
         return replace(base, **changes)
 
-    def decide(self, trade: Trade, score: float | None = None, *, events: tuple[StructureEvent, ...] = (), **seen: Any) -> Verdict:
+    def next_bar(self, price: float | None = None) -> None:
+        """Let five minutes pass; a quote comes at their end."""
+        self.wait(300)
+        self.price(self.broker.quote(SYMBOL).bid if price is None else price)
+
+    def turned(self, trade: Trade) -> Verdict:
+        """Decide on a bar with a change of character against the trade."""
+        kind = StructureEventKind.CHARACTER_DOWN if trade.side is Side.BUY else StructureEventKind.CHARACTER_UP
+        return self.decide(trade, None, events=(StructureEvent(kind=kind, at=self.clock.now),))
+
+    def decide(
+        self, trade: Trade, score: float | None = None, *, events: tuple[StructureEvent, ...] = (), **seen: Any
+    ) -> Verdict:
         """Decide on a bar with this score and write what follows; the gateway has not acted yet."""
         trade = self.trade(trade.ticket)
         view = bar(self.clock.now, trade.side, score, events)
@@ -341,15 +383,12 @@ class Rig:
 
     def scene(self) -> Scene:
         instrument = self.broker.instrument(SYMBOL)
-        return Scene(
-            now=self.clock.now, instrument=instrument, hours=MarketHours(instrument.asset), policy=self.policy
-        )
+        return Scene(now=self.clock.now, instrument=instrument, hours=MarketHours(instrument.asset), policy=self.policy)
 
     def fall(self, trade: Trade, *scores: float) -> Trade:
         """Decide on one bar a score, each five minutes later, carrying everything out."""
         for score in scores:
-            self.wait(300)
-            self.price(self.broker.quote(SYMBOL).bid)
+            self.next_bar()
             self.decide(trade, score)
             self.carry_out()
         return self.trade(trade.ticket)

@@ -137,13 +137,6 @@ def test_a_trade_with_less_than_no_volume_is_refused(bad: float) -> None:
         trade(volume=bad)
 
 
-@pytest.mark.parametrize("field", ["entry", "stop", "target"])
-@pytest.mark.parametrize("bad", [*BAD, 0.0, -1.0])
-def test_a_trade_with_a_price_that_cannot_be_is_refused(field: str, bad: float) -> None:
-    with pytest.raises(InvalidDataError, match=f"trade 7: {field}"):
-        trade(**_one(field, bad))
-
-
 def test_a_version_starts_at_one() -> None:
     with pytest.raises(InvalidDataError, match="trade 7: version 0"):
         trade(version=0)

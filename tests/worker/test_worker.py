@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -220,8 +220,9 @@ def test_a_factory_that_fails_makes_the_broker_unavailable(bench: Bench) -> None
 @pytest.mark.parametrize("limit_s", [0.0, -1.0, float("nan"), float("inf")])
 @pytest.mark.parametrize("name", ["call", "start", "turn"])
 def test_a_limit_that_never_comes_is_refused(bench: Bench, name: str, limit_s: float) -> None:
+    options: dict[str, Any] = {f"{name}_timeout_s": limit_s}
     with pytest.raises(SettingsError, match=f"{name}_timeout_s is {limit_s}"):
-        bench.worker(**{f"{name}_timeout_s": limit_s})
+        bench.worker(**options)
 
 
 def test_restarts_pause_longer_each_time_up_to_a_bound(bench: Bench) -> None:

@@ -85,9 +85,10 @@ def _stop_is(action: SetStop, position: Position | None, instrument: Instrument)
 
 
 def _closed(intent: Intent, position: Position | None, deals: tuple[Deal, ...]) -> Evidence:
-    if flat(deals):
-        return _applied() if position is None else Evidence(seen=Seen.ABSENT)
+    """Judge a close; where no deal carries its tag somebody else closed the position, and the goal was met."""
     filled = _filled(intent, deals)
+    if flat(deals):
+        return Evidence(seen=Seen.ABSENT) if position is not None else _applied(filled=filled, goal_met=filled <= 0)
     if filled > 0:
         return Evidence(seen=Seen.PARTIAL, receipt=Receipt(outcome=Outcome.PARTIAL, code=0, filled=filled))
     return Evidence(seen=Seen.ABSENT)
@@ -144,7 +145,7 @@ def _opened(intent: Intent, read: PositionsRead, deals: tuple[Deal, ...], instru
     """Look for the position by its comment, by what the broker answered, and in the history by its opening deal."""
     named = None if intent.receipt is None else intent.receipt.position
     for found in read.positions:
-        known = found.identifier == named and _grew(intent, found, instrument)
+        known = found.identifier == named and _answered(intent, found, instrument)
         if found.comment == intent.tag or known:
             return _applied(ticket=found.ticket, position=found.identifier, filled=found.volume, price=found.entry)
     ours = [deal for deal in deals if deal.comment == intent.tag and deal.entry is DealEntry.IN]
@@ -160,9 +161,14 @@ def _opened(intent: Intent, read: PositionsRead, deals: tuple[Deal, ...], instru
     )
 
 
-def _grew(intent: Intent, position: Position, instrument: Instrument) -> bool:
-    """Say whether a position that the answer named is new, or as much larger as the answer said (netting)."""
-    if position.identifier != intent.position:
-        return True
-    before, filled = intent.precondition.volume, 0.0 if intent.receipt is None else intent.receipt.filled
-    return before is not None and instrument.same_lots(position.volume, before + filled)
+def _answered(intent: Intent, position: Position, instrument: Instrument) -> bool:
+    """Say whether a position is what the answer told of: its side, and the volume filled, or grown by that (netting).
+
+    The number alone does not tell: a pipe that was crossed for one call names a position of another account.
+    """
+    side, filled = getattr(intent.action, "side", None), 0.0 if intent.receipt is None else intent.receipt.filled
+    before = 0.0
+    if position.identifier == intent.position:
+        before = intent.precondition.volume or 0.0
+    same = position.symbol == instrument.symbol and position.side is side
+    return same and instrument.same_lots(position.volume, before + filled)

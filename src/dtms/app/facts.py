@@ -48,6 +48,7 @@ class FactKeeper:
     reads: BrokerReads
     notifier: Notifier
     _missing: dict[int, _Missing] = field(default_factory=dict)
+    _bare: dict[int, Millis] = field(default_factory=dict)
 
     def ends(self, trade: Trade, read: PositionsRead, unfinished: Iterable[Intent], policy: Policy) -> Ends:
         """Return what this read proves about a trade's end, writing its closing deals where it ended."""
@@ -163,9 +164,16 @@ class FactKeeper:
             self.notifier.alert(AlertKind.QUARANTINED, str(before.ticket), detail)
 
     def _alarm_naked(self, trade: Trade, main: Position, now: Millis, policy: Policy) -> None:
-        """Alarm on every pass that finds a position without a stop for too long, whatever else is under way."""
-        naked = trade.naked_since
-        if main.stop is None and naked is not None and now - naked >= policy.operation.naked_alarm_s * SECOND:
+        """Alarm on every pass that finds a position without a stop for too long, whatever else is under way.
+
+        The trade is not written while an intent of it is undecided, so since when is remembered here as well.
+        """
+        if main.stop is not None:
+            self._bare.pop(trade.identifier, None)
+            return
+        seen = self._bare.setdefault(trade.identifier, now)
+        naked = seen if trade.naked_since is None else min(seen, trade.naked_since)
+        if now - naked >= policy.operation.naked_alarm_s * SECOND:
             self.notifier.alert(AlertKind.UNPROTECTED, str(trade.ticket), "the position has no stop at the broker")
 
 

@@ -106,7 +106,6 @@ def up(
     settings = options.settings_of(config, policy_file=policy)
     signals: Entries = NoEntries() if entries == "none" else parse_entries(entries)
     policies = _policies(None, settings)
-    _end_on_sigterm()
     if settings.broker != "simulated" and tape is None:
         _up_live(settings)
         return
@@ -122,7 +121,6 @@ def demo(config: options.Config = None, as_json: options.Json = False) -> None:
     settings, said = with_free_ports(options.settings_of(config))
     for sentence in said:
         say(sentence)
-    _end_on_sigterm()
     signals = DemoEntries()
     say("Simulated broker, generated weather: no recorded prices, no real account. Starting four processes ...")
     report = _up_tape(settings, _policies(None, settings), demo_run(signals), signals, quiet=as_json, alternate=True)
@@ -177,6 +175,7 @@ def _up_tape(
     for note in run.tape.notes:
         say(f"tape: {note}")
     require_free_ports(settings)
+    ended = _Ending()
     with run_folder(settings) as placed, ExitStack() as ending:
         notifier = _notifier(placed, ending)
         plan = UpPlan(settings=placed, policies=policies, run=run, signals=signals, alternate=alternate)
@@ -185,9 +184,9 @@ def _up_tape(
         started.start()
         _say_where(placed, time.monotonic() - begun)
         screen = ending.enter_context(_screen(started, quiet=quiet))
-        try:
-            started.play(screen.show)
-        except KeyboardInterrupt:
+        ended.gently = True
+        started.play(screen.show, ended=lambda: ended.asked)
+        if ended.asked:
             say(f"stopped at {to_iso(started.trader.clock.market_now())} of the tape")
         return started.report()
 
@@ -198,6 +197,7 @@ def _up_live(settings: Settings) -> None:
     from dtms.sim.fleet import Fleet, require_free_ports
 
     require_free_ports(settings)
+    _Ending()
     with ExitStack() as ending:
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         fleet = Fleet(settings, _notifier(settings, ending), None)
@@ -249,15 +249,23 @@ def _screen(started: Up, *, quiet: bool) -> Screen:
     return LiveScreen(started)
 
 
-def _end_on_sigterm() -> None:
-    """Let SIGTERM, and the end of our terminal, end us as Ctrl-C does: through every `finally`, so that no process stays behind."""
+class _Ending:
+    """Ctrl-C, SIGTERM and the end of our terminal: each ends us through every `finally`, so that no process stays behind.
 
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+    While a tape plays the first one only asks for the end, so that nothing is cut in the middle and the report is true.
+    """
 
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), interrupt)
+    def __init__(self) -> None:
+        self.asked = False
+        self.gently = False
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), self._take)
+
+    def _take(self, _number: int, _frame: FrameType | None) -> None:
+        if not self.gently or self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
 
 
 def _policies(policy: Path | None, settings: Settings) -> PolicyBook:

@@ -194,10 +194,6 @@ class Trade:
         if not self.volume >= 0:
             msg = f"trade {self.ticket}: volume {self.volume!r} must not be negative"
             raise InvalidDataError(msg)
-        for name, price in (("entry", self.entry), ("stop", self.stop), ("target", self.target)):
-            if price is not None and not (math.isfinite(price) and price > 0):
-                msg = f"trade {self.ticket}: {name} {price!r} must be a finite, positive price"
-                raise InvalidDataError(msg)
         if self.version < 1:
             msg = f"trade {self.ticket}: version {self.version} must start at 1"
             raise InvalidDataError(msg)

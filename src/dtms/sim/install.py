@@ -45,6 +45,5 @@ def _placed(settings: Settings, folder: Path) -> Settings:
         "data_dir": folder,
         "clock_file": folder / "clock.json",
         "terminal_socket": folder / "terminal.sock",
-        "ledger_url": f"sqlite:///{folder / 'ledger.sqlite3'}",
     }
     return settings.model_copy(update=places)

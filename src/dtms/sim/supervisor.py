@@ -31,7 +31,8 @@ HANGS_AFTER_S: Final = 15.0
 
 _LOOK_S: Final = 0.05
 _ALIVE_EVERY_S: Final = 2.0
-_END_S: Final = 6.0
+END_S: Final = 6.0
+"""A service ends within a second or two; a send that is under way may take longer, and is told by evidence then."""
 _USAGE: Final = 2
 """The exit code of a setting that cannot be used: starting again would end the same way."""
 
@@ -144,14 +145,18 @@ class Supervisor:
             return ""
         return lines[-1].removeprefix("dtms: ") if lines else ""
 
-    def stop(self) -> None:
-        """End everything, the last started first, so that none misses what it stands on; what does not end is killed."""
+    def stop(self, patience_s: float = END_S) -> None:
+        """End everything, the last started first, so that none misses what it stands on.
+
+        Args:
+            patience_s: What has not ended after so long is killed.
+        """
         self._ending.set()
         if self._thread is not None:
-            self._thread.join(timeout=_END_S)
+            self._thread.join(timeout=END_S)
         with self._lock:
             for child in reversed(self._children.values()):
-                _end(child)
+                _end(child, patience_s)
 
     def _spawn(self, role: Role) -> subprocess.Popen[bytes]:
         with _appending(self._log_dir / f"{role.name}.log") as log:
@@ -248,12 +253,12 @@ def _appending(path: Path) -> Iterator[int]:
         os.close(handle)
 
 
-def _end(child: _Child) -> None:
+def _end(child: _Child, patience_s: float) -> None:
     process = child.process
     if process.poll() is None:
         process.terminate()
     try:
-        process.wait(timeout=_END_S)
+        process.wait(timeout=patience_s)
     except subprocess.TimeoutExpired:
         _log.error("process did not end and is killed", role=child.role.name, pid=process.pid)
         _kill(process)

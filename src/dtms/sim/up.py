@@ -125,25 +125,22 @@ class Up:
         assert self._ledger is not None, "start first"  # noqa: S101 - narrows the type
         return self._ledger
 
-    def play(self, each: Callable[[Millis], None] = lambda _now: None) -> None:
+    def play(
+        self, each: Callable[[Millis], None] = lambda _now: None, *, ended: Callable[[], bool] = lambda: False
+    ) -> None:
         """Let the tape run to its end, then let what is under way end.
 
         Args:
             each: Called some fifty times a second with the tape's instant.
+            ended: Whether to stop before the tape's end.
 
         Raises:
             BrokerDiedError: The simulated terminal's process has ended.
         """
         self.fleet.begin()
-        try:
-            self._play(each)
-        finally:
-            self.trader.finish()
-
-    def _play(self, each: Callable[[Millis], None]) -> None:
         end = self.plan.run.end
         fed = time.monotonic()
-        while (now := self.trader.clock.market_now()) < end:
+        while (now := self.trader.clock.market_now()) < end and not ended():
             self._beat(each, now)
             if time.monotonic() - fed >= SHADOW_EVERY_S:
                 fed = time.monotonic()
@@ -151,6 +148,7 @@ class Up:
         drained = time.monotonic() + DRAIN_S
         while self._under_way() and time.monotonic() < drained:
             self._beat(each, now)
+        self.trader.finish()
 
     def _beat(self, each: Callable[[Millis], None], now: Millis) -> None:
         if not self.fleet.supervisor.is_running("terminal"):

@@ -204,7 +204,7 @@ class ChildKeeper:
             msg = f"{read.name}{args}: cannot be written ({error})"
             raise InvariantError(msg) from error
         try:
-            reply = self.exchange(child, read.name, asked, 3600.0)
+            reply = self.exchange(child, read.name, asked, timeout_s)
         except (NotDeliveredError, NoAnswerError) as error:
             msg = f"{read.name}: the broker's process: {error}"
             raise BrokerUnavailableError(msg) from error

@@ -120,7 +120,9 @@ class Operator:
         stream = self.dice.stream("operator")
         symbol = stream.choice(self.symbols)
         quote = self.sim.state.quotes.get(symbol)
-        if quote is None:
+        held = any(position.symbol == symbol for position in self.sim.state.positions.values())
+        adds = held and not self.sim.state.account.hedging  # on netting a further order grows the position
+        if quote is None or (adds and stream.random() < 0.9):  # noqa: PLR2004 - a share
             return
         spec, atr = CATALOGUE[symbol], ATR[symbol]
         side = stream.choice((Side.BUY, Side.SELL))

@@ -22,6 +22,7 @@ from dtms.app.kill import KillSwitch
 from dtms.app.opening import Opening
 from dtms.app.outbox import Outbox
 from dtms.bootstrap import Exits, Parts, Server
+from dtms.domain.market import Timeframe
 from dtms.domain.policy import PolicyBook
 from dtms.errors import BrokerUnavailableError
 from dtms.ports.broker import BrokerReads
@@ -29,7 +30,7 @@ from dtms.services.api.registrar import HttpRegistrar
 from dtms.services.gateway.main import next_epoch
 from dtms.services.server.live import make_simulated_app
 from dtms.services.server.parts import ServerParts, Site, acting
-from dtms.services.server.sight import DirectSight
+from dtms.services.server.sight import SeenReads, SeenSight
 from dtms.services.web.access import OneToken
 from dtms.services.web.guard import Gate, loopback_policy
 from dtms.services.web.health import ReadyReport
@@ -159,7 +160,7 @@ class DtmsServer:
     act: Callable[[], object]
     who: str = "server"
     parts: Parts = field(init=False)
-    reads: BrokerReads = field(init=False)
+    reads: SeenReads = field(init=False)
     desk: ScriptedDesk = field(init=False)
     server: Server = field(init=False)
     app: ASGIApp = field(init=False)
@@ -167,7 +168,7 @@ class DtmsServer:
 
     def __post_init__(self) -> None:
         self.parts = self.ground.parts(self.who)
-        self.reads = self.ground.reads(self.who)
+        self.reads = SeenReads(self.ground.reads(self.who), self.ground.clock.boot_ns)
         self.desk = ScriptedDesk(
             reads=self.reads,
             ledger=self.parts.ledger,
@@ -182,7 +183,7 @@ class DtmsServer:
                 clock=self.parts.clock,
                 monitor=self.server.monitor,
                 registry=self.server.registry,
-                sight=DirectSight(self.reads),
+                sight=SeenSight(self.reads),
                 ready=self._ready,
                 recovered=lambda: self.recovered,
                 wait_until=acting(self.act),
@@ -203,6 +204,7 @@ class DtmsServer:
             self.reads.positions()
         errors, beat_ns = monitor.stats.errors, monitor.beat_ns
         monitor.tick()
+        self.reads.fetch_wanted()
         self.recovered = self.recovered or monitor.beat_ns != beat_ns or monitor.stats.errors == errors
 
     def _ready(self) -> ReadyReport:
@@ -230,7 +232,12 @@ class MainApi:
         self.parts = ground.parts(self.who)
         reads = ground.reads(self.who)
         self.desk = ScriptedDesk(
-            reads=reads, ledger=self.parts.ledger, policies=ground.policies, scored=False, script=ground.script
+            reads=reads,
+            ledger=self.parts.ledger,
+            policies=ground.policies,
+            scored=False,
+            script=ground.script,
+            bar=Timeframe.M5.value,
         )
 
         async def server(scope: object, receive: object, send: object) -> None:
@@ -264,7 +271,7 @@ class MainApi:
             notifier=ground.notifier,
         )
         self.kill = KillSwitch(ledger=self.parts.ledger, clock=ground.clock, notifier=ground.notifier)
-        self._feed = InProcessDtms(ledger=self.parts.ledger, app=server, url=SERVER_URL)
+        self._feed = InProcessDtms(ledger=self.parts.ledger, app=server)
 
     def works(self) -> tuple[Callable[[], object], ...]:
         """Return what its threads do: each fails and is tried again by itself."""

@@ -167,17 +167,21 @@ class _ScriptedState(MarketState):
 
 @dataclass(slots=True, kw_only=True)
 class ScriptedDesk(MarketDesk):
-    """The market as a service sees it: the gateway's quotes, the script's bars."""
+    """The market as a service sees it: the gateway's quotes, the script's bars.
+
+    `bar` is their length: the exits count on M5.
+    """
 
     script: ScoreScript
+    bar: int = BAR
 
     def poll_bars(self, symbol: str, now: Millis) -> tuple[MarketView, ...]:
         """Return the bar that has ended since the last look; those missed in between are not decided any more."""
         desk = self.symbol(symbol, now)
         if now < desk.next_close:
             return ()
-        desk.next_close = Millis((now // BAR + 1) * BAR)
-        view = self.script.view(symbol, now, desk.hours)
+        desk.next_close = Millis((now // self.bar + 1) * self.bar)
+        view = self.script.view(symbol, Millis(now // self.bar * self.bar), desk.hours)
         if view is None or view is desk.view:
             return ()
         desk.view = view
@@ -195,6 +199,6 @@ class ScriptedDesk(MarketDesk):
             policy=policy,
             feed=feed,
             state=state,
-            view=state.score_now(now),
-            next_close=Millis((now // BAR + 1) * BAR),
+            view=self.script.view(symbol, Millis(now // self.bar * self.bar), hours),
+            next_close=Millis((now // self.bar + 1) * self.bar),
         )

@@ -1,0 +1,407 @@
+"""One seed's world: the market, the broker, the three processes, the operator, and all the trouble between them.
+
+One thread, one clock. Processes have their turns in a random order; at each place between two things that a process does it
+may die, time may pass, or another process may have its turn.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from starlette.types import ASGIApp
+
+from dtms.adapters.notify import MemoryNotifier
+from dtms.adapters.terminal.backend import TerminalBackend
+from dtms.adapters.terminal.catalogue import CATALOGUE
+from dtms.adapters.terminal.fault_plan import Injector
+from dtms.adapters.terminal.faults import FaultyLink, HangError
+from dtms.adapters.terminal.faulty_dealer import FaultyDealer
+from dtms.adapters.terminal.server import SimServer
+from dtms.domain.policy import PolicyBook
+from dtms.domain.units import HOUR, SECOND, Millis
+from dtms.errors import BrokerError, BrokerUnavailableError, InvariantError, LedgerError, MarketDataError
+from dtms.ports.broker import BrokerReads
+from dtms.sim.drill.clock import DrillClock
+from dtms.sim.drill.dice import Dice
+from dtms.sim.drill.disk import Disk
+from dtms.sim.drill.kinds import Kind, PowerLoss, SimCrash
+from dtms.sim.drill.market import Market
+from dtms.sim.drill.person import Operator
+from dtms.sim.drill.processes import DtmsServer, Gateway, Ground, MainApi
+from dtms.sim.drill.script import ScoreScript
+from dtms.sim.drill.swarm import ATR, SeedPlan, with_spread
+from dtms.sim.drill.watch import Watch, WatchedOracle
+from dtms.sim.drill.ways import ServerDiedError, TappedLink
+from dtms.sim.world import MAGIC
+
+Answer = TypeVar("Answer")
+
+_CRASHES: Final = {"gateway": Kind.CRASH_GATEWAY, "server": Kind.CRASH_SERVER, "api": Kind.CRASH_API}
+_TURN_SHARE: Final = {"gateway": 0.95, "server": 0.95, "api": 0.7}
+_QUIET: Final = (2.0, 5.0, 15.0, 30.0)
+_BUSY: Final = (0.25, 0.5, 1.0, 2.0)
+_ROUNDS: Final = 3
+_ZOMBIE_TURNS: Final = 6
+_LOOPS: Final = 10
+
+
+class World:
+    """Everything of one seed; `step` lets it live on a little. Fulfils `Hooks`, `Door` and `Wire`."""
+
+    def __init__(self, plan: SeedPlan) -> None:
+        self.plan = plan
+        self.dice = Dice(plan.seed, plan.rates)
+        self.clock = DrillClock(plan.start, booted=plan.start - HOUR)
+        self.oracle = WatchedOracle()
+        self.injector = Injector(plan.broker)
+        specs = {name: CATALOGUE[name] for name in plan.symbols}
+        self.dealer = FaultyDealer(self.injector, specs=specs, only=lambda request: request.magic == MAGIC)
+        self.sim = SimServer(
+            now=self.clock.market_now,
+            account=plan.account,
+            specs=specs,
+            recorder=self.oracle,
+            dealer=self.dealer,
+            market_open=lambda symbol, at: self.market.is_open(symbol, at),
+        )
+        self.market = Market(self.sim, plan.symbols, self.dice, self.clock.market_now)
+        self.market.move()
+        backend = TerminalBackend(self.sim)
+        self.link = FaultyLink(backend, self.injector)
+        self.tap = TappedLink(self.link)
+        account = plan.account
+        self.ground = Ground(
+            clock=self.clock,
+            dice=self.dice,
+            hooks=self,
+            disk=Disk(f"{account.server}:{account.login}", self.clock.market_now),
+            policies=PolicyBook(default=plan.policy, by_symbol={s: with_spread(plan.policy, s) for s in plan.symbols}),
+            notifier=MemoryNotifier(),
+            script=ScoreScript(plan.seed, plan.start, {name: ATR[name] for name in plan.symbols}),
+            backend=backend,
+            link=self.tap,
+            door=self,
+            quotes=self.market,
+            wire=self,
+        )
+        self.watch = Watch(
+            sim=self.sim,
+            oracle=self.oracle,
+            disk=lambda: self.ground.disk,
+            log=self.ground.log,
+            notifier=self.ground.notifier,
+            clock=self.clock.market_now,
+            able=self._able,
+        )
+        self.oracle.told = self.watch.on_entry
+        self.operator = Operator(
+            sim=self.sim,
+            dice=self.dice,
+            symbols=plan.symbols,
+            clock=self.clock.market_now,
+            server=lambda: self.server,
+            api=lambda: self.api,
+            in_server=lambda work: self._as("server", work),
+            in_api=lambda work: self._as("api", work),
+            managed=lambda: self.watch.managed,
+            answered=self.answered,
+        )
+        self.gateway: Gateway | None = None
+        self.server: DtmsServer | None = None
+        self.api: MainApi | None = None
+        self.zombies: list[tuple[Gateway, int]] = []
+        self.places: Counter[str] = Counter()
+        self.failures: Counter[str] = Counter()
+        self.statuses: Counter[int] = Counter()
+        self.tracebacks: list[str] = []
+        self.steps = 0
+        self._fed = self.dice.stream("fed").random() < 0.5  # noqa: PLR2004 - half of the seeds
+        self._stack: list[str] = []
+        self._restart_at: dict[str, Millis] = dict.fromkeys(_CRASHES, plan.start)
+        self._stopped: dict[str, Millis] = {}
+        self._cut: dict[str, Millis] = {}
+        self._fresh: dict[str, int] = {}
+
+    # ----- one step
+
+    def step(self) -> None:
+        """Let time pass, the market move, the operator act, and every process have its turn."""
+        self.steps += 1
+        self.watch.step = self.steps
+        try:
+            self._pass_time()
+            self._trouble()
+            self.market.move()
+            self._start_what_is_down()
+            self.operator.act()
+            self._turns()
+        except PowerLoss:
+            self._power_cut()
+        self.watch.check()
+
+    def calm_step(self, seconds: float) -> None:
+        """Do the same without any trouble, as the healing phase does."""
+        self.steps += 1
+        self.watch.step = self.steps
+        self.clock.sleep(seconds)
+        self.link.pump()
+        self.market.move()
+        self._start_what_is_down()
+        self.operator.rest()
+        self._turns()
+        self.watch.check()
+
+    def heal(self) -> None:
+        """End all trouble: everything that is down or stopped comes back with the next step."""
+        self.dice.heal()
+        self.link.heal()
+        self.dealer.calm()
+        self.clock.wall_shift = 0
+        self._stopped.clear()
+        self._cut.clear()
+        self.zombies.clear()
+        self._restart_at.update(dict.fromkeys(_CRASHES, self.clock.now))
+
+    def _pass_time(self) -> None:
+        stream = self.dice.stream("time")
+        seconds = stream.choice(_BUSY if self.watch.busy else _QUIET)
+        if self.dice.strikes(Kind.SUSPEND):
+            seconds = stream.uniform(60.0, 4 * 3_600.0)
+        self.clock.sleep(seconds)
+        self.link.pump()
+
+    def _trouble(self) -> None:
+        stream = self.dice.stream("trouble")
+        now = self.clock.now
+        if self.dice.strikes(Kind.WALL_JUMP):
+            self.clock.wall_shift += stream.choice((-1, 1)) * stream.choice((SECOND, HOUR, 10 * 365 * 24 * HOUR))
+        if self.dice.strikes(Kind.REBOOT):
+            self.clock.booted = now
+            raise PowerLoss
+        if self.dice.strikes(Kind.PAUSE):
+            self._stopped[stream.choice(tuple(_CRASHES))] = Millis(now + stream.randrange(1, 60) * SECOND)
+        if self.dice.strikes(Kind.READS_CUT):
+            self._cut[stream.choice(("server", "api"))] = Millis(now + stream.randrange(1, 40) * SECOND)
+        if self.dice.strikes(Kind.DTMS_CUT):
+            self._cut["wire"] = Millis(now + stream.randrange(1, 60) * SECOND)
+        if self.gateway is not None and self.dice.strikes(Kind.ZOMBIE):
+            self.zombies.append((self.gateway, _ZOMBIE_TURNS))
+            self.gateway = None
+            self._restart_at["gateway"] = now
+
+    def _start_what_is_down(self) -> None:
+        now = self.clock.now
+        if self.gateway is None and now >= self._restart_at["gateway"]:
+            self.gateway = Gateway(ground=self.ground)
+            self._fresh["gateway"] = 0
+        if self.server is None and now >= self._restart_at["server"]:
+            self.server = DtmsServer(ground=self.ground, act=lambda: self._turn("gateway"))
+            self._fresh["server"] = 0
+        if self.api is None and now >= self._restart_at["api"]:
+            self.api = MainApi(ground=self.ground, app=self._app, fed=self._fed)
+            self._fresh["api"] = 0
+
+    def _app(self) -> ASGIApp:
+        if self.server is None:
+            raise BrokerUnavailableError("the server is down; it is started again soon")
+        return self.server.app
+
+    def _turns(self) -> None:
+        stream = self.dice.stream("turns")
+        order = list(_TURN_SHARE)
+        stream.shuffle(order)
+        for who in order:
+            if self.dice.healed or stream.random() < _TURN_SHARE[who]:
+                self._turn(who)
+        for _ in range(_ROUNDS):
+            if not self.watch_unfinished():
+                break
+            self._turn("gateway")
+            self._turn("server")
+        self._zombies()
+
+    def watch_unfinished(self) -> bool:
+        """Say whether the disk shows anything that a process could go on with now."""
+        self.watch.refresh()
+        return any(intent.created_at <= self.clock.now and intent.state.value == "PLANNED" for intent in self.watch.unfinished)
+
+    def _zombies(self) -> None:
+        kept = []
+        for gateway, left in self.zombies:
+            if self.dice.stream("turns").random() < 0.5:  # noqa: PLR2004 - as likely as not
+                kept.append((gateway, left))
+                continue
+            alive = self._run("gateway", gateway.turn)
+            if alive and left > 1:
+                kept.append((gateway, left - 1))
+        self.zombies = kept
+
+    # ----- turns
+
+    def _slot(self, who: str) -> Gateway | DtmsServer | MainApi | None:
+        return {"gateway": self.gateway, "server": self.server, "api": self.api}[who]
+
+    def _can(self, who: str) -> bool:
+        up = self._slot(who) is not None and who not in self._stack
+        return up and self.clock.now >= self._stopped.get(who, 0)
+
+    def _turn(self, who: str) -> None:
+        """Let one process work, where it is there and nobody holds it."""
+        if not self._can(who):
+            return
+        process = self._slot(who)
+        works = process.works() if isinstance(process, MainApi) else () if process is None else (process.turn,)
+        for work in works:
+            if not self._run(who, work):
+                self._kill(who)
+                return
+
+    def _as(self, who: str, work: Callable[[], object]) -> bool:
+        """Do a piece of work as a process that is there; False where it is not, or where it ended meanwhile."""
+        if not self._can(who):
+            return False
+        alive = self._run(who, work)
+        if not alive:
+            self._kill(who)
+        return alive
+
+    def _run(self, who: str, work: Callable[[], object]) -> bool:
+        """Run what a loop runs, with what the loop does about failures; False where the process died."""
+        self._stack.append(who)
+        try:
+            work()
+        except SimCrash as crash:
+            if crash.who != who:
+                raise
+            return False
+        except (LedgerError, BrokerError, MarketDataError) as error:
+            self.failures[f"{who} {type(error).__name__}"] += 1
+        except HangError:
+            if who == "gateway":
+                return False
+            self.hung()
+        except InvariantError as error:
+            self._own(who, "own invariant", error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is a bug of the product, and the run's finding
+            self._own(who, "own error", error)
+        finally:
+            self._stack.pop()
+        return True
+
+    def _own(self, who: str, law: str, error: Exception) -> None:
+        self.tracebacks.append("".join(traceback.format_exception(error)))
+        self.watch.report(law, f"{who}: {error!r}", f"{who} {type(error).__name__}")
+
+    def _kill(self, who: str) -> None:
+        stream = self.dice.stream("restart")
+        self._restart_at[who] = Millis(self.clock.now + stream.choice((0, 1, 2, 5, 15)) * SECOND)
+        if who == "gateway":
+            self.gateway = None
+            self.link.close()
+        elif who == "server":
+            self.server = None
+        else:
+            self.api = None
+
+    def _power_cut(self) -> None:
+        self._stack.clear()
+        for who in _CRASHES:
+            self._kill(who)
+        self.zombies.clear()
+        self.ground.disk.cut()
+        self.watch.forget()
+
+    def _able(self) -> bool:
+        """Say whether the defence as a whole could have acted just now."""
+        flags, state = self.ground.backend.flags, self.sim.state
+        terminal = flags.connected and flags.trade_allowed and not flags.tradeapi_disabled
+        account = state.trade_allowed and state.expert_allowed
+        there = self.gateway is not None and self.gateway.recovered and self.server is not None
+        now = self.clock.now
+        held = any(until > now for until in (*self._stopped.values(), *self._cut.values()))
+        return terminal and account and there and not held and not self.market.closed()
+
+    # ----- hooks
+
+    def between(self, who: str, place: str) -> None:
+        """Pass a place outside of transactions; fulfils `Hooks`."""
+        self.inside(who, place)
+        if self.dice.strikes(Kind.POWER_LOSS):
+            raise PowerLoss
+        if len(self._stack) == 1 and self.dice.strikes(Kind.RACE):
+            self._race(who, place)
+
+    def inside(self, who: str, place: str) -> None:
+        """Pass a place within a transaction; fulfils `Hooks`."""
+        self.places[f"{who} {place}"] += 1
+        if not self._stack or self.dice.healed:
+            return
+        fresh = self._fresh.get(who, _LOOPS)
+        if self.dice.strikes(_CRASHES[who]):
+            raise SimCrash(who, place)
+        if fresh < _LOOPS and place != "read":
+            self._fresh[who] = fresh + 1
+            if fresh < 3 and self.dice.strikes(Kind.CRASH_LOOP):  # noqa: PLR2004 - in its first steps
+                raise SimCrash(who, place)
+
+    def _race(self, who: str, place: str) -> None:
+        stream = self.dice.stream("race")
+        choices = [other for other in _CRASHES if other != who] + ["market", "time"]
+        if who != "gateway":
+            choices.append("hand")
+        choice = stream.choice(choices)
+        if choice == "market":
+            self.market.nudge()
+        elif choice == "time":
+            self.clock.sleep(stream.uniform(0.1, 3.0))
+            self.link.pump()
+        elif choice == "hand":
+            self.operator.hand()
+        else:
+            self._turn(choice)
+
+    # ----- the gateway's door, and the wire
+
+    def broker_for(self, who: str) -> BrokerReads:
+        """Return the gateway's reads for another process; fulfils `Door`."""
+        gateway = self.gateway
+        now = self.clock.now
+        out = gateway is None or now < self._stopped.get("gateway", 0) or now < self._cut.get(who, 0)
+        if out or gateway is None or gateway.broker is None:
+            raise BrokerUnavailableError("the gateway does not answer; nothing was sent")
+        return gateway.broker
+
+    def hung(self) -> None:
+        """End the gateway, whose terminal hangs; fulfils `Door`."""
+        if "gateway" not in self._stack:
+            self._kill("gateway")
+
+    def up(self) -> bool:
+        """Say whether the server is in reach of the API; fulfils `Wire`."""
+        return self._can("server") and self.clock.now >= self._cut.get("wire", 0)
+
+    def serve(self, work: Callable[[], Answer]) -> Answer:
+        """Let the server answer a request; fulfils `Wire`."""
+        self._stack.append("server")
+        try:
+            return work()
+        except SimCrash as crash:
+            if crash.who != "server":
+                raise
+            self._kill("server")
+            raise ServerDiedError from crash
+        finally:
+            self._stack.pop()
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass; fulfils `Wire`."""
+        self.clock.sleep(seconds)
+
+    def answered(self, method: str, url: str, status: int, body: bytes) -> None:
+        """Take note of an answer of the server; fulfils `Wire`."""
+        self.statuses[status] += 1
+        if status >= 500 and status != 503:  # noqa: PLR2004 - HTTP statuses
+            self.watch.report("I14 HTTP", f"{method} {url} answered {status}: {body[:160]!r}", f"{method} {status}")

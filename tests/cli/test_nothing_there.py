@@ -1,0 +1,136 @@
+"""Commands that need what is not there: one sentence, the documented exit code, and nothing half done."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Command
+
+PORTS = ("DTMS_GATEWAY_PORT", "DTMS_SERVER_PORT", "DTMS_API_PORT")
+
+
+@pytest.fixture
+def ports(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """Three ports that nobody has, in the settings."""
+    found = {}
+    with socket.socket() as first, socket.socket() as second, socket.socket() as third:
+        for name, probe in zip(PORTS, (first, second, third), strict=True):
+            probe.bind(("127.0.0.1", 0))
+            found[name] = int(probe.getsockname()[1])
+    for name, port in found.items():
+        monkeypatch.setenv(name, str(port))
+    return found
+
+
+@pytest.fixture(params=PORTS)
+def taken(request: pytest.FixtureRequest, ports: dict[str, int]) -> Iterator[str]:
+    """One of the three ports in the hands of another program."""
+    with socket.create_server(("127.0.0.1", ports[request.param])):
+        yield request.param
+
+
+@pytest.mark.parametrize(
+    "arguments", [("status",), ("trades",), ("trade", "5"), ("explain", "5"), ("actions",)], ids=lambda a: str(a[0])
+)
+@pytest.mark.usefixtures("ports")
+def test_a_question_that_nobody_answers_ends_with_3(arguments: tuple[str, ...], dtms: Command) -> None:
+    ended = dtms(*arguments, "--json")
+
+    assert ended.code == 3
+    assert "the DTMS server at http://127.0.0.1:" in ended.err
+    assert "start it with: dtms up" in ended.err
+    assert (ended.out, len(ended.err.splitlines())) == ("", 1)
+
+
+@pytest.mark.parametrize("command", ["adopt", "release"])
+@pytest.mark.usefixtures("ports")
+def test_a_request_without_an_installation_ends_with_3_and_makes_none(
+    command: str, dtms: Command, tmp_path: Path
+) -> None:
+    ended = dtms(command, "5")
+
+    assert ended.code == 3
+    assert "set DTMS_DATA_DIR" in ended.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_up_refuses_a_port_in_use_and_leaves_nothing(taken: str, dtms: Command, tmp_path: Path) -> None:
+    ended = dtms("up", "--bars", "5")
+
+    role = taken.removeprefix("DTMS_").removesuffix("_PORT").lower()
+    assert ended.code == 2
+    assert f"of the {role} is in use by another program" in ended.err
+    assert f"set {taken} to a free port" in ended.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("role", ["gateway", "server", "api"])
+def test_a_service_refuses_a_port_in_use_and_leaves_nothing(
+    role: str, dtms: Command, ports: dict[str, int], tmp_path: Path
+) -> None:
+    variable = f"DTMS_{role.upper()}_PORT"
+    with socket.create_server(("127.0.0.1", ports[variable])):
+        ended = dtms(role)
+
+    assert ended.code == 2
+    assert f"set {variable} to a free port" in ended.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_same_port_twice_is_refused(dtms: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DTMS_SERVER_PORT", "8000")
+
+    ended = dtms("up", "--bars", "5")
+
+    assert ended.code == 2
+    assert "give each its own" in ended.err
+
+
+def test_another_host_than_this_machine_is_refused(dtms: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DTMS_HOST", "192.0.2.1")
+
+    ended = dtms("up", "--bars", "5")
+
+    assert ended.code == 2
+    assert "host '192.0.2.1' is not loopback" in ended.err
+
+
+@pytest.mark.usefixtures("ports")
+def test_a_real_broker_without_its_account_is_refused(dtms: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DTMS_BROKER", "mt5")
+
+    ended = dtms("gateway")
+
+    assert ended.code == 2
+    assert "set DTMS_ACCOUNT (the login) and DTMS_SERVER_NAME" in ended.err
+
+
+@pytest.mark.usefixtures("ports")
+def test_a_tape_is_never_played_to_a_real_broker(
+    dtms: Command, monkeypatch: pytest.MonkeyPatch, weather_tape: Path
+) -> None:
+    monkeypatch.setenv("DTMS_BROKER", "mt5")
+
+    ended = dtms("up", "--tape", str(weather_tape))
+
+    assert ended.code == 2
+    assert "a tape is played by the simulated broker" in ended.err
+
+
+@pytest.mark.usefixtures("ports")
+def test_a_run_does_not_begin_on_the_ledger_of_another(
+    dtms: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DTMS_DATA_DIR", str(tmp_path))
+    (tmp_path / "ledger.sqlite3").write_bytes(b"")
+
+    ended = dtms("up", "--bars", "5")
+
+    assert ended.code == 2
+    assert "holds a ledger already" in ended.err

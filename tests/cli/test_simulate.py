@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Command
+
+KEYS = {
+    "symbol",
+    "bars",
+    "trades",
+    "closed",
+    "transitions",
+    "actions",
+    "refusals",
+    "rails",
+    "deferrals",
+    "fallbacks",
+    "naked_ms_max",
+    "invariant_violations",
+    "net_profit",
+    "unmanaged_net_profit",
+    "managed_minus_unmanaged_r",
+    "states_visited",
+    "assumptions",
+    "verdict_hash",
+}
+
+
+def test_simulate_prints_one_object_on_the_last_line(dtms: Command, weather_tape: Path) -> None:
+    ended = dtms("simulate", "--tape", str(weather_tape), "--symbol", "XAUUSD", "--entries", "every:30,3", "--json")
+
+    assert ended.code == 0
+    assert len(ended.out.splitlines()) == 1
+    assert set(ended.answer) >= KEYS
+    assert ended.answer["trades"] > 0
+    assert (ended.answer["symbol"], ended.answer["invariant_violations"]) == ("XAUUSD", 0)
+
+
+def test_the_same_simulation_twice_says_the_same(dtms: Command, weather_tape: Path) -> None:
+    arguments = ("simulate", "--tape", str(weather_tape), "--entries", "every:30,3", "--bars", "600", "--json")
+
+    assert dtms(*arguments).answer == dtms(*arguments).answer
+
+
+def test_what_lies_before_from_is_history(dtms: Command, weather_tape: Path) -> None:
+    ended = dtms(
+        *("simulate", "--tape", str(weather_tape), "--from", "2024-05-09T12:00", "--bars", "120"),
+        *("--entries", "every:30,3", "--json"),
+    )
+
+    assert ended.code == 0
+    assert ended.answer["trades"] == 4
+
+
+def test_a_person_gets_a_table_and_the_assumptions(dtms: Command, weather_tape: Path) -> None:
+    ended = dtms("simulate", "--tape", str(weather_tape), "--bars", "300")
+
+    assert ended.code == 0
+    assert "laws broken" in ended.out
+    assert "assumed: " in ended.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--tape", "nowhere.csv"), "nowhere.csv"),
+        (("--entries", "hope:1,2"), "entries 'hope:1,2' are not known; write sma-cross:20,50"),
+        (("--from", "yesterday"), "--from 'yesterday' is no instant; write it as 2025-05-20T12:00:00+00:00"),
+        (("--from", "2030-01-01"), "lies behind the tape of XAUUSD"),
+        (("--policy", "none.toml"), "policy file none.toml cannot be read"),
+        (("--config", "none.toml"), "settings file none.toml does not exist"),
+    ],
+)
+def test_what_cannot_be_used_is_one_sentence_and_ends_with_2(
+    arguments: tuple[str, ...], sentence: str, dtms: Command, weather_tape: Path
+) -> None:
+    ended = dtms("simulate", "--tape", str(weather_tape), "--json", *arguments)
+
+    assert ended.code == 2
+    assert sentence in ended.err
+    assert (ended.out, "Traceback" in ended.err, len(ended.err.splitlines())) == ("", False, 1)
+
+
+def test_a_tape_that_is_none_is_named(dtms: Command, tmp_path: Path) -> None:
+    path = tmp_path / "notes.csv"
+    path.write_text("buy low\nsell high\n", encoding="utf-8")
+
+    ended = dtms("simulate", "--tape", str(path), "--symbol", "XAUUSD")
+
+    assert ended.code == 2
+    assert str(path) in ended.err
+    assert len(ended.err.splitlines()) == 1
+
+
+def test_a_policy_with_thresholds_out_of_order_starts_nothing(
+    dtms: Command, weather_tape: Path, tmp_path: Path
+) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text("[machine]\nunheard_of = 3\n", encoding="utf-8")
+
+    ended = dtms("simulate", "--tape", str(weather_tape), "--policy", str(policy))
+
+    assert ended.code == 2
+    assert "policy has no machine.unheard_of; known here are" in ended.err

@@ -1,0 +1,88 @@
+"""Real processes for the tests: an installation on free ports, played over generated weather."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from dtms.adapters.files.tape import Tape
+from dtms.adapters.notify import MemoryNotifier
+from dtms.domain.units import Millis
+from dtms.replay.weather import make_tape
+from dtms.settings import Settings, load_policy, load_settings
+from dtms.sim.entries import Entries
+from dtms.sim.fleet import TapeRun
+from dtms.sim.tapes import cut
+from dtms.sim.trader import NoEntries
+from dtms.sim.up import Up, UpPlan
+
+FALL = Millis(1_715_622_600_000)
+"""An instant in the weather below after which SELLs are warned, reduced and hedged within the hour."""
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody has now."""
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """An installation, and what its supervisor alarmed about."""
+
+    settings: Settings
+    notifier: MemoryNotifier
+
+
+@pytest.fixture
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """A fresh data folder, whose name is short enough for a socket, and three free ports."""
+    return install(tmp_path_factory.mktemp("d"))
+
+
+def install(folder: Path) -> Installed:
+    """Return an installation in a folder."""
+    gateway, server, api = free_ports(3)
+    settings = load_settings(
+        data_dir=folder,
+        clock_file=folder / "clock.json",
+        terminal_socket=folder / "t.sock",
+        gateway_port=gateway,
+        server_port=server,
+        api_port=api,
+    )
+    return Installed(settings, MemoryNotifier())
+
+
+@pytest.fixture(scope="session")
+def weather() -> Tape:
+    """Six days of weather with three falls in them."""
+    return make_tape(1, 6)
+
+
+@contextmanager
+def running(
+    installed: Installed, weather: Tape, *, start: Millis, bars: int, speed: float, signals: Entries | None = None
+) -> Iterator[Up]:
+    """Start a run; the tape stands at its start."""
+    tape = cut(weather, start=start, bars=bars)
+    plan = UpPlan(
+        settings=installed.settings,
+        policies=load_policy(),
+        run=TapeRun(tape=tape, start=start, speed=speed, balance=100_000.0),
+        signals=NoEntries() if signals is None else signals,
+    )
+    with Up(plan, installed.notifier) as up:
+        up.start()
+        yield up
