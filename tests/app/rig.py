@@ -36,7 +36,7 @@ from dtms.domain.calendar import MarketHours
 from dtms.domain.intent import Intent
 from dtms.domain.market import Quote
 from dtms.domain.policy import Policy, PolicyBook
-from dtms.domain.position import Position, PositionsRead
+from dtms.domain.position import Deal, Position, PositionsRead
 from dtms.domain.receipt import Receipt
 from dtms.domain.score import (
     Confluence,
@@ -125,7 +125,7 @@ class Unsure:
 
 @dataclass(slots=True)
 class Blink:
-    """The broker's reads with what a bad link makes of them."""
+    """The broker's reads with what a bad link makes of them; of a hidden position its deals are hidden too."""
 
     reads: Mt5Broker
     hidden: set[int] = field(default_factory=set)
@@ -144,8 +144,11 @@ class Blink:
         left = () if self.flat else tuple(p for p in read.positions if p.identifier not in self.hidden)
         return replace(read, positions=left)
 
-    def deals(self, position: int) -> Any:
-        return () if self.no_deals else self.reads.deals(position)
+    def deals(self, position: int) -> tuple[Deal, ...]:
+        return () if self.no_deals or position in self.hidden else self.reads.deals(position)
+
+    def deals_between(self, start: Millis, end: Millis) -> tuple[Deal, ...]:
+        return tuple(d for d in self.reads.deals_between(start, end) if d.position not in self.hidden)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.reads, name)

@@ -10,8 +10,11 @@ from tests.app.rig import Rig
 
 from dtms.adapters.terminal.constants import Mt5
 from dtms.adapters.terminal.recorder import AppliedKind
+from dtms.app import journal
+from dtms.core.settle import StepEnd
 from dtms.domain.action import Action, Close, CloseHedge, OpenHedge, Reduce, SetStop
 from dtms.domain.intent import Intent, IntentState
+from dtms.domain.receipt import Outcome, Receipt
 from dtms.domain.trade import Hold, Trade, TradeState
 from dtms.domain.units import Lots, Price
 from dtms.sim.invariants import check, read_books
@@ -36,7 +39,7 @@ def lawful(rig: Rig) -> bool:
 
 
 def at_the_step(rig: Rig, kind: type, how: str) -> Trade:
-    """Return a trade whose next action of this kind meets this fate; it has just been carried out."""
+    """Return a trade whose next action of this kind met this fate; nobody has looked at the broker since."""
     trade = rig.managed()
     scores = {SetStop: (-2.0,), Reduce: (-2.0, -4.0), OpenHedge: (-2.0, -4.0, -6.0)}
     way = scores.get(kind, (-2.0, -4.0, -6.0, -1.0, -1.0) if kind is CloseHedge else (-2.0, -4.0))
@@ -47,7 +50,7 @@ def at_the_step(rig: Rig, kind: type, how: str) -> Trade:
         rig.turned(trade)
     else:
         rig.decide(trade, way[-1])
-    rig.carry_out()
+    rig.executor.tick()
     return rig.trade(trade.ticket)
 
 
@@ -182,7 +185,7 @@ def test_a_way_to_closed_does_not_wait_for_a_hedge_in_doubt_and_a_late_hedge_is_
     hedge = rig.others(trade)[0]
     rig.reads.hidden = {hedge.identifier}
     rig.writes.fate = lambda _action: "answered"
-    rig.next_bar()
+    rig.wait(30)
     rig.turned(trade)
     rig.carry_out()
     assert rig.trade(trade.ticket).state is _S.CLOSED
@@ -197,7 +200,7 @@ def test_a_late_hedge_that_cannot_be_closed_at_once_is_tried_again_until_it_is(r
     hedge = rig.others(trade)[0]
     rig.reads.hidden = {hedge.identifier}
     rig.writes.fate = lambda _action: "answered"
-    rig.next_bar()
+    rig.wait(30)
     rig.turned(trade)
     rig.carry_out()
     rig.reads.hidden = set()
@@ -269,10 +272,12 @@ def test_a_hand_that_sets_the_very_stop_we_asked_for_settles_it(rig: Rig) -> Non
 
 def test_a_position_that_is_stopped_out_while_its_stop_is_in_doubt_is_simply_gone(rig: Rig) -> None:
     trade = at_the_step(rig, SetStop, "answer_lost")
-    rig.price(1_980.0)
+    rig.wait(1)
+    rig.price(1_995.0)  # beyond the new stop of 1,996 and short of the old one
     rig.pass_time(25)
     after = rig.trade(trade.ticket)
-    assert (after.state, after.close_reason, after.hold) == (_S.CLOSED, "gone_healthy", Hold.NONE)
+    assert (after.state, after.close_reason, after.hold) == (_S.CLOSED, "gone_warning_l1", Hold.NONE)
+    assert states(rig, trade, SetStop) == [IntentState.APPLIED]
     with rig.ledger.read() as tx:
         assert tx.unfinished() == ()
     assert lawful(rig)
@@ -288,13 +293,9 @@ def test_what_is_in_doubt_survives_a_restart_of_every_service(rig: Rig) -> None:
 
 
 def test_a_hedge_found_late_by_the_operator_is_a_hedge_used(rig: Rig) -> None:
-    from dtms.app import journal
-    from dtms.core.settle import StepEnd
-    from dtms.domain.receipt import Outcome, Receipt
-
     trade = at_the_step(rig, OpenHedge, "answer_lost")
     hedge = rig.others(trade)[0]
-    rig.reads.hidden, rig.reads.no_deals = {hedge.identifier}, True
+    rig.reads.hidden = {hedge.identifier}
     rig.writes.fate = lambda _action: "answered"
     rig.pass_time(75)
     quarantined = intents(rig, trade, OpenHedge)[0]
@@ -309,7 +310,7 @@ def test_a_hedge_found_late_by_the_operator_is_a_hedge_used(rig: Rig) -> None:
     if quarantined.state is IntentState.QUARANTINED:
         with rig.ledger.write() as tx:
             journal.conclude(tx, quarantined, StepEnd.APPLIED, receipt, rig.scene())
-    rig.reads.hidden, rig.reads.no_deals = set(), False
+    rig.reads.hidden = set()
     after = rig.trade(trade.ticket)
     assert after.hedge is not None
     assert after.marks.hedge_used

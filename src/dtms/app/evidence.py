@@ -57,7 +57,7 @@ def find(intent: Intent, read: PositionsRead, deals: Iterable[Deal], instrument:
     position = None if intent.position is None else read.find(intent.position)
     match action:
         case SetStop():
-            return _stop_is(action, position, instrument)
+            return _stop_is(intent, action, position, _of(intent, deals), instrument)
         case Reduce():
             return _reduced(intent, action, position, _of(intent, deals), instrument)
         case Close() | CloseHedge():
@@ -77,11 +77,23 @@ def _applied(**facts: object) -> Evidence:
     return Evidence(seen=Seen.APPLIED, receipt=Receipt(outcome=Outcome.APPLIED, code=0, **facts))  # type: ignore[arg-type]
 
 
-def _stop_is(action: SetStop, position: Position | None, instrument: Instrument) -> Evidence:
+def _stop_is(
+    intent: Intent, action: SetStop, position: Position | None, deals: tuple[Deal, ...], instrument: Instrument
+) -> Evidence:
     if position is None:
-        return Evidence(seen=Seen.ABSENT)
+        return _applied() if _stopped_there(intent, action, deals, instrument) else Evidence(seen=Seen.ABSENT)
     same = instrument.same_price(position.stop, action.stop) and instrument.same_price(position.target, action.target)
     return _applied() if same else Evidence(seen=Seen.ABSENT)
+
+
+def _stopped_there(intent: Intent, action: SetStop, deals: tuple[Deal, ...], instrument: Instrument) -> bool:
+    """Say whether a stop ended the position at a price that only the new one explains: not yet reached by the old one."""
+    last = next((deal for deal in reversed(deals) if deal.entry is DealEntry.OUT), None)
+    if last is None or last.reason is not DealReason.STOP or not flat(deals):
+        return False
+    side, noise, old = last.side.opposite, 0.5 * instrument.tick_size, intent.precondition.stop
+    reached = side * (last.price - action.stop) <= noise
+    return reached and (old is None or side * (last.price - old) > noise)
 
 
 def _closed(intent: Intent, position: Position | None, deals: tuple[Deal, ...]) -> Evidence:

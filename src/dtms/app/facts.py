@@ -100,7 +100,10 @@ class FactKeeper:
         return saved
 
     def follow(self, trade: Trade, unfinished: tuple[Intent, ...], desk: SymbolDesk, now: Millis) -> None:
-        """Plan what brings each child's stop and target to its parent's: a hedge's target is the parent's stop."""
+        """Plan what brings each child's stop and target to its parent's: a hedge's target is the parent's stop.
+
+        What the broker refused is asked again on the next bar.
+        """
         for leg in trade.legs:
             wanted = _followed(trade, leg)
             busy = any(intent.position == leg.identifier for intent in unfinished)
@@ -112,7 +115,7 @@ class FactKeeper:
             intent = journal.new_intent(
                 trade,
                 wanted,
-                decision_id=f"follow:{leg.identifier}v{trade.version}",
+                decision_id=f"follow:{leg.identifier}v{trade.version}@{Timeframe.M5.start_of(now)}",
                 owner=Planner.DTMS,
                 rule="child.follows",
                 now=now,
@@ -147,8 +150,8 @@ class FactKeeper:
         return False
 
     def _missed_twice(self, identifier: int, read: PositionsRead, wait_s: float) -> bool:
-        due = Millis(round(read.as_of + wait_s * SECOND))
-        first = self._missing.setdefault(identifier, _Missing(read.as_of, due, read.token))
+        first = self._missing.setdefault(identifier, _Missing(read.as_of, read.as_of, read.token))
+        first.due = Millis(round(first.since + wait_s * SECOND))  # a hedge that is found meanwhile shortens the wait
         return read.token != first.token and read.as_of >= first.due
 
     def _deals(self, identifier: int) -> tuple[Deal, ...] | None:

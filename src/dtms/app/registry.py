@@ -103,6 +103,7 @@ class Registry:
         if not account.hedging:
             self._check_netting(trade)
         target = self._first_target(wanted, position, desk)
+        opened = self.reads.deals(position.identifier)  # before the transaction: nobody waits for the broker in it
         try:
             with self.ledger.write() as tx:
                 before = tx.trade(position.ticket)
@@ -110,7 +111,7 @@ class Registry:
                     # Managed and released before: whoever remembers that version must not take this one for older.
                     trade = replace(trade, version=before.version + 1)
                 tx.add_trade(trade)
-                tx.add_deals(self.reads.deals(position.identifier))
+                tx.add_deals(opened)
                 tx.add_stop(_adopted(trade, position, now))
                 there = position.stop is not None and desk.instrument.same_price(position.stop, stop)
                 if not there or not desk.instrument.same_price(position.target, target):

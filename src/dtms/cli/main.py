@@ -7,7 +7,7 @@ import sys
 import typer
 
 from dtms.cli import ask, config, processes, run
-from dtms.cli.output import Exit, exit_of, say
+from dtms.cli.output import exit_of, say
 from dtms.errors import DtmsError
 
 app = typer.Typer(
@@ -33,11 +33,9 @@ def main() -> None:
     try:
         app()
     except DtmsError as error:
-        say(f"dtms: {error}")
+        said = "; ".join((str(error), *getattr(error, "__notes__", ())))
+        say(f"dtms: {said}")
         sys.exit(exit_of(error))
-    except KeyboardInterrupt:
-        say("dtms: interrupted")
-        sys.exit(Exit.FAILED)
     except BrokenPipeError:
         sys.stderr.close()  # whoever read our output has gone; there is nobody left to tell
         sys.exit(0)

@@ -182,9 +182,9 @@ def _up_tape(
         begun = time.monotonic()
         started = ending.enter_context(Up(plan, notifier))
         started.start()
+        ended.gently = True
         _say_where(placed, time.monotonic() - begun)
         screen = ending.enter_context(_screen(started, quiet=quiet))
-        ended.gently = True
         started.play(screen.show, ended=lambda: ended.asked)
         if ended.asked:
             say(f"stopped at {to_iso(started.trader.clock.market_now())} of the tape")
@@ -197,7 +197,7 @@ def _up_live(settings: Settings) -> None:
     from dtms.sim.fleet import Fleet, require_free_ports
 
     require_free_ports(settings)
-    _Ending()
+    ended = _Ending()
     with ExitStack() as ending:
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         fleet = Fleet(settings, _notifier(settings, ending), None)
@@ -205,13 +205,13 @@ def _up_live(settings: Settings) -> None:
         begun = time.monotonic()
         compile_all()
         fleet.start()
+        ended.gently = True
         _say_where(settings, time.monotonic() - begun)
-        try:
-            while len(fleet.supervisor.given_up()) < len(_SERVICES):
-                time.sleep(_LOOK_S)
-        except KeyboardInterrupt:
-            say("stopping")
-            return
+        while len(fleet.supervisor.given_up()) < len(_SERVICES):
+            if ended.asked:
+                say("stopping")
+                return
+            time.sleep(_LOOK_S)
     say("dtms: every service died again and again and was given up; see the logs")
     raise typer.Exit(Exit.FAILED)
 
@@ -264,7 +264,8 @@ class _Ending:
 
     def _take(self, _number: int, _frame: FrameType | None) -> None:
         if not self.gently or self.asked:
-            raise KeyboardInterrupt
+            say("dtms: interrupted")
+            raise SystemExit(Exit.FAILED)  # no library takes it for its own
         self.asked = True
 
 

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from dtms.errors import SettingsError
 from dtms.settings import Settings
+from dtms.sim.supervisor import ProcessFailedError
 
 
 @contextmanager
 def run_folder(settings: Settings) -> Iterator[Settings]:
-    """Give a run an empty data folder and remove it after a run that went well.
+    """Give a run an empty data folder and remove it afterwards, unless a process failed: then its logs are wanted.
 
     A data folder that was named in the settings is used, and stays.
 
@@ -36,7 +37,14 @@ def run_folder(settings: Settings) -> Iterator[Settings]:
         yield _placed(settings, folder)
         return
     folder = Path(tempfile.mkdtemp(prefix="dtms-"))
-    yield _placed(settings, folder)
+    try:
+        yield _placed(settings, folder)
+    except ProcessFailedError as error:
+        error.add_note(f"the logs are in {folder / 'log'}")
+        raise
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -21,7 +21,6 @@ from dtms.core._jit import compile_all
 from dtms.domain.intent import IntentState
 from dtms.domain.policy import PolicyBook
 from dtms.domain.units import SECOND, Millis
-from dtms.errors import DtmsError
 from dtms.ports.ledger import Ledger
 from dtms.ports.notifier import Notifier
 from dtms.services.run_log import read_exit_counts, read_verdicts
@@ -33,6 +32,7 @@ from dtms.sim.invariants import Books, check, naked_ms, read_books
 from dtms.sim.report import Findings, TradeResult, report_of
 from dtms.sim.shadow import money_of
 from dtms.sim.simulate import Entry
+from dtms.sim.supervisor import ProcessFailedError
 from dtms.sim.trader import Trader, make_trader
 
 STEP_S: Final = 0.02
@@ -49,7 +49,7 @@ _UNDER_WAY: Final = frozenset({IntentState.PLANNED, IntentState.SENDING, IntentS
 _log = structlog.get_logger("dtms.up")
 
 
-class BrokerDiedError(DtmsError):
+class BrokerDiedError(ProcessFailedError):
     """The simulated terminal's process has ended; its memory was the run."""
 
 

@@ -32,7 +32,8 @@ NAKED_MS: Final = 2 * SECOND
 """A managed position may be without a stop so long; then it is alarmed."""
 _SLACK_MS: Final = 6 * SECOND
 """For a pass that fell out: a step of the drill is up to two seconds, and a process may miss a few."""
-_SENDS_A_STEM: Final = 24
+_TRIES_A_MINUTE: Final = 15
+"""Of one step: a child that must be closed is tried every five seconds."""
 _SENDS_A_MINUTE: Final = 40
 _QUEUE: Final = 24
 _TICK: Final = 1e-9
@@ -120,6 +121,7 @@ class Watch:
     _states: dict[str, tuple[TradeState, int]] = field(default_factory=dict)
     _versions: dict[str, tuple[int, tuple[object, ...]]] = field(default_factory=dict)
     _touched: dict[int, Millis] = field(default_factory=dict)
+    _changed: dict[int, Millis] = field(default_factory=dict)
     _trades: dict[str, Trade] = field(default_factory=dict)
     _open: tuple[Trade, ...] = ()
     _mains: dict[int, str] = field(default_factory=dict)
@@ -129,7 +131,6 @@ class Watch:
     _orphans: dict[int, int] = field(default_factory=dict)
     _naked: dict[int, int] = field(default_factory=dict)
     _checked_at: Millis | None = None
-    _sent: list[tuple[Millis, str]] = field(default_factory=list)
     _seen: set[tuple[str, str]] = field(default_factory=set)
 
     def report(self, law: str, detail: str, key: str = "") -> None:
@@ -152,7 +153,7 @@ class Watch:
     @property
     def busy(self) -> bool:
         """Say whether something is under way that seconds matter for."""
-        return bool(self._unfinished or self._orphans) or any(trade.legs or trade.pending for trade in self._open)
+        return bool(self._unfinished or self._orphans or self._naked) or any(trade.legs or trade.pending for trade in self._open)
 
     @property
     def unfinished(self) -> tuple[Intent, ...]:
@@ -166,7 +167,7 @@ class Watch:
         if entry.kind not in _OPERATIONS:
             return
         if entry.tag not in self.log.epochs:
-            self._touched[entry.identifier] = entry.at
+            self._touched[entry.identifier] = self._changed[entry.identifier] = entry.at
             return
         self._exactly_once(entry)
         self._write_ahead(entry)
@@ -209,9 +210,9 @@ class Watch:
         """I6: our stop change never loosens a main leg's stop, and never takes its target away."""
         if entry.kind is not AppliedKind.SLTP or entry.identifier not in self._mains:
             return
-        sent = self.log.at[entry.tag]
-        if self._touched.get(entry.identifier, Millis(0)) >= sent and self._late(entry):
-            return  # a hand was faster than an order that the broker applied late: nobody can prevent that
+        last, self._changed[entry.identifier] = self._changed.get(entry.identifier, Millis(0)), entry.at
+        if self._late(entry) and last >= self.log.at[entry.tag]:
+            return  # somebody was faster than an order that the broker applied late: nobody can prevent that
         before, after = entry.stop_before, entry.stop_after
         if before is not None and (after is None or entry.side * (after - before) < -_TICK):
             self.report("I6 ratchet", f"{entry.tag} moved the stop of {entry.identifier} from {before} to {after}")
@@ -342,7 +343,8 @@ class Watch:
             return
         by_hand = trade.identifier in self._touched
         if position.stop is None:
-            since = self._naked[trade.identifier] = self._naked.get(trade.identifier, 0) + elapsed
+            before = self._naked.get(trade.identifier)
+            since = self._naked[trade.identifier] = 0 if before is None else before + elapsed
             if since > NAKED_MS + _SLACK_MS and trade.hold is Hold.NONE and not self._alerted(AlertKind.UNPROTECTED, trade):
                 self.report("I5 protection", f"position {trade.identifier} has had no stop for {since} ms and no alarm", str(trade.identifier))
             return
@@ -370,7 +372,8 @@ class Watch:
             if trade is None or trade.identifier in present:
                 continue
             for hedge in hedges & present:
-                since = self._orphans[hedge] = self._orphans.get(hedge, 0) + elapsed
+                before = self._orphans.get(hedge)
+                since = self._orphans[hedge] = 0 if before is None else before + elapsed
                 if since > ORPHAN_MS + _SLACK_MS and not self._excused(trade, hedge):
                     self.report("I7 orphaned hedge", f"hedge {hedge} outlived position {trade.identifier} by {since} ms", str(hedge))
         for hedge in tuple(self._orphans):
@@ -390,12 +393,11 @@ class Watch:
         for tag, count in self.log.counts.items():
             if count > 1:
                 self.report("I12 sent once", f"tag {tag} was sent {count} times", tag)
-        sent = [at for at in self.log.at.values() if at > now - MINUTE]
-        if len(sent) > _SENDS_A_MINUTE:
-            self.report("I12 limits", f"{len(sent)} orders were sent within a minute", "minute")
-        stems = Counter(stem(tag) for tag in self.log.at)
-        for name, count in stems.items():
-            if count > _SENDS_A_STEM:
-                self.report("I12 limits", f"step {name} was tried {count} times", name)
+        sent = Counter(stem(tag) for tag, at in self.log.at.items() if at > now - MINUTE)
+        if sent.total() > _SENDS_A_MINUTE:
+            self.report("I12 limits", f"{sent.total()} orders were sent within a minute", "minute")
+        for name, count in sent.items():
+            if count > _TRIES_A_MINUTE:
+                self.report("I12 limits", f"step {name} was tried {count} times within a minute", name)
         if len(self._unfinished) > _QUEUE:
             self.report("I12 limits", f"{len(self._unfinished)} intents are waiting", "queue")

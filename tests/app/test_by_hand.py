@@ -1,0 +1,503 @@
+"""What a person changes at the broker is seen and respected, and nothing is gone without proof."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.app.rig import SYMBOL, Rig
+
+from dtms.adapters.terminal.constants import Mt5
+from dtms.adapters.terminal.recorder import AppliedKind
+from dtms.app.book import KILL_FACT
+from dtms.domain.policy import DefencePolicy, OperationPolicy, Policy
+from dtms.domain.records import StopRecord
+from dtms.domain.trade import Hold, Owner, Trade, TradeState
+from dtms.domain.units import Lots, Millis, Price, Side
+from dtms.domain.verdict import KillLevel
+
+_S = TradeState
+
+
+def policy(by_hand: str) -> Policy:
+    return Policy(defence=DefencePolicy(by_hand=by_hand))
+
+
+def stops(rig: Rig, trade: Trade) -> list[StopRecord]:
+    with rig.ledger.read() as tx:
+        return list(tx.stops(trade.trade_id))
+
+
+def told(rig: Rig, trade: Trade) -> list[tuple[str, float | None, float | None]]:
+    """The records of the main leg's stops: rule, old and new."""
+    return [(r.rule, r.old, r.new) for r in stops(rig, trade) if r.position == trade.identifier]
+
+
+def stop_of(rig: Rig, trade: Trade) -> float | None:
+    seen = rig.position(trade.identifier)
+    assert seen is not None
+    return seen.stop
+
+
+# ----- stops
+
+
+@pytest.mark.parametrize("side", Side)
+@pytest.mark.parametrize("by_hand", ["yield", "floor", "reassert", "ask"])
+def test_a_tighter_stop_set_by_hand_is_kept_under_every_policy(side: Side, by_hand: str) -> None:
+    rig = Rig(policy=policy(by_hand))
+    trade = rig.managed(side)
+    rig.settle()
+    mine = Price(trade.initial_stop + side * 3.0)
+    rig.hand_stop(trade.ticket, mine)
+    rig.pass_time(5)
+    after = rig.trade(trade.ticket)
+    assert (after.stop, stop_of(rig, trade), rig.writes.sent) == (mine, mine, [])
+    assert after.version == trade.version + 1
+    assert told(rig, trade) == [("adopted", None, trade.initial_stop), ("by_hand", trade.initial_stop, mine)]
+
+
+@pytest.mark.parametrize("side", Side)
+@pytest.mark.parametrize("removed", [False, True], ids=["loosened", "removed"])
+def test_floor_moves_a_loosened_stop_back_once_and_then_gives_way(side: Side, removed: bool) -> None:
+    rig = Rig(policy=policy("floor"))
+    trade = rig.managed(side)
+    rig.settle()
+    ours = trade.initial_stop
+    looser = Price(ours - side * 2.0)
+    rig.hand_stop(trade.ticket, None if removed else looser)
+    rig.pass_time(3)
+    assert (stop_of(rig, trade), rig.trade(trade.ticket).stop) == (ours, ours)
+    assert rig.trade(trade.ticket).marks.countermoves == 1
+    rig.hand_stop(trade.ticket, looser)
+    rig.pass_time(400)
+    assert (stop_of(rig, trade), rig.trade(trade.ticket).stop) == (looser, looser)
+    assert told(rig, trade) == [
+        ("adopted", None, ours),
+        ("by_hand", ours, None if removed else looser),
+        ("by_hand.floor", None if removed else looser, ours),
+        ("by_hand", ours, looser),
+    ]
+
+
+def test_yield_leaves_a_loosened_stop_where_the_hand_put_it() -> None:
+    rig = Rig(policy=policy("yield"))
+    trade = rig.managed()
+    rig.settle()
+    rig.hand_stop(trade.ticket, 1_980.0)
+    rig.pass_time(10)
+    assert (stop_of(rig, trade), rig.trade(trade.ticket).stop, rig.writes.sent) == (1_980.0, Price(1_980.0), [])
+
+
+def test_reassert_moves_the_stop_back_again_and_again_once_a_bar() -> None:
+    rig = Rig(policy=policy("reassert"))
+    trade = rig.managed()
+    rig.settle()
+    for _ in range(4):
+        rig.hand_stop(trade.ticket, 1_985.0)
+        rig.pass_time(3)
+        assert stop_of(rig, trade) == 1_990.0
+        rig.next_bar()
+        rig.settle()
+    assert rig.trade(trade.ticket).marks.countermoves == 4
+
+
+def test_a_counter_move_that_the_broker_refuses_is_not_tried_again_on_every_pass() -> None:
+    rig = Rig(policy=policy("reassert"))
+    trade = rig.managed()
+    rig.settle()
+    rig.hand_stop(trade.ticket, 1_985.0)
+    rig.price(1_988.0)  # beyond our stop: the broker takes it no more
+    rig.pass_time(30)
+    assert len(rig.writes.sent) <= 1
+    rig.next_bar(1_995.0)
+    rig.pass_time(5)
+    assert stop_of(rig, trade) == 1_990.0
+    assert told(rig, trade).count(("by_hand", 1_990.0, 1_985.0)) == 1
+
+
+def test_a_stop_seen_on_many_passes_is_recorded_once(rig: Rig) -> None:
+    trade = rig.managed()
+    rig.settle()
+    rig.hand_stop(trade.ticket, 1_993.0)
+    rig.pass_time(60)
+    assert told(rig, trade) == [("adopted", None, 1_990.0), ("by_hand", 1_990.0, 1_993.0)]
+
+
+def test_an_advisory_trade_is_shown_as_it_is_and_never_moved_back(rig: Rig) -> None:
+    rig.start(advisory=True)
+    position = rig.open()
+    trade = rig.register(position)
+    assert trade.owner is Owner.NONE
+    rig.settle()
+    rig.hand_stop(trade.ticket, 1_985.0)
+    rig.pass_time(10)
+    assert (rig.trade(trade.ticket).stop, rig.intents(trade)) == (Price(1_985.0), ())
+
+
+def test_a_position_without_a_stop_raises_the_alarm_after_two_seconds_and_its_time_is_measured() -> None:
+    rig = Rig(policy=policy("yield"))
+    trade = rig.managed()
+    rig.settle()
+    rig.hand_stop(trade.ticket, None)
+    rig.pass_time(1)
+    assert rig.alerts() == []
+    rig.pass_time(3)
+    assert set(rig.alerts()) == {"unprotected"}
+    rig.hand_stop(trade.ticket, 1_991.0)
+    rig.pass_time(2)
+    after = rig.trade(trade.ticket)
+    assert (after.naked_since, after.stop) == (None, Price(1_991.0))
+    assert 3_000 <= after.naked_ms <= 5_000
+
+
+def test_the_alarm_of_a_missing_stop_does_not_wait_for_an_order_in_doubt(rig: Rig) -> None:
+    trade = rig.managed()
+    rig.settle()
+    rig.put(replace(rig.trade(trade.ticket), naked_since=rig.clock.now))
+    rig.writes.fate = lambda _action: "lost_on_the_way"
+    rig.next_bar()
+    rig.decide(trade, -2.0)
+    rig.executor.tick()
+    rig.hand_stop(trade.ticket, None)
+    rig.wait(3)
+    rig.server.monitor.tick()
+    assert "unprotected" in rig.alerts()
+
+
+# ----- volumes and targets
+
+
+def test_volume_taken_off_by_hand_is_taken_as_it_is(rig: Rig) -> None:
+    trade = rig.managed()
+    rig.settle()
+    rig.hand_close(trade.ticket, 0.4)
+    rig.pass_time(3)
+    after = rig.trade(trade.ticket)
+    assert (after.volume, after.hold, after.state, after.initial_volume) == (Lots(0.6), Hold.NONE, _S.HEALTHY, 1.0)
+    rig.fall(after, -2.0, -4.0)
+    assert rig.trade(trade.ticket).volume == Lots(0.3)
+
+
+def test_volume_added_makes_a_trade_observed_only() -> None:
+    from dtms.adapters.terminal.records import AccountSpec
+
+    rig = Rig(account=AccountSpec(margin_mode=Mt5.ACCOUNT_MARGIN_MODE_RETAIL_NETTING))
+    trade = rig.managed()
+    rig.settle()
+    rig.order(action=Mt5.TRADE_ACTION_DEAL, type=Mt5.ORDER_TYPE_BUY, volume=0.5, sl=1_990.0)
+    rig.pass_time(3)
+    after = rig.trade(trade.ticket)
+    assert (after.volume, after.hold) == (Lots(1.5), Hold.VOLUME_ADDED)
+    assert rig.alerts() == ["quarantined"]
+    sent = len(rig.writes.sent)
+    rig.fall(after, -2.0, -4.0)
+    assert (rig.rows(trade), len(rig.writes.sent)) == ([], sent)
+    rig.hand_close(trade.ticket)
+    rig.pass_time(15)
+    assert rig.trade(trade.ticket).state is _S.CLOSED
+
+
+def test_a_target_changed_by_hand_is_kept_through_our_own_stop_changes(rig: Rig) -> None:
+    trade = rig.managed(target=2_030.0)
+    rig.settle()
+    rig.hand_stop(trade.ticket, 1_990.0, 2_050.0)
+    rig.pass_time(3)
+    rig.fall(rig.trade(trade.ticket), -2.0)
+    seen = rig.position(trade.identifier)
+    assert seen is not None
+    assert (seen.stop, seen.target, rig.trade(trade.ticket).target) == (1_996.0, 2_050.0, Price(2_050.0))
+
+
+def test_a_target_removed_by_hand_stays_removed(rig: Rig) -> None:
+    trade = rig.managed(target=2_030.0)
+    rig.settle()
+    rig.hand_stop(trade.ticket, 1_990.0, None)
+    rig.pass_time(3)
+    rig.fall(rig.trade(trade.ticket), -2.0)
+    seen = rig.position(trade.identifier)
+    assert seen is not None
+    assert (seen.stop, seen.target) == (1_996.0, None)
+
+
+def test_an_opposite_position_opened_by_hand_is_foreign(rig: Rig) -> None:
+    trade = rig.managed()
+    foreign = rig.open(Side.SELL, volume=0.5, stop=2_010.0)
+    rig.fall(trade, -2.0, -4.0, -6.0)
+    rig.next_bar()
+    rig.turned(trade)
+    rig.pass_time(15)
+    seen = rig.position(foreign.identifier)
+    assert seen is not None
+    assert (seen.volume, seen.stop, seen.target) == (0.5, 2_010.0, None)
+    assert rig.trade(trade.ticket).state is _S.CLOSED
+
+
+# ----- ends
+
+
+@pytest.mark.parametrize("state", [_S.HEALTHY, _S.WARNING_L1, _S.WARNING_L2])
+def test_a_position_that_was_closed_is_gone_after_two_clean_reads_a_settle_time_apart(
+    rig: Rig, state: TradeState
+) -> None:
+    trade = rig.managed()
+    rig.settle()
+    rig.put(replace(rig.trade(trade.ticket), state=state))
+    rig.hand_close(trade.ticket)
+    rig.pass_time(10)
+    assert rig.trade(trade.ticket).state is state
+    rig.pass_time(1)
+    after = rig.trade(trade.ticket)
+    assert (after.state, after.close_reason) == (_S.CLOSED, f"gone_{state.lower()}")
+    with rig.ledger.read() as tx:
+        assert [deal.volume for deal in tx.deals(trade.identifier)] == [1.0, 1.0]
+
+
+def test_an_empty_read_is_not_flat_however_long_it_lasts_without_deals(rig: Rig) -> None:
+    trade = rig.fall(rig.managed(), -2.0, -4.0)  # a part of it was closed: there are deals, and they do not sum up
+    rig.reads.flat = True
+    rig.pass_time(59)
+    assert (rig.trade(trade.ticket).state, rig.trade(trade.ticket).hold) == (_S.WARNING_L2, Hold.NONE)
+    rig.pass_time(5)
+    assert (rig.trade(trade.ticket).state, rig.trade(trade.ticket).hold) == (_S.WARNING_L2, Hold.QUARANTINED)
+    assert rig.alerts() == ["quarantined"]
+    rig.reads.flat = False
+    rig.pass_time(5)
+    assert rig.trade(trade.ticket).state is _S.WARNING_L2
+    assert rig.position(trade.identifier) is not None
+
+
+def test_a_quarantined_trade_whose_deals_appear_at_last_is_closed(rig: Rig) -> None:
+    trade = rig.managed()
+    rig.settle()
+    rig.reads.no_deals = True
+    rig.hand_close(trade.ticket)
+    rig.pass_time(75)
+    assert rig.trade(trade.ticket).hold is Hold.QUARANTINED
+    rig.reads.no_deals = False
+    rig.pass_time(3)
+    assert rig.trade(trade.ticket).state is _S.CLOSED
+
+
+def test_a_short_blink_of_the_list_begins_the_proof_anew(rig: Rig) -> None:
+    trade = rig.managed()
+    rig.settle()
+    for _ in range(5):
+        rig.reads.hidden = {trade.identifier}
+        rig.pass_time(8)
+        rig.reads.hidden = set()
+        rig.pass_time(1)
+    assert rig.trade(trade.ticket).state is _S.HEALTHY
+
+
+def test_while_the_broker_is_down_nothing_ends(rig: Rig) -> None:
+    trade = rig.managed()
+    rig.settle()
+    rig.reads.down = True
+    rig.pass_time(120)
+    assert (rig.trade(trade.ticket).state, rig.trade(trade.ticket).hold) == (_S.HEALTHY, Hold.NONE)
+
+
+@pytest.mark.parametrize("side", Side)
+def test_a_stopped_parent_takes_its_hedge_along_within_ten_seconds(rig: Rig, side: Side) -> None:
+    trade = rig.hedged(side)
+    assert trade.hedge is not None
+    rig.hand_close(trade.ticket)
+    rig.pass_time(9)
+    assert rig.broker.positions().positions == ()
+    rig.pass_time(5)
+    after = rig.trade(trade.ticket)
+    assert (after.state, after.legs, after.close_reason) == (_S.CLOSED, (), "gone_hedged")
+
+
+def test_parent_and_hedge_that_end_together_leave_nothing_to_do(rig: Rig) -> None:
+    trade = rig.hedged()
+    assert trade.hedge is not None
+    sent = len(rig.writes.sent)
+    rig.hand_close(trade.ticket)
+    rig.hand_close(trade.hedge.ticket)
+    rig.pass_time(15)
+    assert (rig.trade(trade.ticket).state, len(rig.writes.sent)) == (_S.CLOSED, sent)
+    with rig.ledger.read() as tx:
+        assert tx.unfinished() == ()
+
+
+@pytest.mark.parametrize("side", Side)
+def test_the_brokers_own_orders_end_parent_and_hedge_at_the_parents_stop(rig: Rig, side: Side) -> None:
+    trade = rig.hedged(side)
+    assert trade.stop is not None
+    rig.wait(1)
+    beyond = trade.stop - side * 1.0
+    rig.price(beyond if side is Side.BUY else beyond - 0.2)
+    assert rig.broker.positions().positions == ()
+    rig.pass_time(20)
+    after = rig.trade(trade.ticket)
+    assert after.close_reason == "gone_hedged"
+    with rig.ledger.read() as tx:
+        ends = [tx.deals(position)[-1].reason.value for position in (after.identifier, *after.children)]
+    assert ends == ["stop", "target"]
+
+
+def test_a_hedge_closed_by_hand_is_a_fall_back_to_the_second_warning_and_no_second_hedge(rig: Rig) -> None:
+    trade = rig.hedged()
+    assert trade.hedge is not None
+    rig.hand_close(trade.hedge.ticket)
+    rig.pass_time(4)
+    after = rig.trade(trade.ticket)
+    assert (after.state, after.legs, after.last_row) == (_S.WARNING_L2, (), "hedge_gone")
+    opened = rig.applied(AppliedKind.OPEN)
+    rig.fall(after, -6.0)
+    assert rig.applied(AppliedKind.OPEN) == opened
+    assert rig.trade(trade.ticket).volume == Lots(0.25)
+
+
+def test_a_hedge_that_only_blinks_is_not_gone(rig: Rig) -> None:
+    trade = rig.hedged()
+    assert trade.hedge is not None
+    rig.reads.hidden = {trade.hedge.identifier}
+    rig.pass_time(30)
+    rig.reads.hidden = set()
+    rig.pass_time(3)
+    assert (rig.trade(trade.ticket).state, len(rig.trade(trade.ticket).legs)) == (_S.HEDGED, 1)
+
+
+# ----- children follow
+
+
+@pytest.mark.parametrize("side", Side)
+def test_a_hedges_target_follows_its_parents_stop(rig: Rig, side: Side) -> None:
+    trade = rig.hedged(side)
+    assert trade.hedge is not None
+    assert trade.stop is not None
+    tighter = Price(trade.stop + side * 1.0)
+    rig.hand_stop(trade.ticket, tighter)
+    rig.pass_time(5)
+    seen = rig.position(trade.hedge.identifier)
+    assert seen is not None
+    assert (seen.target, seen.stop) == (tighter, trade.hedge.stop)
+    after = rig.trade(trade.ticket).hedge
+    assert after is not None
+    assert after.target == tighter
+
+
+def test_a_target_that_could_not_follow_is_asked_again_on_the_next_bar(rig: Rig) -> None:
+    trade = rig.hedged()
+    assert trade.hedge is not None
+    rig.dealer.refuses = lambda request: (
+        Mt5.TRADE_RETCODE_FROZEN if request.action == Mt5.TRADE_ACTION_SLTP and request.magic == 77 else None
+    )
+    rig.hand_stop(trade.ticket, 1_997.0)
+    rig.pass_time(30)
+    tried = [intent for intent in rig.intents(trade) if intent.rule == "child.follows"]
+    assert len(tried) == 1
+    rig.dealer.refuses = lambda _request: None
+    rig.next_bar()
+    rig.pass_time(5)
+    seen = rig.position(trade.hedge.identifier)
+    assert seen is not None
+    assert seen.target == 1_997.0
+
+
+def test_a_hedge_has_its_own_stop_and_the_parents_stop_as_target_from_the_first_moment(rig: Rig) -> None:
+    trade = rig.hedged()
+    first = next(e for e in rig.oracle.entries if e.kind is AppliedKind.OPEN and e.identifier == trade.children[0])
+    assert (first.stop_after, first.target_after, first.volume_after) == (2_006.2, 1_996.0, 0.25)
+
+
+# ----- deadlines and switches, by the monitor
+
+
+def test_a_deadline_closes_a_hedged_trade_without_a_score_or_a_bar(rig: Rig) -> None:
+    trade = rig.hedged()
+    assert trade.deadline is not None
+    rig.clock.now = Millis(trade.deadline - 1)
+    rig.settle()
+    assert rig.trade(trade.ticket).state is _S.HEDGED
+    rig.clock.now = trade.deadline
+    rig.price(2_000.0)
+    rig.settle()
+    assert (rig.trade(trade.ticket).state, rig.broker.positions().positions) == (_S.CLOSED, ())
+    assert rig.rows(trade)[-1] == "hedged_timeout"
+
+
+def test_a_deadline_reduces_risk_without_a_fresh_quote(rig: Rig) -> None:
+    trade = rig.hedged()
+    assert trade.deadline is not None
+    rig.clock.now = Millis(trade.deadline + 600_000)  # no quote has come for more than an hour
+    rig.settle()
+    assert rig.trade(trade.ticket).state is _S.CLOSED
+
+
+def test_while_planning_is_paused_nothing_is_decided_but_an_end_is_seen(rig: Rig) -> None:
+    trade = rig.hedged()
+    assert trade.deadline is not None
+    with rig.ledger.write() as tx:
+        tx.set_fact(KILL_FACT, KillLevel.PAUSE)
+    rig.clock.now = Millis(trade.deadline + 60_000)
+    rig.price(2_000.0)
+    rig.pass_time(5)
+    assert rig.trade(trade.ticket).state is _S.HEDGED
+    rig.hand_close(trade.ticket)
+    rig.pass_time(20)
+    assert rig.trade(trade.ticket).state is _S.CLOSED
+
+
+def test_before_the_weekend_a_hedge_that_may_not_be_lifted_is_closed_with_its_trade(rig: Rig) -> None:
+    trade = rig.hedged()
+    assert trade.hedge is not None
+    friday = Millis(1_750_453_200_000 - 30 * 60_000)
+    rig.clock.now = Millis(friday - 1)
+    rig.put(replace(rig.trade(trade.ticket), deadline=Millis(friday + 3_600_000)))
+    rig.price(2_000.0)
+    rig.settle()
+    assert rig.trade(trade.ticket).state is _S.HEDGED
+    rig.clock.now = friday
+    rig.price(2_000.0)
+    rig.settle()
+    assert (rig.trade(trade.ticket).state, rig.broker.positions().positions) == (_S.CLOSED, ())
+    assert rig.rows(trade)[-1] == "hedged_before_close"
+
+
+def test_one_trade_on_which_a_law_broke_does_not_stop_the_others(rig: Rig) -> None:
+    first, second = rig.managed(), rig.managed()
+    rig.settle()
+    real = rig.server.monitor.facts.ends
+
+    def broken(trade: Trade, *rest: Any) -> Any:
+        if trade.ticket == first.ticket:
+            from dtms.errors import InvariantError
+
+            msg = "a law was broken"
+            raise InvariantError(msg)
+        return real(trade, *rest)
+
+    keeper: Any = rig.server.monitor.facts
+    rig.server.monitor.facts = _Keeper(keeper, broken)  # type: ignore[assignment]
+    rig.hand_close(second.ticket)
+    rig.pass_time(12)
+    assert rig.trade(first.ticket).hold is Hold.INVARIANT
+    assert rig.trade(second.ticket).state is _S.CLOSED
+    assert rig.alerts() == ["quarantined"]
+
+
+class _Keeper:
+    """The fact keeper with another way of asking for ends."""
+
+    def __init__(self, keeper: Any, ends: Any) -> None:
+        self._keeper = keeper
+        self.ends = ends
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._keeper, name)
+
+
+def test_the_times_of_proof_are_the_policys() -> None:
+    quick = Policy(operation=OperationPolicy(settle_s=2.0, quarantine_s=5.0))
+    rig = Rig(policy=quick)
+    trade = rig.managed()
+    rig.settle()
+    rig.hand_close(trade.ticket)
+    rig.pass_time(4)
+    assert rig.trade(trade.ticket).state is _S.CLOSED
+    assert rig.broker.instrument(SYMBOL).symbol == trade.symbol
