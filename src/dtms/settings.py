@@ -164,7 +164,9 @@ def _symbol_policy(name: str, changes: object, default: Policy) -> Policy:
     if not isinstance(changes, dict):
         raise SettingsError(f"policy symbol.{name} must be a table")
     if canonical(name) != name:
-        raise SettingsError(f"policy symbol.{name} would never be used; symbols have one spelling here: {canonical(name)}")
+        raise SettingsError(
+            f"policy symbol.{name} would never be used; symbols have one spelling here: {canonical(name)}"
+        )
     return _policy(changes, base, f"symbol.{name}.")
 
 

@@ -13,8 +13,8 @@ from dtms.domain.units import Millis
 from dtms.replay.weather import make_tape
 from dtms.services.api.app import make_api_app
 from dtms.services.api.live import simulated_parts as simulated_api_parts
-from dtms.services.server.app import Site, make_simulated_app
-from dtms.services.server.live import simulated_parts
+from dtms.services.server.live import make_simulated_app, simulated_parts
+from dtms.services.server.parts import Site
 from dtms.services.web.access import OneToken
 from dtms.services.web.guard import Gate, loopback_policy
 from dtms.services.web.offload import inline
@@ -64,9 +64,7 @@ def restart(run: Run) -> None:
     parts = Parts(ledger=world.ledger, clock=world.clock, policies=world.policies, notifier=world.notifier)
     desk = bootstrap.make_desk(parts, world.broker, scored=False)
     server = bootstrap.make_server(parts, world.broker, desk, advisory=False, on_verdict=run.tally.on_verdict)
-    executor = bootstrap.make_executor(
-        parts, world.broker, Mt5Sender(world.broker), epoch=world.executor.epoch + 1
-    )
+    executor = bootstrap.make_executor(parts, world.broker, Mt5Sender(world.broker), epoch=world.executor.epoch + 1)
     executor.recover()
     site = Site(simulated_parts(parts, server, world.broker, act=executor.tick))
     app = make_simulated_app(site, gate=Gate(loopback_policy(SERVER_PORT), OneToken(TOKEN)))

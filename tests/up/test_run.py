@@ -16,9 +16,10 @@ import pytest
 from tests.up.conftest import FALL, Installed, free_ports
 
 from dtms.adapters.files.tape import Tape, write_tape
+from dtms.domain.intent import IntentState
 from dtms.domain.units import to_iso
 from dtms.settings import load_policy
-from dtms.sim.demo import DemoEntries, with_free_ports
+from dtms.sim.demo import DemoEntries, demo_run, with_free_ports
 from dtms.sim.entries import parse_entries
 from dtms.sim.report import report_of
 from dtms.sim.simulate import findings, make_run
@@ -45,7 +46,7 @@ def test_up_over_a_tape_reports_what_simulate_reports(weather: Tape, scratch: Pa
     write_tape(weather, tape)
     command = (
         *(sys.executable, "-m", "dtms.cli.main", "up", "--tape", str(tape), "--symbol", "XAUUSD"),
-        *("--entries", "every:5,3", "--from", to_iso(FALL), "--bars", str(BARS), "--speed", "400", "--json"),
+        *("--entries", "every:5,3", "--from", to_iso(FALL), "--bars", str(BARS), "--speed", "250", "--json"),
     )
 
     ended = subprocess.run(command, capture_output=True, text=True, env=_environment(scratch), check=False)
@@ -152,6 +153,41 @@ def test_the_demo_takes_other_ports_where_its_own_are_taken(installed: Installed
     assert (settings.gateway_port, settings.api_port) == (wanted.gateway_port, wanted.api_port)
     assert settings.server_port != wanted.server_port
     assert said == (f"port {wanted.server_port} of the server is in use; this demo takes {settings.server_port}",)
+
+
+def test_up_with_a_broker_that_is_not_installed_says_so_and_leaves_no_process(scratch: Path) -> None:
+    given = {"DTMS_BROKER": "mt5", "DTMS_ACCOUNT": "5", "DTMS_SERVER_NAME": "S", "DTMS_DATA_DIR": str(scratch)}
+    command = (sys.executable, "-m", "dtms.cli.main", "up")
+    environment = {**_environment(scratch), **given}
+
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("dtms: broker mt5 needs the MetaTrader5 package")
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_the_demo_shows_everything_that_it_promises() -> None:
+    signals = DemoEntries()
+    played = demo_run(signals)
+    run = make_run(played.tape, policies=load_policy(), signals=signals, start=played.start)
+    run.run()
+
+    found = findings(run)
+
+    report = report_of(found)
+    assert report["states_visited"] == ["CLOSED", "HEALTHY", "HEDGED", "RECOVERING", "WARNING_L1", "WARNING_L2"]
+    applied = {intent.rule for intent in found.intents if intent.state is IntentState.APPLIED}
+    assert applied >= {
+        "defence.tighten",
+        "defence.partial",
+        "defence.hedge",
+        "defence.unhedge",
+        "breakeven",
+        "trailing",
+    }
+    assert report["invariant_violations"] == 0
+    assert (played.end - played.start) / 1_000 / played.speed < 70
 
 
 def test_the_demo_opens_both_sides_with_wide_and_near_stops_in_turn(weather: Tape) -> None:

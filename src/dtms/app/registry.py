@@ -151,7 +151,8 @@ class Registry:
                 waiting = tx.unfinished(trade.trade_id)
                 if any(intent.state is not IntentState.PLANNED for intent in waiting):
                     raise RegistrationRefusedError(
-                        RefusalKind.ON_ITS_WAY, f"an order of ticket {ticket} is on its way; ask again when it is decided"
+                        RefusalKind.ON_ITS_WAY,
+                        f"an order of ticket {ticket} is on its way; ask again when it is decided",
                     )
                 for intent in waiting:
                     if intent.state is IntentState.PLANNED:
@@ -279,9 +280,7 @@ class Registry:
                 "initial_stop",
             )
 
-    def _trade(
-        self, wanted: Registration, position: Position, initial: Price, desk: SymbolDesk, now: Millis
-    ) -> Trade:
+    def _trade(self, wanted: Registration, position: Position, initial: Price, desk: SymbolDesk, now: Millis) -> Trade:
         return Trade(
             trade_id=self._free_id(position),
             ticket=position.ticket,

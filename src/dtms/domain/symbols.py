@@ -15,10 +15,34 @@ ALIASES: dict[str, str] = {
 """Names that are another symbol's; extended by the policy's `aliases`."""
 
 _CURRENCIES = frozenset(
-    ["AUD", "CAD", "CHF", "CNH", "CZK", "DKK", "EUR", "GBP", "HKD", "HUF", "JPY", "MXN", "NOK", "NZD", "PLN", "SEK", "SGD", "THB", "TRY", "USD", "ZAR"]  # ISO 4217
+    [
+        "AUD",
+        "CAD",
+        "CHF",
+        "CNH",
+        "CZK",
+        "DKK",
+        "EUR",
+        "GBP",
+        "HKD",
+        "HUF",
+        "JPY",
+        "MXN",
+        "NOK",
+        "NZD",
+        "PLN",
+        "SEK",
+        "SGD",
+        "THB",
+        "TRY",
+        "USD",
+        "ZAR",
+    ]  # ISO 4217
 )
 _METALS = frozenset(("XAU", "XAG", "XPT", "XPD"))
-_COINS = frozenset(["ADA", "AVAX", "BCH", "BNB", "BTC", "DOGE", "DOT", "ETH", "LINK", "LTC", "SOL", "TRX", "XRP", "XBT"])
+_COINS = frozenset(
+    ["ADA", "AVAX", "BCH", "BNB", "BTC", "DOGE", "DOT", "ETH", "LINK", "LTC", "SOL", "TRX", "XRP", "XBT"]
+)
 _STABLES = ("USDT", "USDC")
 
 

@@ -105,7 +105,9 @@ def order_for(entries: Entries, side: Side, quote: Quote, atr: float, instrument
     risk = abs(entry - stop)
     if risk <= 0:
         return None
-    volume = instrument.lots_down(min(instrument.volume_max, RISK_SHARE * entries.balance / instrument.money(risk, 1.0)))
+    volume = instrument.lots_down(
+        min(instrument.volume_max, RISK_SHARE * entries.balance / instrument.money(risk, 1.0))
+    )
     return None if volume <= 0 else Order(side, volume, stop, target)
 
 
@@ -126,5 +128,7 @@ def parse_entries(text: str) -> Entries:
             raise SettingsError(f"entries {text!r}: minutes must be a multiple of 5, the stop 1 to {MAX_STOP_ATR} ATR")
         return Every(first, float(second))
     if not 1 <= first < second <= MAX_PERIOD:
-        raise SettingsError(f"entries {text!r}: the fast period must be at least 1 and below the slow one ({MAX_PERIOD})")
+        raise SettingsError(
+            f"entries {text!r}: the fast period must be at least 1 and below the slow one ({MAX_PERIOD})"
+        )
     return SmaCross(first, second)

@@ -7,7 +7,7 @@ violation names the law, the instant and the position.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from dtms.adapters.terminal.oracle import OracleEntry
@@ -109,7 +109,7 @@ def _ours(entries: Iterable[OracleEntry], books: Books) -> Iterator[OracleEntry]
 
 
 def _exactly_once(entries: Sequence[OracleEntry], books: Books) -> Iterator[Violation]:
-    """I1: at most one applied operation a tag; exactly one where the journal says applied at the broker."""
+    """I1: at most one applied operation a tag, and over all attempts of a step; one where the journal says applied."""
     applied: Counter[str] = Counter()
     first: dict[str, OracleEntry] = {}
     for entry in _ours(entries, books):
@@ -121,6 +121,7 @@ def _exactly_once(entries: Sequence[OracleEntry], books: Books) -> Iterator[Viol
             entry = first[tag]
             detail = f"tag {tag} was applied {count} times"
             yield Violation(law="exactly_once", at=entry.at, position=entry.identifier, detail=detail)
+    yield from _once_a_step(books.intents, applied)
     for intent in books.intents:
         goal_met = intent.receipt is not None and intent.receipt.goal_met
         if (
@@ -135,6 +136,19 @@ def _exactly_once(entries: Sequence[OracleEntry], books: Books) -> Iterator[Viol
             and applied[intent.tag]
         ):
             yield _of_intent("exactly_once", intent, f"is {intent.state} in the journal, the broker applied it")
+
+
+def _once_a_step(intents: Iterable[Intent], applied: Mapping[str, int]) -> Iterator[Violation]:
+    """Yield the further attempts of one decision's step that were applied too; after a part fill the rest may follow."""
+    done: set[tuple[str, str, int]] = set()
+    for intent in sorted(intents, key=lambda each: each.attempt):
+        step = (intent.trade_id, intent.decision_id, intent.step)
+        if applied.get(intent.tag, 0) == 0:
+            continue
+        if step in done:
+            yield _of_intent("exactly_once", intent, f"is attempt {intent.attempt} of a step that was done before")
+        if intent.state is not IntentState.PARTIAL:
+            done.add(step)
 
 
 def _write_ahead(entries: Sequence[OracleEntry], books: Books) -> Iterator[Violation]:
@@ -203,7 +217,8 @@ def _volumes(entries: Sequence[OracleEntry]) -> Iterator[Violation]:
             opened[entry.identifier] += grown
         elif entry.kind in closing:
             closed[entry.identifier] -= grown
-        if entry.volume_after < 0 or closed[entry.identifier] > opened[entry.identifier]:
+        too_much = entry.kind in closing and closed[entry.identifier] > opened[entry.identifier]
+        if entry.volume_after < 0 or too_much:
             detail = f"closed {closed[entry.identifier] / 1e8} of {opened[entry.identifier] / 1e8} lots"
             yield Violation(law="closed_at_most_opened", at=entry.at, position=entry.identifier, detail=detail)
 

@@ -58,7 +58,9 @@ def read_calendar(path: Path) -> CsvCalendar:
             missing = [name for name in _COLUMNS if name not in (rows.fieldnames or ())]
             if missing:
                 raise SettingsError(f"news file {path} has no column {missing[0]}; it needs {', '.join(_COLUMNS)}")
-            return CsvCalendar([_event(path, rows.line_num, row) for row in rows if row["Impact"].lower().startswith(_HIGH)])
+            return CsvCalendar(
+                [_event(path, rows.line_num, row) for row in rows if row["Impact"].lower().startswith(_HIGH)]
+            )
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"news file {path} cannot be read: {error}; name another") from error
 

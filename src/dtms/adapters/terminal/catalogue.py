@@ -89,9 +89,7 @@ class SymbolSpec:
         return self.freeze_level * self.point
 
 
-def _fx(
-    name: str, description: str, *, digits: int, stops_level: int, swaps: tuple[float, float]
-) -> SymbolSpec:
+def _fx(name: str, description: str, *, digits: int, stops_level: int, swaps: tuple[float, float]) -> SymbolSpec:
     """A currency pair: contract of 100,000 (market convention), 0.01 to 100 lots, 3.50 a lot and side (typical retail)."""
     return SymbolSpec(
         name=name,

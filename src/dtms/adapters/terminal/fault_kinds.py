@@ -111,7 +111,7 @@ class Doubled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Previous:
-    """An order gets the reply of the order before it; `applied` says whether it was applied itself."""
+    """An order gets the result of an order before it; `applied` says whether it was applied itself."""
 
     applied: bool = True
 

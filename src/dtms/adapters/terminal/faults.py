@@ -228,7 +228,7 @@ class FaultyLink:
 
     def _forward(self, op: str, args: tuple[Any, ...]) -> Reply:
         reply = self._backend.call(op, args)
-        if op == ORDER_SEND:
+        if op == ORDER_SEND and reply.data is not None:
             self._last_order = reply
         return reply
 

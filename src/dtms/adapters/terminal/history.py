@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from dtms.adapters.terminal.server_time import ServerOffset
 from dtms.domain.market import Bar, Quote
-from dtms.domain.units import DAY, MINUTE, SECOND, Millis
+from dtms.domain.units import DAY, MINUTE, Millis
 
 RATES_DTYPE = np.dtype(
     [
@@ -108,7 +108,8 @@ class RateStore:
         self._offset = offset
 
     def _seconds(self, at: Millis) -> int:
-        return (at + self._offset(at)) // SECOND
+        """Return the start of a bar on the server's clock: a whole minute of it, however far that clock has jumped."""
+        return round((at + self._offset(at)) / MINUTE) * _MINUTE_SECONDS
 
     def _row(self, bar: Bar, spread: float) -> tuple[Any, ...]:
         volume = 0 if bar.volume is None else round(bar.volume)

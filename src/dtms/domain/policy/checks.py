@@ -14,7 +14,12 @@ def number(name: str, value: object, low: float, high: float, unit: str = "") ->
     Raises:
         SettingsError: Names the field, the value and the range; set it inside the range.
     """
-    if not isinstance(value, bool) and isinstance(value, (int, float)) and math.isfinite(value) and low <= value <= high:
+    if (
+        not isinstance(value, bool)
+        and isinstance(value, (int, float))
+        and math.isfinite(value)
+        and low <= value <= high
+    ):
         return
     shown = f" {unit}" if unit else ""
     msg = f"policy {name} is {value!r}; set it between {low:g} and {high:g}{shown}"

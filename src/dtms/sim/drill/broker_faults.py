@@ -150,7 +150,10 @@ def broker_plan(seed: int, stream: Random, settle_s: float) -> FaultPlan:
     )
     chances += _picked(
         stream,
-        [Chance(fault=fault, rate=heat * stream.uniform(0.0003, 0.003), op=op) for fault, op in _read_faults(settle_ms)],
+        [
+            Chance(fault=fault, rate=heat * stream.uniform(0.0003, 0.003), op=op)
+            for fault, op in _read_faults(settle_ms)
+        ],
         8,
     )
     return FaultPlan(seed=seed, chances=tuple(chances))

@@ -2,26 +2,215 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Final
 
+from dtms.adapters.sql.audit import GENESIS, digest
+from dtms.adapters.terminal.catalogue import CATALOGUE
+from dtms.adapters.terminal.recorder import AppliedKind
+from dtms.adapters.terminal.records import SimPosition
+from dtms.domain.action import Close, CloseHedge, Reduce, SetStop
+from dtms.domain.intent import Intent, IntentState
+from dtms.domain.records import AuditEntry
+from dtms.domain.trade import Hold, Leg, Owner, Trade
 from dtms.domain.units import Millis
+from dtms.ports.notifier import AlertKind
 
 if TYPE_CHECKING:
     from dtms.sim.drill.world import World
+
+_PAGE: Final = 1_000
+_NEVER: Final = (IntentState.REJECTED, IntentState.NOT_APPLIED, IntentState.CANCELLED)
+_DONE: Final = (IntentState.APPLIED, IntentState.PARTIAL)
+_LOTS: Final = 1e-6
 
 
 def converged(world: World) -> Millis | None:
     """Return the instant at which the system is at rest: now, or when something that waits comes due; None: not yet."""
     watch = world.watch
-    if watch.unfinished or not world.operator.at_rest:
+    if watch.unfinished or not world.operator.at_rest or apart(world):
         return None
     waiting = [trade.pending.retry_at for trade in watch.trades if trade.pending is not None]
     if any(at is None for at in waiting):
         return None
+    with world.ground.disk.ledger.read() as tx:
+        if tx.waiting():
+            return None
     return max([at for at in waiting if at is not None], default=world.clock.now)
 
 
+def apart(world: World) -> str:
+    """Return how the ledger's picture of the open trades differs from the broker's, "" where it does not."""
+    positions = {position.identifier: position for position in world.sim.state.positions.values()}
+    for trade in world.watch.trades:
+        if trade.hold is not Hold.NONE or trade.owner is Owner.NONE:
+            continue
+        held = positions.get(trade.identifier)
+        if held is None:
+            return f"trade {trade.trade_id} is {trade.state} and its position is closed"
+        wrong = _differs(trade, trade, held) or _legs_differ(trade, positions)
+        if wrong:
+            return f"trade {trade.trade_id}: {wrong}"
+    return ""
+
+
+def _differs(trade: Trade, known: Trade | Leg, held: SimPosition) -> str:
+    tick = CATALOGUE[trade.symbol].tick_size
+    if abs(known.volume - held.volume) > _LOTS:
+        return f"volume {known.volume} in the ledger, {held.volume} at the broker"
+    for name, ours, theirs in (("stop", known.stop, held.stop), ("target", known.target, held.target)):
+        if (ours is None) is not (theirs is None) or (
+            ours is not None and theirs is not None and abs(ours - theirs) > 0.5 * tick
+        ):
+            return f"{name} {ours} in the ledger, {theirs} at the broker"
+    return ""
+
+
+def _legs_differ(trade: Trade, positions: dict[int, SimPosition]) -> str:
+    for leg in trade.legs:
+        held = positions.get(leg.identifier)
+        if held is None:
+            return f"leg {leg.identifier} is closed at the broker"
+        wrong = _differs(trade, leg, held)
+        if wrong:
+            return f"leg {leg.identifier}: {wrong}"
+    return ""
+
+
 def last_checks(world: World) -> None:
-    """Check the end of a run."""
-    if world.watch.unfinished:
-        world.watch.report("I2 nothing lost", f"unfinished at the end: {world.watch.unfinished[0]}")
+    """Check the end of a run that has come to rest, or say that it has not."""
+    intents, audit = _everything(world)
+    _nothing_lost(world, intents)
+    _exactly_once(world, intents)
+    _no_strays(world, intents)
+    _audited(world, intents, audit)
+
+
+def _everything(world: World) -> tuple[tuple[Intent, ...], tuple[AuditEntry, ...]]:
+    intents: list[Intent] = []
+    audit: list[AuditEntry] = []
+    with world.ground.disk.ledger.read() as tx:
+        while page := tx.intents(after=intents[-1].intent_id if intents else "", limit=_PAGE):
+            intents += page
+        while links := tx.audit(after=audit[-1].seq if audit else 0, limit=_PAGE):
+            audit += links
+    return tuple(intents), tuple(audit)
+
+
+def _nothing_lost(world: World, intents: tuple[Intent, ...]) -> None:
+    """I2: every intent has an end; who cannot be told was told to the operator. Ledger and broker agree."""
+    report = world.watch.report
+    paged = {alert.subject for alert in world.ground.notifier.alerts if alert.kind is AlertKind.QUARANTINED}
+    for intent in intents:
+        if intent.unfinished:
+            report("I2 nothing lost", f"{intent.kind} {intent.rule} of {intent.trade_id} is {intent.state} at the end")
+        elif intent.state is IntentState.QUARANTINED and intent.intent_id not in paged:
+            report("I2 nothing lost", f"{intent.kind} of {intent.trade_id} was quarantined and nobody was called")
+    wrong = apart(world)
+    if wrong:
+        report("I2 converged", wrong)
+    for trade in world.watch.trades:
+        if trade.pending is not None and trade.pending.retry_at is None and trade.hold is Hold.NONE:
+            report("I2 converged", f"trade {trade.trade_id} is still on its way to {trade.pending.to}")
+    if not world.operator.at_rest:
+        report("I2 converged", f"the operator is still waiting: {world.operator.wants}")
+
+
+def _exactly_once(world: World, intents: tuple[Intent, ...]) -> None:
+    """I1: terminal states and applications agree."""
+    for intent in intents:
+        applied = world.watch.applied.get(intent.tag)
+        count = 0 if applied is None else applied.count
+        if intent.state in _NEVER and count:
+            world.watch.report("I1 exactly once", f"{_words(intent)} was applied {count} times")
+        elif intent.state in _DONE and count == 0 and not _met(world, intent):
+            world.watch.report("I1 exactly once", f"{_words(intent)} was never applied, and its goal was not met")
+
+
+def _met(world: World, intent: Intent) -> bool:
+    """Say whether an intent's goal was true at the broker when it was settled, whoever had brought it about."""
+    states = [
+        entry
+        for entry in world.oracle.entries
+        if entry.identifier == intent.position
+        and entry.kind is AppliedKind.POSITION
+        and intent.settled_at is not None
+        and entry.at <= intent.settled_at
+    ]
+    last = states[-1] if states else None
+    match intent.action:
+        case SetStop():
+            return any(
+                entry.stop_after is not None and abs(entry.stop_after - intent.action.stop) < 1e-6
+                for entry in states[-3:]
+            )
+        case Reduce():
+            return last is not None and last.volume_after <= intent.action.remaining + _LOTS
+        case Close() | CloseHedge():
+            return last is not None and last.volume_after <= 0
+        case _:
+            return False
+
+
+def _words(intent: Intent) -> str:
+    return f"{intent.kind} {intent.rule} {intent.tag} of {intent.trade_id}, {intent.state} ({intent.reason}),"
+
+
+def _no_strays(world: World, intents: tuple[Intent, ...]) -> None:
+    """I7, I9: whatever stands open in our name belongs to an open trade, or somebody was called for it."""
+    known = set(world.watch.managed) | {leg.identifier for trade in world.watch.trades for leg in trade.legs}
+    unsure = {intent.tag for intent in intents if intent.state is IntentState.QUARANTINED}
+    alerted = {alert.subject for alert in world.ground.notifier.alerts}
+    released = world.watch.released
+    for entry in world.oracle.of(AppliedKind.OPEN):
+        if entry.tag not in world.ground.log.epochs or entry.identifier in known | released or entry.tag in unsure:
+            continue
+        held = next((p for p in world.sim.state.positions.values() if p.identifier == entry.identifier), None)
+        if held is not None and str(held.ticket) not in alerted:
+            world.watch.report(
+                "I7 stray", f"position {entry.identifier}, opened by {entry.tag}, belongs to no open trade"
+            )
+
+
+def _audited(world: World, intents: tuple[Intent, ...], audit: tuple[AuditEntry, ...]) -> None:
+    """I11: the chain is whole, and each effect at the broker stands in it with its cause."""
+    before = GENESIS
+    told: set[str] = set()
+    for number, link in enumerate(audit, start=1):
+        made = digest(
+            before,
+            seq=link.seq,
+            at=link.at,
+            actor=link.actor,
+            what=link.what,
+            trade_id=link.trade_id,
+            body=link.body,
+        )
+        if link.seq != number or made != link.digest:
+            world.watch.report("I11 audit", f"link {link.seq} of the audit chain does not follow from the one before")
+            return
+        before = link.digest
+        if link.what == "action":
+            told.add(str(json.loads(link.body)["intent_id"]))
+    by_tag = {intent.tag: intent for intent in intents}
+    for tag, applied in world.watch.applied.items():
+        intent = by_tag.get(tag)
+        if applied.count and (intent is None or (intent.intent_id not in told and not intent.unfinished)):
+            world.watch.report("I11 audit", f"what {tag} did at the broker stands in no audit row")
+    _stops_recorded(world, by_tag)
+
+
+def _stops_recorded(world: World, by_tag: dict[str, Intent]) -> None:
+    """Each stop of ours that was seen at the broker has one record."""
+    with world.ground.disk.ledger.read() as tx:
+        trades = {intent.trade_id for intent in by_tag.values()}
+        recorded = {record.intent_id for trade_id in sorted(trades) for record in tx.stops(trade_id)}
+    for entry in world.oracle.of(AppliedKind.SLTP):
+        intent = by_tag.get(entry.tag)
+        if (
+            intent is not None
+            and intent.state is IntentState.APPLIED
+            and intent.intent_id not in recorded
+            and entry.identifier in world.watch.mains
+        ):
+            world.watch.report("I11 stop recorded", f"stop {entry.stop_after} of {entry.identifier} has no record")

@@ -47,9 +47,7 @@ class Market:
         self._sim = sim
         self._dice = dice
         self._clock = clock
-        self._symbols = {
-            name: _Symbol(bid=PRICES[name], hours=MarketHours(CATALOGUE[name].asset)) for name in symbols
-        }
+        self._symbols = {name: _Symbol(bid=PRICES[name], hours=MarketHours(CATALOGUE[name].asset)) for name in symbols}
         self._moved_at = clock()
         self.spoilt: set[tuple[str, int, float, float]] = set()
 

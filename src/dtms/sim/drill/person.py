@@ -109,6 +109,12 @@ class Operator:
         """Say whether nothing is left that the operator wants."""
         return not self._pressed and not self._waiting
 
+    @property
+    def wants(self) -> str:
+        """Return what is left, in words."""
+        switch = "the kill switch is pressed" if self._pressed else ""
+        return ", ".join(filter(None, (switch, *(f"ticket {waiting.ticket}" for waiting in self._waiting))))
+
     def _on_some(self, work: Callable[[SimPosition], object]) -> None:
         held = [p for p in self.sim.state.positions.values() if p.identifier in self.managed()]
         if held:

@@ -151,9 +151,21 @@ class Watch:
         return frozenset(trade.identifier for trade in self._open)
 
     @property
+    def mains(self) -> frozenset[int]:
+        """Return the identifiers of the main legs of all trades that ever were."""
+        return frozenset(self._mains)
+
+    @property
+    def released(self) -> frozenset[int]:
+        """Return the identifiers of what was managed once and let go."""
+        return frozenset(set(self._mains) | set(self._children)) - self.managed
+
+    @property
     def busy(self) -> bool:
         """Say whether something is under way that seconds matter for."""
-        return bool(self._unfinished or self._orphans or self._naked) or any(trade.legs or trade.pending for trade in self._open)
+        return bool(self._unfinished or self._orphans or self._naked) or any(
+            trade.legs or trade.pending for trade in self._open
+        )
 
     @property
     def unfinished(self) -> tuple[Intent, ...]:
@@ -194,7 +206,9 @@ class Watch:
         """I3: a durable intent with this tag is SENDING or UNKNOWN."""
         state = self.disk().intent_state(entry.tag)
         if state not in _LIVE and not (self._late(entry) and state == IntentState.QUARANTINED.value):
-            self.report("I3 write-ahead", f"{entry.kind} of {entry.tag} was applied while its durable intent is {state}")
+            self.report(
+                "I3 write-ahead", f"{entry.kind} of {entry.tag} was applied while its durable intent is {state}"
+            )
 
     def _late(self, entry: OracleEntry) -> bool:
         return entry.at > self.log.at.get(entry.tag, entry.at)
@@ -232,7 +246,9 @@ class Watch:
             self.refresh()
             known = entry.identifier in self._mains or entry.identifier in self._children
         if not known:
-            self.report("I9 foreign", f"{entry.kind} of {entry.tag} touched position {entry.identifier}, which is not ours")
+            self.report(
+                "I9 foreign", f"{entry.kind} of {entry.tag} touched position {entry.identifier}, which is not ours"
+            )
 
     def _opened(self, entry: OracleEntry) -> None:
         self.refresh()
@@ -319,7 +335,9 @@ class Watch:
             row = ROWS.get(name)
             pair = (TradeState(source), TradeState(target))
             if pair not in TABLE or row is None or (row.source, row.target) != pair:
-                self.report("I10 transitions", f"trade {trade_id}: row {name} from {source} to {target} is not declared")
+                self.report(
+                    "I10 transitions", f"trade {trade_id}: row {name} from {source} to {target} is not declared"
+                )
             before, last = self._states.get(trade_id, (TradeState.HEALTHY, 0))
             if before is not pair[0]:
                 self.report("I10 transitions", f"trade {trade_id}: {name} leaves {source}, the trade was {before}")
@@ -333,7 +351,9 @@ class Watch:
         if before is not None:
             version, shown = before
             if trade.version < version or (trade.version == version and public != shown):
-                self.report("I10 version", f"trade {trade.trade_id} changed and its version went {version} to {trade.version}")
+                self.report(
+                    "I10 version", f"trade {trade.trade_id} changed and its version went {version} to {trade.version}"
+                )
         self._versions[trade.trade_id] = (trade.version, public)
 
     def _protection(self, trade: Trade, elapsed: int) -> None:
@@ -345,8 +365,16 @@ class Watch:
         if position.stop is None:
             before = self._naked.get(trade.identifier)
             since = self._naked[trade.identifier] = 0 if before is None else before + elapsed
-            if since > NAKED_MS + _SLACK_MS and trade.hold is Hold.NONE and not self._alerted(AlertKind.UNPROTECTED, trade):
-                self.report("I5 protection", f"position {trade.identifier} has had no stop for {since} ms and no alarm", str(trade.identifier))
+            if (
+                since > NAKED_MS + _SLACK_MS
+                and trade.hold is Hold.NONE
+                and not self._alerted(AlertKind.UNPROTECTED, trade)
+            ):
+                self.report(
+                    "I5 protection",
+                    f"position {trade.identifier} has had no stop for {since} ms and no alarm",
+                    str(trade.identifier),
+                )
             return
         self._naked.pop(trade.identifier, None)
         tick = CATALOGUE[trade.symbol].tick_size
@@ -375,7 +403,11 @@ class Watch:
                 before = self._orphans.get(hedge)
                 since = self._orphans[hedge] = 0 if before is None else before + elapsed
                 if since > ORPHAN_MS + _SLACK_MS and not self._excused(trade, hedge):
-                    self.report("I7 orphaned hedge", f"hedge {hedge} outlived position {trade.identifier} by {since} ms", str(hedge))
+                    self.report(
+                        "I7 orphaned hedge",
+                        f"hedge {hedge} outlived position {trade.identifier} by {since} ms",
+                        str(hedge),
+                    )
         for hedge in tuple(self._orphans):
             if hedge not in present:
                 del self._orphans[hedge]

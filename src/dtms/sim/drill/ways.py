@@ -268,9 +268,7 @@ class HttpWay(BaseAdapter):
         if not self._wire.up() or self._dice.strikes(Kind.DTMS_LOST):
             raise requests.ConnectionError("connection refused")
         try:
-            response = self._wire.serve(
-                lambda: self._inner.send(request, stream, timeout, verify, cert, proxies)
-            )
+            response = self._wire.serve(lambda: self._inner.send(request, stream, timeout, verify, cert, proxies))
         except ServerDiedError as error:
             raise requests.ConnectionError("connection reset") from error
         self._wire.answered(str(request.method), str(request.url), response.status_code, response.content)

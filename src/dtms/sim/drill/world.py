@@ -226,7 +226,9 @@ class World:
     def watch_unfinished(self) -> bool:
         """Say whether the disk shows anything that a process could go on with now."""
         self.watch.refresh()
-        return any(intent.created_at <= self.clock.now and intent.state.value == "PLANNED" for intent in self.watch.unfinished)
+        return any(
+            intent.created_at <= self.clock.now and intent.state.value == "PLANNED" for intent in self.watch.unfinished
+        )
 
     def _zombies(self) -> None:
         kept = []
