@@ -235,9 +235,8 @@ class House(Bench):
         hours = MarketHours(instrument.asset)
         return Scene(now=self.clock.now, instrument=instrument, hours=hours, policy=self.policies.of(SYMBOL))
 
-    def decide(self, case: Case, *steps: PlanStep, trade: Trade | None = None) -> Trade:
-        """Write a decision whose plan is these steps, on a fresh trade in the case's state."""
-        trade = self.managed(state=case.state) if trade is None else trade
+    def decide(self, case: Case, *steps: PlanStep, trade: Trade) -> Trade:
+        """Write a decision whose plan is these steps; the trade is in the case's state."""
         verdict = Verdict(
             trade_id=trade.trade_id,
             ticket=trade.ticket,
@@ -287,7 +286,8 @@ class House(Bench):
         """The intents of the plan, first attempt first; what the monitor planned beside it is left out."""
         with self.ledger.read() as tx:
             found = tx.intents(trade_id=trade.trade_id)
-        return tuple(intent for intent in found if intent.rule == RULE)
+        planned = (intent for intent in found if intent.rule == RULE)
+        return tuple(sorted(planned, key=lambda intent: (intent.created_at, intent.step, intent.attempt)))
 
     def ends(self, trade: Trade) -> list[IntentState]:
         return [intent.state for intent in self.intents(trade)]

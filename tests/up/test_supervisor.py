@@ -193,6 +193,21 @@ def test_a_process_that_ends_while_starting_says_why(code: int, error: type[Exce
         hand.supervisor.stop()
 
 
+def test_an_answer_from_elsewhere_is_not_taken_for_a_process_that_has_ended(tmp_path: Path) -> None:
+    hand = Hand(tmp_path, command=(sys.executable, "-c", "raise SystemExit(1)"))
+    role = Role(
+        name="server",
+        arguments=(),
+        ready=lambda: not hand.supervisor.is_running("server"),
+        alive=lambda: True,
+    )
+    try:
+        with pytest.raises(ProcessFailedError, match="ended while it was starting"):
+            hand.supervisor.start([role], timeout_s=30)
+    finally:
+        hand.supervisor.stop()
+
+
 def test_a_process_that_does_not_become_ready_in_time_is_told(hand: Hand) -> None:
     try:
         with pytest.raises(ProcessFailedError, match="server did not become ready in time"):

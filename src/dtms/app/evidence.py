@@ -81,7 +81,10 @@ def _stop_is(
     intent: Intent, action: SetStop, position: Position | None, deals: tuple[Deal, ...], instrument: Instrument
 ) -> Evidence:
     if position is None:
-        return _applied() if _stopped_there(intent, action, deals, instrument) else Evidence(seen=Seen.ABSENT)
+        # A change of levels leaves no deal: of a position that has ended its stop may tell, else only the answer.
+        answered = intent.receipt is not None and intent.receipt.outcome is Outcome.APPLIED and flat(deals)
+        told = answered or _stopped_there(intent, action, deals, instrument)
+        return _applied() if told else Evidence(seen=Seen.ABSENT)
     same = instrument.same_price(position.stop, action.stop) and instrument.same_price(position.target, action.target)
     return _applied() if same else Evidence(seen=Seen.ABSENT)
 
@@ -133,7 +136,7 @@ def _explained(intent: Intent, volume: float, deals: tuple[Deal, ...], instrumen
         return True
     since = before - sum(deal.volume if deal.entry is DealEntry.IN else -deal.volume for deal in deals)
     taken = 0.0
-    for deal in reversed(deals):
+    for deal in sorted(deals, key=lambda deal: -deal.deal_id):  # a broker's clock may have been put back between them
         if since <= _LOTS_NOISE:
             break
         if deal.entry is not DealEntry.IN:

@@ -12,10 +12,11 @@ from dtms.app import journal
 from dtms.app.evidence import flat
 from dtms.app.market_desk import SymbolDesk
 from dtms.domain.action import SetStop
-from dtms.domain.intent import Intent, Planner
+from dtms.domain.intent import Intent, IntentState, Planner
 from dtms.domain.market import Timeframe
 from dtms.domain.policy import Policy
 from dtms.domain.position import Deal, Position, PositionsRead
+from dtms.domain.receipt import RETRYABLE
 from dtms.domain.records import StopRecord
 from dtms.domain.trade import Hold, Leg, LegKind, Marks, Owner, Trade
 from dtms.domain.units import SECOND, Lots, Millis, Price
@@ -23,6 +24,10 @@ from dtms.errors import BrokerError, StaleWriteError
 from dtms.ports.broker import BrokerReads
 from dtms.ports.ledger import Ledger, LedgerWrite
 from dtms.ports.notifier import AlertKind, Notifier
+
+_COUNTERS_A_BAR = 5
+_COUNTER_WAIT = 2 * SECOND
+"""A position may be without its stop for as long as the hand's change is not taken back: a failed try is repeated soon."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,20 +223,36 @@ def _counter_move(trade: Trade, main: Position, desk: SymbolDesk) -> SetStop | N
 
 
 def _plan_counter(tx: LedgerWrite, trade: Trade, main: Position, action: SetStop, now: Millis, policy: Policy) -> Trade:
-    """Plan the move back, at most once a bar: a refused one is not asked again at once. Return the trade as written."""
+    """Plan the move back, once a bar, and again soon where it came to nothing for a passing reason.
+
+    A refused one is not asked again at once. Return the trade as written.
+    """
+    bar = Timeframe.M5.start_of(now)
+    decision_id = f"by_hand@{bar}"
+    tried = [i for i in tx.intents(trade_id=trade.trade_id, since=bar) if i.decision_id == decision_id]
+    if tried and (len(tried) >= _COUNTERS_A_BAR or not _passed(tried[-1], now)):
+        return trade
     intent = journal.new_intent(
         trade,
         action,
-        decision_id=f"by_hand@{Timeframe.M5.start_of(now)}",
+        decision_id=decision_id,
         owner=Planner.DTMS,
         rule=f"by_hand.{policy.defence.by_hand}",
         now=now,
         priced_expiry_s=policy.operation.priced_expiry_s,
+        attempt=len(tried) + 1,
     )
     seen = replace(intent.precondition, stop=main.stop, target=main.target)
     if not tx.add_intent(replace(intent, precondition=seen)):
         return trade
     return tx.save_trade(replace(trade, marks=_countered(trade.marks)))
+
+
+def _passed(last: Intent, now: Millis) -> bool:
+    """Say whether an attempt came to nothing for a reason that says nothing about the next, long enough ago."""
+    rejection = None if last.receipt is None else last.receipt.rejection
+    passing = last.state in (IntentState.NOT_APPLIED, IntentState.CANCELLED) or rejection in RETRYABLE
+    return passing and last.settled_at is not None and now - last.settled_at >= _COUNTER_WAIT
 
 
 def _countered(marks: Marks) -> Marks:

@@ -172,20 +172,25 @@ class Supervisor:
 
     def _await_ready(self, role: Role, end: float) -> None:
         child = self._children[role.name]
-        while not role.ready():
+        while True:
+            ready = role.ready()
             code = child.process.poll()
-            if code is not None:
-                said = self.said_last(role.name)
-                if code == _USAGE:
-                    raise SettingsError(said)
-                msg = f"{role.name} ended while it was starting (exit {code}): {said or 'it said nothing'}"
-                raise ProcessFailedError(msg)
+            if code is not None:  # whoever answers at its address is another one
+                raise self._ended(role, code)
+            if ready:
+                return
             if self._now_s() >= end:
                 msg = (
                     f"{role.name} did not become ready in time; it said last: {self.said_last(role.name) or 'nothing'}"
                 )
                 raise ProcessFailedError(msg)
             time.sleep(_LOOK_S)
+
+    def _ended(self, role: Role, code: int) -> SettingsError | ProcessFailedError:
+        said = self.said_last(role.name)
+        if code == _USAGE:
+            return SettingsError(said)
+        return ProcessFailedError(f"{role.name} ended while it was starting (exit {code}): {said or 'it said nothing'}")
 
     def _run(self) -> None:
         while not self._ending.wait(_LOOK_S):

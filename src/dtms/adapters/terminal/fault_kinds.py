@@ -231,7 +231,7 @@ class Respecified:
 class Moved:
     """The market moves by so many points before the server looks at the order: triggers fire, levels become invalid.
 
-    A positive number moves against the position that is touched, or against the side that is opened.
+    A positive number moves against the position that is touched, or makes the opening's fill worse.
     """
 
     name: ClassVar[str] = "moved"

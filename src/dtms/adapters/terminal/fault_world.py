@@ -25,7 +25,7 @@ from dtms.adapters.terminal.fault_kinds import (
 )
 from dtms.adapters.terminal.records import SIDE_OF_TYPE, Request, SimPosition
 from dtms.adapters.terminal.server_time import ServerOffset
-from dtms.domain.units import Millis, Side
+from dtms.domain.units import Millis
 
 _PROPERTIES = ("stops_level", "freeze_level", "volume_min", "volume_step", "tick_size", "trade_mode")
 _SPARE = 0.99
@@ -159,27 +159,27 @@ class FaultyWorld:
         aim = self._aim(request)
         if aim is None or aim[0] not in state.quotes:
             return False
-        symbol, side = aim
+        symbol, direction = aim
         spec, quote = state.specs[symbol], state.quotes[symbol]
-        move = -side * fault.points * spec.point
+        move = direction * fault.points * spec.point
         bid, ask = round(quote.bid + move, spec.digits), round(quote.ask + move, spec.digits)
         if bid <= 0:
             return False
         self._server.on_quote(replace(quote, at=self._server.now(), bid=bid, ask=ask))
         return True
 
-    def _aim(self, request: Request | None) -> tuple[str, Side] | None:
-        """Return the symbol and the side that a move is against: the touched position's, the opened one's, the oldest's."""
+    def _aim(self, request: Request | None) -> tuple[str, int] | None:
+        """Return the symbol and the sign of what hurts: the touched position, the opening's fill, the oldest position."""
         positions = self._server.state.positions
         held: SimPosition | None
         if request is None:
             held = next(iter(positions.values()), None)
         elif request.position == 0:
             side = SIDE_OF_TYPE.get(request.type)
-            return None if side is None else (request.symbol, side)
+            return None if side is None else (request.symbol, int(side))
         else:
             held = positions.get(request.position)
-        return None if held is None else (held.symbol, held.side)
+        return None if held is None else (held.symbol, -held.side)
 
     def _stop_out(self) -> bool:
         """Take so much money out that the equity is under the stop-out level, and let the server look."""

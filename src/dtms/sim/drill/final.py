@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from dtms.adapters.sql.audit import GENESIS, digest
@@ -23,6 +24,8 @@ _PAGE: Final = 1_000
 _NEVER: Final = (IntentState.REJECTED, IntentState.NOT_APPLIED, IntentState.CANCELLED)
 _DONE: Final = (IntentState.APPLIED, IntentState.PARTIAL)
 _LOTS: Final = 1e-6
+RELEASED: Final = "released"
+"""The reason for which a trade is CLOSED and its position may stay open."""
 
 
 def converged(world: World) -> Millis | None:
@@ -33,10 +36,16 @@ def converged(world: World) -> Millis | None:
     waiting = [trade.pending.retry_at for trade in watch.trades if trade.pending is not None]
     if any(at is None for at in waiting):
         return None
-    with world.ground.disk.ledger.read() as tx:
-        if tx.waiting():
-            return None
+    if _registrations(world):
+        return None
     return max([at for at in waiting if at is not None], default=world.clock.now)
+
+
+def _registrations(world: World) -> list[str]:
+    """Return the openings that have still to be registered: those that cannot be told wait for the operator."""
+    with world.ground.disk.ledger.read() as tx:
+        intents = [tx.intent(item.key) for item in tx.waiting()]
+    return [i.intent_id for i in intents if i is not None and i.state is not IntentState.QUARANTINED]
 
 
 def apart(world: World) -> str:
@@ -48,10 +57,21 @@ def apart(world: World) -> str:
         held = positions.get(trade.identifier)
         if held is None:
             return f"trade {trade.trade_id} is {trade.state} and its position is closed"
-        wrong = _differs(trade, trade, held) or _legs_differ(trade, positions)
+        wrong = _differs(trade, _as_placeable(world, trade, held), held) or _legs_differ(trade, positions)
         if wrong:
             return f"trade {trade.trade_id}: {wrong}"
     return ""
+
+
+def _as_placeable(world: World, trade: Trade, held: SimPosition) -> Trade:
+    """Return the trade with the broker's stop where its own cannot be put back: a hand took it away, and price passed it."""
+    quote = world.sim.state.quotes[trade.symbol]
+    spec = world.sim.state.specs[trade.symbol]
+    least = max(spec.stops_level, spec.freeze_level, 1) * spec.point
+    passed = trade.stop is not None and trade.side * (quote.executable(trade.side) - trade.stop) < least
+    loosened = held.stop is None or (trade.stop is not None and trade.side * (held.stop - trade.stop) < 0)
+    by_hand = world.watch.by_hand(trade.identifier)
+    return replace(trade, stop=held.stop) if passed and loosened and by_hand else trade  # type: ignore[arg-type]
 
 
 def _differs(trade: Trade, known: Trade | Leg, held: SimPosition) -> str:
@@ -79,22 +99,25 @@ def _legs_differ(trade: Trade, positions: dict[int, SimPosition]) -> str:
 
 def last_checks(world: World) -> None:
     """Check the end of a run that has come to rest, or say that it has not."""
-    intents, audit = _everything(world)
+    intents, audit, trades = _everything(world)
     _nothing_lost(world, intents)
     _exactly_once(world, intents)
-    _no_strays(world, intents)
+    _no_strays(world, intents, trades)
     _audited(world, intents, audit)
 
 
-def _everything(world: World) -> tuple[tuple[Intent, ...], tuple[AuditEntry, ...]]:
+def _everything(world: World) -> tuple[tuple[Intent, ...], tuple[AuditEntry, ...], tuple[Trade, ...]]:
     intents: list[Intent] = []
     audit: list[AuditEntry] = []
+    trades: list[Trade] = []
     with world.ground.disk.ledger.read() as tx:
         while page := tx.intents(after=intents[-1].intent_id if intents else "", limit=_PAGE):
             intents += page
         while links := tx.audit(after=audit[-1].seq if audit else 0, limit=_PAGE):
             audit += links
-    return tuple(intents), tuple(audit)
+        while found := tx.trades(after=trades[-1].ticket if trades else 0, limit=_PAGE):
+            trades += found
+    return tuple(intents), tuple(audit), tuple(trades)
 
 
 def _nothing_lost(world: World, intents: tuple[Intent, ...]) -> None:
@@ -112,6 +135,8 @@ def _nothing_lost(world: World, intents: tuple[Intent, ...]) -> None:
     for trade in world.watch.trades:
         if trade.pending is not None and trade.pending.retry_at is None and trade.hold is Hold.NONE:
             report("I2 converged", f"trade {trade.trade_id} is still on its way to {trade.pending.to}")
+    for key in _registrations(world):
+        report("I2 converged", f"what intent {key} has opened is not registered")
     if not world.operator.at_rest:
         report("I2 converged", f"the operator is still waiting: {world.operator.wants}")
 
@@ -121,7 +146,7 @@ def _exactly_once(world: World, intents: tuple[Intent, ...]) -> None:
     for intent in intents:
         applied = world.watch.applied.get(intent.tag)
         count = 0 if applied is None else applied.count
-        if intent.state in _NEVER and count:
+        if intent.state in _NEVER and count and not _traceless(world, intent):
             world.watch.report("I1 exactly once", f"{_words(intent)} was applied {count} times")
         elif intent.state in _DONE and count == 0 and not _met(world, intent):
             world.watch.report("I1 exactly once", f"{_words(intent)} was never applied, and its goal was not met")
@@ -152,24 +177,37 @@ def _met(world: World, intent: Intent) -> bool:
             return False
 
 
+def _traceless(world: World, intent: Intent) -> bool:
+    """Say whether a stop change that was applied had been overtaken before anybody could look: it leaves no trace."""
+    if not isinstance(intent.action, SetStop) or intent.state is not IntentState.NOT_APPLIED:
+        return False
+    after = [e for e in world.oracle.entries if e.identifier == intent.position and e.kind is not AppliedKind.POSITION]
+    place = next((number for number, entry in enumerate(after) if entry.tag == intent.tag), len(after))
+    return any(entry.at <= (intent.settled_at or 0) for entry in after[place + 1 :])
+
+
 def _words(intent: Intent) -> str:
     return f"{intent.kind} {intent.rule} {intent.tag} of {intent.trade_id}, {intent.state} ({intent.reason}),"
 
 
-def _no_strays(world: World, intents: tuple[Intent, ...]) -> None:
-    """I7, I9: whatever stands open in our name belongs to an open trade, or somebody was called for it."""
-    known = set(world.watch.managed) | {leg.identifier for trade in world.watch.trades for leg in trade.legs}
+def _no_strays(world: World, intents: tuple[Intent, ...], trades: tuple[Trade, ...]) -> None:
+    """I7, I9: what stands open in our name belongs to an open trade, or somebody was called; nothing CLOSED stands open."""
+    held = {position.identifier: position for position in world.sim.state.positions.values()}
+    known = {leg.identifier for trade in trades for leg in trade.legs if trade.is_open}
+    known |= {trade.identifier for trade in trades if trade.is_open}
+    released = [trade for trade in trades if trade.close_reason == RELEASED]
+    let_go = {identifier for trade in released for identifier in (trade.identifier, *trade.children)}
+    for trade in trades:
+        for identifier in (trade.identifier, *trade.children):
+            if not trade.is_open and identifier in held and identifier not in known | let_go:
+                world.watch.report("I7 stray", f"trade {trade.trade_id} is CLOSED, its position {identifier} is open")
     unsure = {intent.tag for intent in intents if intent.state is IntentState.QUARANTINED}
     alerted = {alert.subject for alert in world.ground.notifier.alerts}
-    released = world.watch.released
     for entry in world.oracle.of(AppliedKind.OPEN):
-        if entry.tag not in world.ground.log.epochs or entry.identifier in known | released or entry.tag in unsure:
-            continue
-        held = next((p for p in world.sim.state.positions.values() if p.identifier == entry.identifier), None)
-        if held is not None and str(held.ticket) not in alerted:
-            world.watch.report(
-                "I7 stray", f"position {entry.identifier}, opened by {entry.tag}, belongs to no open trade"
-            )
+        position = held.get(entry.identifier)
+        ours = entry.tag in world.ground.log.epochs and entry.tag not in unsure
+        if ours and position is not None and entry.identifier not in known | let_go and str(position.ticket) not in alerted:
+            world.watch.report("I7 stray", f"position {entry.identifier}, opened by {entry.tag}, belongs to no open trade")
 
 
 def _audited(world: World, intents: tuple[Intent, ...], audit: tuple[AuditEntry, ...]) -> None:

@@ -15,8 +15,14 @@ from dtms.sim.drill.swarm import SeedPlan, make_plan
 from dtms.sim.drill.watch import Violation
 from dtms.sim.drill.world import World
 
-_HEALING_STEPS: Final = 200
+_HEALING_STEPS: Final = 140
+_FINE_STEPS: Final = 90
+_LEAST_STEPS: Final = 4
+"""Every process has had its turn by then."""
 _CALM_S: Final = 1.0
+_COARSE_S: Final = 10.0
+_AFTER_OPEN: Final = 150 * SECOND
+"""Closes wait for the spread after a market has opened."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +40,7 @@ class SeedResult:
     unknown: int
     quarantined: int
     places: Counter[str]
+    healed_ms: int
     digest: str
 
 
@@ -45,31 +52,48 @@ def run_seed(seed: int, steps: int) -> SeedResult:
 def run_plan(plan: SeedPlan) -> SeedResult:
     """Run one plan: its steps in trouble, then the healing phase, then the last checks."""
     world = World(plan)
+    healed = 0
     for _ in range(plan.steps):
         world.step()
         if world.watch.found:
             break
     if not world.watch.found:
         world.heal()
-        _recover(world)
+        healed = _recover(world)
         last_checks(world)
-    return _result(plan, world)
+    return _result(plan, world, healed)
 
 
-def _recover(world: World) -> None:
-    """Let the system come to rest: at most the healing time, and what waits for a later instant is waited for."""
+def _recover(world: World) -> int:
+    """Let the system come to rest; return how long it took, without what had to be waited for.
+
+    Where the market is closed, its next session is waited for; a step that is held back, its instant.
+    """
+    began = world.clock.now
+    waited = 0
     for number in range(_HEALING_STEPS):
-        world.calm_step(_CALM_S)
+        waited += _until_open(world)
+        world.calm_step(_CALM_S if number < _FINE_STEPS else _COARSE_S)
         if world.watch.found:
-            return
+            break
         at = converged(world)
-        if at is not None and at <= world.clock.now and number > 3:  # noqa: PLR2004 - every process has had its turn
-            return
+        if at is not None and at <= world.clock.now and number >= _LEAST_STEPS:
+            break
         if at is not None and at > world.clock.now + SECOND:
+            waited += at - SECOND - world.clock.now
             world.clock.now = Millis(at - SECOND)
+    return world.clock.now - began - waited
 
 
-def _result(plan: SeedPlan, world: World) -> SeedResult:
+def _until_open(world: World) -> int:
+    """Go to where every market has been open for a while; return how far that was."""
+    now = world.clock.now
+    opened = [world.market.hours(name).after_open(now, _AFTER_OPEN) for name in world.market.closed()]
+    world.clock.now = max([now, *opened])
+    return world.clock.now - now
+
+
+def _result(plan: SeedPlan, world: World, healed: int) -> SeedResult:
     watch = world.watch
     ledger = world.ground.disk.ledger
     with ledger.read() as tx:
@@ -92,5 +116,6 @@ def _result(plan: SeedPlan, world: World) -> SeedResult:
         unknown=len(watch.unknown),
         quarantined=sum(intent.state.value == "QUARANTINED" for intent in intents),
         places=world.places,
+        healed_ms=healed,
         digest=digest.hexdigest(),
     )

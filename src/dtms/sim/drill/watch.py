@@ -155,10 +155,9 @@ class Watch:
         """Return the identifiers of the main legs of all trades that ever were."""
         return frozenset(self._mains)
 
-    @property
-    def released(self) -> frozenset[int]:
-        """Return the identifiers of what was managed once and let go."""
-        return frozenset(set(self._mains) | set(self._children)) - self.managed
+    def by_hand(self, identifier: int) -> bool:
+        """Say whether somebody else ever changed a position."""
+        return identifier in self._touched
 
     @property
     def busy(self) -> bool:
