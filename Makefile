@@ -41,8 +41,8 @@ check: $(DEV)/.done ## Run every linter and the type checker
 	$(BIN)/deptry src
 
 test: check ## Run every check and every test
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m tapes
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "not tapes" --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE_FLOOR)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m tapes
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not tapes" --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE_FLOOR)
 
 bench-quick: $(DEV)/.done ## Time the parts that need no peer (under 60 s)
 	$(BIN)/python -m bench.quick

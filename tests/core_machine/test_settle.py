@@ -231,6 +231,15 @@ def test_an_outcome_that_stays_unknown_takes_the_fallback_and_is_not_tried_a_sec
     assert pending(fallen).fallbacks == (expected,)
     marks = fallen.trade.marks
     assert (marks.defensive_partial_done, marks.hedge_used) == (score == -4.0, score == -6.0)
+    assert marks.defensive_partial_volume == 0.0
+
+
+def test_a_required_step_whose_fallback_is_to_do_nothing_commits_under_its_name() -> None:
+    tight = warned(stop=Price(1_999.0))  # nothing is left to tighten
+    done = rejected(begin(tight, -4.0), Rejection.LIMIT_REACHED)
+    assert done.committed is not None
+    assert (done.trade.state, done.committed.pending.fallbacks) == (_S.WARNING_L2, ("partial_refused",))
+    assert (done.trade.volume, done.trade.stop, done.parked) == (Lots(1.0), Price(1_999.0), False)
 
 
 def test_a_required_step_without_a_fallback_is_parked_and_told() -> None:
@@ -335,6 +344,11 @@ def test_a_hedge_that_filled_where_it_was_asked_needs_no_second_stop() -> None:
     )
     assert (done.trade.children, done.trade.marks.hedge_filled_at, done.trade.volume) == ((201,), NOW, Lots(1.0))
     assert done.trade.deadline == NOW + 75 * MINUTE
+
+
+def test_a_hedge_whose_fill_was_not_told_counts_as_filled_whole() -> None:
+    done = end(begin(in_l2(), -6.0), APPLIED, opened(0.0))
+    assert [leg.volume for leg in done.trade.legs] == [Lots(0.5)]
 
 
 def test_a_hedge_whose_position_nobody_knows_is_our_fault_and_says_so() -> None:

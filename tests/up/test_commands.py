@@ -16,8 +16,8 @@ from tests.up.conftest import FALL, install, running
 from dtms.adapters.files.tape import Tape
 from dtms.domain.units import Lots, Price, Side
 from dtms.sim.entries import Order
+from dtms.sim.entry import open_at
 from dtms.sim.fleet import environment_of
-from dtms.sim.shadow import open_at
 from dtms.sim.up import Up
 
 

@@ -25,9 +25,9 @@ from dtms.services.run_log import ExitLog, VerdictLog, read_exit_counts, read_ve
 from dtms.services.wiring import CrashAt, clock_of, is_advisory, parts_of
 from dtms.settings import load_settings
 from dtms.sim.entries import Order
+from dtms.sim.entry import Entry, money_of
 from dtms.sim.fleet import environment_of
-from dtms.sim.shadow import Shadow, money_of
-from dtms.sim.simulate import Entry
+from dtms.sim.shadow import Shadow
 from dtms.sim.tapes import cut, history_length
 
 ANY = Verdict(
@@ -93,11 +93,11 @@ def test_a_clock_file_that_tells_no_time_is_refused(text: str | None, installed:
         clock_of(installed.settings)
 
 
-def test_a_calendar_that_would_not_be_read_is_refused(installed: Installed) -> None:
+def test_a_calendar_that_cannot_be_read_is_refused(installed: Installed) -> None:
     settings = installed.settings.model_copy(update={"news_file": Path("news.csv")})
     ledger = open_ledger("sqlite://", account="S:1", clock=lambda: FALL)
 
-    with pytest.raises(SettingsError, match="reads no economic calendar; remove the setting"):
+    with pytest.raises(SettingsError, match=r"news file news\.csv cannot be read"):
         parts_of(settings, SystemClock(), ledger, MemoryNotifier())
 
 

@@ -11,7 +11,6 @@ from dtms.domain.policy import Policy
 from dtms.domain.trade import Hold, Trade
 from dtms.domain.verdict import Approved, KillLevel, Mode, Refusal, Snapshot
 
-
 _NOISE_TICKS = 0.01
 """The difference of two prices on the grid is no exact multiple of it in binary fractions."""
 

@@ -312,12 +312,15 @@ def _more(trade: Trade, kind: LegKind, action: OpenHedge | ReAdd, receipt: Recei
 
 
 def _with_own_stop(trade: Trade, step: PlanStep, receipt: Receipt | None, scene: Scene) -> Trade:
-    """Add the step that puts a new hedge's stop at its distance from its own fill, where the fill was another price."""
+    """Add the step that puts a new hedge's stop at its distance from its own fill, where that is tighter than it is.
+
+    A fill that was better leaves the stop where it was sent: a stop is never loosened, not even a child's.
+    """
     if step.own_stop_distance is None or receipt is None or receipt.price is None or trade.hedge is None:
         return trade
     hedge = trade.hedge
     stop = scene.instrument.stop(hedge.side, receipt.price - hedge.side * step.own_stop_distance)
-    if scene.instrument.same_price(stop, hedge.stop):
+    if not scene.instrument.is_tighter(hedge.side, stop, hedge.stop):
         return trade
     pending = _pending(trade)
     amend = PlanStep(

@@ -14,6 +14,7 @@ from typing import Final
 import structlog
 
 from dtms.adapters.clocks import SystemClock, TapeClock, TapeTime
+from dtms.adapters.files.news import read_calendar
 from dtms.adapters.gateway_client import GatewayClient
 from dtms.adapters.notify import LogTarget, QueueNotifier, Target, apprise_target
 from dtms.adapters.sql import open_ledger
@@ -22,6 +23,7 @@ from dtms.errors import BrokerUnavailableError, SettingsError
 from dtms.ports.clock import Clock
 from dtms.ports.crash import CrashPoints, NoCrash
 from dtms.ports.ledger import Ledger
+from dtms.ports.news import NewsCalendar, NoCalendar
 from dtms.ports.notifier import Notifier
 from dtms.services.web.access import OneToken, load_or_make_token
 from dtms.services.web.guard import Gate, loopback_policy
@@ -87,14 +89,12 @@ def parts_of(settings: Settings, clock: Clock, ledger: Ledger, notifier: Notifie
     """Return what every service is made of.
 
     Raises:
-        SettingsError: The policy file cannot be used, or a setting that this version cannot honour is set.
+        SettingsError: The policy file or the economic calendar cannot be used.
     """
-    if settings.news_file is not None:
-        msg = f"setting news_file {settings.news_file}: this version reads no economic calendar; remove the setting"
-        raise SettingsError(msg)
+    news: NewsCalendar = NoCalendar() if settings.news_file is None else read_calendar(settings.news_file)
     crash: CrashPoints = CrashAt(settings.crash_point) if settings.crash_point else NoCrash()
     policies = load_policy(settings.policy_file)
-    return Parts(ledger=ledger, clock=clock, policies=policies, notifier=notifier, crash=crash)
+    return Parts(ledger=ledger, clock=clock, policies=policies, notifier=notifier, news=news, crash=crash)
 
 
 def is_advisory(settings: Settings) -> bool:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from dtms.adapters.files.tape import Tape, require_m1
-from dtms.adapters.terminal.constants import Mt5
 from dtms.adapters.terminal.driver import TapeEvent
 from dtms.adapters.terminal.oracle import OracleLog
 from dtms.adapters.terminal.records import AccountSpec
@@ -20,29 +19,12 @@ from dtms.domain.trade import Trade
 from dtms.domain.units import Millis, Side
 from dtms.domain.verdict import Refusal, Verdict
 from dtms.sim.entries import Entries, Order, order_for
+from dtms.sim.entry import ENTRY_MAGIC, WARM_UP_BARS, Entry, money_of, open_at, views_of
 from dtms.sim.invariants import Books, check, naked_ms, read_books
 from dtms.sim.report import Findings, TradeResult
+from dtms.sim.tapes import history_length
 from dtms.sim.wire import ask
 from dtms.sim.world import API_URL, MAGIC, SERVER_URL, TOKEN, World, make_world
-
-ENTRY_MAGIC = 7
-"""The other program's own number: its positions are not ours until they are registered."""
-
-
-@dataclass(slots=True)
-class Entry:
-    """One trade of the other program, with its twin that nobody manages."""
-
-    ticket: int
-    identifier: int
-    twin: int
-    side: Side
-    volume: float
-    risk_money: float
-    spread_money: float
-    opened_at: Millis
-    registered: bool
-    refused: str = ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -88,8 +70,19 @@ class Run:
 
     def run(self) -> None:
         """Let the tape run to its end."""
+        self._warm_up()
         while self.world.step():
             self._watch_bars()
+
+    def _warm_up(self) -> None:
+        """Show the entries the history before the run, as a program sees it that has been running; nothing is opened."""
+        history = self.world.driver.history(self.symbol)[-WARM_UP_BARS:]
+        if not history:
+            return
+        desk = self.world.desk.symbol(self.symbol, self.world.clock.now)
+        for view in views_of(history, desk, self.world.clock.now):
+            self._seen_view = view.at
+            self.signals.on_bar(view)
 
     def on_event(self, event: TapeEvent) -> None:
         """Let the other program act on a market event, before the services see it."""
@@ -122,8 +115,8 @@ class Run:
         order = None if atr is None else order_for(self.signals, side, quote, atr, desk.instrument)
         if order is None:
             return
-        ticket = _open(self.world.terminal, self.symbol, order)
-        twin = _open(self.shadow_terminal, self.symbol, order)
+        ticket = open_at(self.world.terminal, self.symbol, order)
+        twin = open_at(self.shadow_terminal, self.symbol, order)
         if ticket is None or twin is None:
             return
         entry_price = quote.opening(side)
@@ -165,23 +158,6 @@ class Run:
             entry.refused = f"{answer.get('code')}: {answer.get('detail')}"
 
 
-def _open(terminal: SimTerminal, symbol: str, order: Order) -> int | None:
-    result = terminal.order_send(
-        {
-            "action": Mt5.TRADE_ACTION_DEAL,
-            "symbol": symbol,
-            "type": Mt5.ORDER_TYPE_BUY if order.side is Side.BUY else Mt5.ORDER_TYPE_SELL,
-            "volume": float(order.volume),
-            "sl": float(order.stop),
-            "tp": float(order.target),
-            "type_filling": Mt5.ORDER_FILLING_IOC,
-            "magic": ENTRY_MAGIC,
-            "comment": "sma-cross",
-        }
-    )
-    return None if result is None or result.retcode != Mt5.TRADE_RETCODE_DONE else int(result.order)
-
-
 def make_run(tape: Tape, *, policies: PolicyBook, signals: Entries, start: Millis | None = None) -> Run:
     """Return a simulation of one tape, ready to run.
 
@@ -189,7 +165,8 @@ def make_run(tape: Tape, *, policies: PolicyBook, signals: Entries, start: Milli
         SettingsError: The tape is coarser than M1, empty, or of an unknown symbol.
     """
     require_m1(tape)
-    tally = Tally(bars=len(tape.bars))
+    begin = tape.first if start is None else start
+    tally = Tally(bars=len(tape.bars) - history_length(tape, begin))
     world = make_world(
         [tape],
         policies=policies,
@@ -246,22 +223,13 @@ def findings(run: Run) -> Findings:
 def _result(run: Run, entry: Entry, books: Books) -> TradeResult:
     trade = next((t for t in books.trades if t.identifier == entry.identifier), None)
     children = () if trade is None else trade.children
-    managed, costs, still_open = _money(run.world.terminal, (entry.identifier, *children))
-    unmanaged, _, _ = _money(run.shadow_terminal, (entry.twin,))
+    managed = money_of(run.world.terminal, (entry.identifier, *children))
+    unmanaged = money_of(run.shadow_terminal, (entry.twin,))
     return TradeResult(
         ticket=entry.ticket,
         risk_money=entry.risk_money,
-        managed=managed,
-        unmanaged=unmanaged,
-        costs=costs + entry.spread_money,
-        closed=not still_open,
+        managed=managed.net,
+        unmanaged=unmanaged.net,
+        costs=managed.costs + entry.spread_money,
+        closed=not managed.is_open,
     )
-
-
-def _money(terminal: SimTerminal, positions: tuple[int, ...]) -> tuple[float, float, bool]:
-    """Return net result and costs of some positions at one broker, floating included, and whether any is still open."""
-    deals = [deal for position in positions for deal in terminal.history_deals_get(position=position) or ()]
-    left = [p for p in terminal.positions_get() or () if p.identifier in positions]
-    charged = sum(deal.commission + deal.swap + deal.fee for deal in deals) + sum(p.swap for p in left)
-    gross = sum(deal.profit for deal in deals) + sum(p.profit for p in left)
-    return gross + charged, -charged, bool(left)

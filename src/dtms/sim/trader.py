@@ -17,7 +17,6 @@ from dtms.adapters.sql import open_ledger
 from dtms.adapters.terminal.remote import RemoteTerminal
 from dtms.adapters.terminal.server_time import eet_new_york_dst
 from dtms.app.market_desk import MarketDesk
-from dtms.core.market_state import MarketState
 from dtms.domain.market import Quote, Timeframe
 from dtms.domain.policy import PolicyBook
 from dtms.domain.position import Position
@@ -27,14 +26,12 @@ from dtms.errors import BrokerError, InvariantError, MarketDataError
 from dtms.ports.clock import Clock
 from dtms.settings import Settings
 from dtms.sim.entries import Entries, Order, order_for
+from dtms.sim.entry import ENTRY_MAGIC, WARM_UP_BARS, Entry, open_at, views_of
 from dtms.sim.registering import Registering
-from dtms.sim.shadow import Shadow, open_at
-from dtms.sim.simulate import ENTRY_MAGIC, Entry
+from dtms.sim.shadow import Shadow
 
 CALL_LIMIT_S: Final = 10.0
 
-WARM_UP_BARS: Final = 1_500
-"""M1 bars of history that the entries are shown: a moving average of 300 M5 bars."""
 
 AGAIN_AFTER_NS: Final = 300_000_000
 
@@ -277,16 +274,7 @@ def make_trader(
 def _warm_up(signals: Entries, desk: MarketDesk, symbol: str, now: Millis) -> None:
     """Show the entries the last hours before the run, as a program sees them that has been running; nothing is opened."""
     known = desk.symbol(symbol, now)
-    state = MarketState(
-        symbol,
-        known.instrument.asset,
-        known.policy.score,
-        known.policy.regime,
-        canonical=known.instrument.canonical,
-    )
-    for bar in desk.reads.bars(symbol, Timeframe.M1, WARM_UP_BARS):
-        state.on_m1(bar)
-    for view in state.advance(now):
+    for view in views_of(desk.reads.bars(symbol, Timeframe.M1, WARM_UP_BARS), known, now):
         signals.on_bar(view)
 
 

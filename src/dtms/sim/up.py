@@ -27,11 +27,10 @@ from dtms.services.run_log import read_exit_counts, read_verdicts
 from dtms.services.wiring import token_of
 from dtms.settings import Settings
 from dtms.sim.entries import Entries
+from dtms.sim.entry import Entry, money_of
 from dtms.sim.fleet import Fleet, TapeRun
 from dtms.sim.invariants import Books, check, naked_ms, read_books
 from dtms.sim.report import Findings, TradeResult, report_of
-from dtms.sim.shadow import money_of
-from dtms.sim.simulate import Entry
 from dtms.sim.supervisor import ProcessFailedError
 from dtms.sim.trader import Trader, make_trader
 

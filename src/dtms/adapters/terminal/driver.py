@@ -67,6 +67,8 @@ class _Cursor:
         self._low = True
         self._step = 0
         self._place = 0 if start is None else self._preload(start)
+        self.symbol = tape.symbol
+        self.history = self._bars[: self._place]
 
     def _preload(self, start: Millis) -> int:
         """Hand what ends before `start` to the server as history, and its last price as the last quote."""
@@ -149,6 +151,10 @@ class TapeDriver:
         key = self._cursors[index].key()
         if key is not None:
             heapq.heappush(self._heap, (*key, index))
+
+    def history(self, symbol: str) -> Sequence[Bar]:
+        """Return the bars that were handed to the server before the start; empty for a tape of quotes."""
+        return next(cursor.history for cursor in self._cursors if cursor.symbol == symbol)
 
     @property
     def next_at(self) -> Millis | None:

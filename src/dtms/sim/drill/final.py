@@ -31,7 +31,7 @@ RELEASED: Final = "released"
 def converged(world: World) -> Millis | None:
     """Return the instant at which the system is at rest: now, or when something that waits comes due; None: not yet."""
     watch = world.watch
-    if watch.unfinished or not world.operator.at_rest or apart(world):
+    if watch.unfinished or not world.operator.at_rest or apart(world, parked=False):
         return None
     waiting = [trade.pending.retry_at for trade in watch.trades if trade.pending is not None]
     if any(at is None for at in waiting):
@@ -48,11 +48,15 @@ def _registrations(world: World) -> list[str]:
     return [i.intent_id for i in intents if i is not None and i.state is not IntentState.QUARANTINED]
 
 
-def apart(world: World) -> str:
-    """Return how the ledger's picture of the open trades differs from the broker's, "" where it does not."""
+def apart(world: World, *, parked: bool = True) -> str:
+    """Return how the ledger's picture of the open trades differs from the broker's, "" where it does not.
+
+    Without `parked` those trades are left out whose plan waits for a later instant.
+    """
     positions = {position.identifier: position for position in world.sim.state.positions.values()}
     for trade in world.watch.trades:
-        if trade.hold is not Hold.NONE or trade.owner is Owner.NONE:
+        waits = trade.pending is not None and trade.pending.retry_at is not None
+        if trade.hold is not Hold.NONE or trade.owner is Owner.NONE or (waits and not parked):
             continue
         held = positions.get(trade.identifier)
         if held is None:

@@ -76,7 +76,7 @@ class Kind(StrEnum):
     """No quotes for a while."""
 
 
-class SimCrash(BaseException):  # noqa: N818 - no handler of the program may take it for an error
+class SimCrash(BaseException):
     """One process ends here, at once: no handler of the program runs on."""
 
     def __init__(self, who: str, place: str) -> None:
@@ -84,5 +84,5 @@ class SimCrash(BaseException):  # noqa: N818 - no handler of the program may tak
         self.who = who
 
 
-class PowerLoss(BaseException):  # noqa: N818 - as above
+class PowerLoss(BaseException):
     """Every process ends here."""

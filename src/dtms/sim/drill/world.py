@@ -30,6 +30,7 @@ from dtms.sim.drill.disk import Disk
 from dtms.sim.drill.kinds import Kind, PowerLoss, SimCrash
 from dtms.sim.drill.market import Market
 from dtms.sim.drill.person import Operator
+from dtms.sim.drill.probes import Prober
 from dtms.sim.drill.processes import DtmsServer, Gateway, Ground, MainApi
 from dtms.sim.drill.script import ScoreScript
 from dtms.sim.drill.swarm import ATR, SeedPlan, with_spread
@@ -109,6 +110,12 @@ class World:
             managed=lambda: self.watch.managed,
             answered=self.answered,
         )
+        self.prober = Prober(
+            dice=self.dice,
+            server=lambda: self.server,
+            as_server=lambda work: self._as("server", work),
+            watch=self.watch,
+        )
         self.gateway: Gateway | None = None
         self.server: DtmsServer | None = None
         self.api: MainApi | None = None
@@ -138,6 +145,7 @@ class World:
             self._start_what_is_down()
             self.operator.act()
             self._turns()
+            self.prober.maybe()
         except PowerLoss:
             self._power_cut()
         self.watch.check()
