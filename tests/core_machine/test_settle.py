@@ -400,6 +400,12 @@ def test_a_hedged_trade_is_evened_out_closed_against_its_hedge_and_closed() -> N
     assert (done.trade.closed_at, done.trade.close_reason, done.trade.deadline) == (NOW + 400, "character_hedged", None)
 
 
+def test_the_price_of_a_closing_step_moves_no_hedges_stop() -> None:
+    receipt = Receipt(outcome=Outcome.APPLIED, code=10009, filled=0.5, price=1_990.0)
+    evened = end(closing_hedged(), APPLIED, receipt)
+    assert actions(pending(evened).steps)[1:] == [Close(ticket=TICKET, by=HEDGE_TICKET)]
+
+
 def test_where_closing_against_is_refused_the_main_leg_goes_first_and_the_hedge_after_it() -> None:
     apart = rejected(end(closing_hedged(), APPLIED, DONE), Rejection.INVALID_REQUEST)
     assert pending(apart).fallbacks == ("closed_apart",)

@@ -52,6 +52,7 @@ from dtms.adapters.terminal.fault_kinds import (
 from dtms.adapters.terminal.fault_plan import ANY, FaultPlan, Scripted, Sent
 from dtms.adapters.terminal.fault_swarm import UNCLEAR, UNKNOWN_ERROR
 from dtms.adapters.terminal.faults import HangError
+from dtms.app import evidence
 from dtms.domain.action import Action, OpenHedge
 from dtms.domain.intent import IntentState
 from dtms.domain.receipt import RETRYABLE, Rejection
@@ -528,6 +529,38 @@ def test_after_a_long_outage_absence_is_told_by_two_reads_a_settle_time_apart(ca
 
     assert (house.ends(trade), len(house.operations(house.stem(trade)))) == ([NOT_APPLIED, APPLIED], 1)
     assert "quarantined" not in house.alerts()
+
+
+@volumes
+def test_an_outage_between_two_reads_begins_the_settle_time_anew(case: Case) -> None:
+    outage = Switched(switch=Switch.CONNECTION, for_ms=30_000)
+    plan = FaultPlan(scripted=(Scripted(fault=REQUEST_LOST), Scripted(fault=outage, op="positions_get", nth=8)))
+    house, trade = decided(case, plan, 38)
+    assert (house.ends(trade), house.injector.counts["switched connection"]) == ([IntentState.UNKNOWN], 1)
+    house.run(6, step=0.5)
+
+    assert (house.ends(trade), len(house.operations(house.stem(trade)))) == ([NOT_APPLIED, APPLIED], 1)
+
+
+@cases
+def test_a_symbol_that_is_not_told_at_the_last_check_is_not_sent_and_tried_again_at_once(case: Case) -> None:
+    house, trade = decided(case, once(Failed(code=-4), op="symbol_info", nth=2), 3)
+
+    assert house.ends(trade) == [REJECTED, APPLIED]
+    assert "does not know the symbol" in house.intents(trade)[0].reason
+    assert done(house, trade, case)
+
+
+def test_the_deals_of_another_position_prove_nothing() -> None:
+    house, trade = decided(CLOSE, FaultPlan())
+    other = house.open()
+    house.close_by_hand(other)
+    nobody = replace(house.broker.positions(), positions=())
+    deals = house.broker.deals(other.identifier)
+
+    assert evidence.flat(deals)
+    found = evidence.find(house.intents(trade)[0], nobody, deals, house.broker.instrument(trade.symbol))
+    assert found.seen is evidence.Seen.ABSENT
 
 
 @cases

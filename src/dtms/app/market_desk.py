@@ -27,6 +27,8 @@ _FEW_BARS = 8
 """What one M5 bar needs, with room; more only where these do not reach back far enough."""
 
 _CLOSE_DELAY = 2 * SECOND
+_AHEAD = 2 * MINUTE
+"""A quote from further ahead than two clocks may differ is none."""
 _M5 = Timeframe.M5.value
 
 
@@ -81,6 +83,10 @@ class MarketDesk:
         try:
             quote = self.reads.quote(symbol)
         except StaleDataError:
+            return None
+        if quote.at > now + _AHEAD:
+            # A broker's clock that jumped: believed, it would be the newest quote for as long as the jump.
+            desk.feed.rejected += 1
             return None
         return quote if desk.feed.offer(quote, desk.atr) else None
 

@@ -27,6 +27,9 @@ _LOTS: Final = 1e-6
 RELEASED: Final = "released"
 """The reason for which a trade is CLOSED and its position may stay open."""
 
+_SAME_PRICE = 1e-6
+"""Price units; far under any tick."""
+
 
 def converged(world: World) -> Millis | None:
     """Return the instant at which the system is at rest: now, or when something that waits comes due; None: not yet."""
@@ -108,6 +111,35 @@ def last_checks(world: World) -> None:
     _exactly_once(world, intents)
     _no_strays(world, intents, trades)
     _audited(world, intents, audit)
+    if not world.watch.found:
+        _recovery_is_start(world)
+
+
+def _recovery_is_start(world: World) -> None:
+    """I15: after a crash and a recovery everything stands as after a stop and a start, and nothing was sent for it."""
+    before, sent = _rows(world), len(world.oracle)
+    world.restart()
+    crashed = _rows(world)
+    world.restart()
+    started = _rows(world)
+    if crashed != started:
+        world.watch.report("I15 recovery", f"a second start changed {_first_difference(crashed, started)}")
+    if before != crashed:
+        world.watch.report("I15 recovery", f"a recovery changed {_first_difference(before, crashed)}")
+    if len(world.oracle) != sent:
+        world.watch.report("I15 recovery", f"a recovery sent {world.oracle.entries[sent].kind}")
+
+
+def _rows(world: World) -> tuple[tuple[str, ...], ...]:
+    connection = world.ground.disk.connection
+    trades = connection.execute("SELECT 'trade', trade_id, body FROM trades ORDER BY trade_id").fetchall()
+    intents = connection.execute("SELECT 'intent', intent_id, state FROM intents ORDER BY intent_id").fetchall()
+    return (*map(tuple, trades), *map(tuple, intents))
+
+
+def _first_difference(before: tuple[tuple[str, ...], ...], after: tuple[tuple[str, ...], ...]) -> str:
+    changed = sorted(set(before) ^ set(after))
+    return " ".join(changed[0])[:300] if changed else "nothing"
 
 
 def _everything(world: World) -> tuple[tuple[Intent, ...], tuple[AuditEntry, ...], tuple[Trade, ...]]:
@@ -170,7 +202,7 @@ def _met(world: World, intent: Intent) -> bool:
     match intent.action:
         case SetStop():
             return any(
-                entry.stop_after is not None and abs(entry.stop_after - intent.action.stop) < 1e-6
+                entry.stop_after is not None and abs(entry.stop_after - intent.action.stop) < _SAME_PRICE
                 for entry in states[-3:]
             )
         case Reduce():
@@ -210,8 +242,15 @@ def _no_strays(world: World, intents: tuple[Intent, ...], trades: tuple[Trade, .
     for entry in world.oracle.of(AppliedKind.OPEN):
         position = held.get(entry.identifier)
         ours = entry.tag in world.ground.log.epochs and entry.tag not in unsure
-        if ours and position is not None and entry.identifier not in known | let_go and str(position.ticket) not in alerted:
-            world.watch.report("I7 stray", f"position {entry.identifier}, opened by {entry.tag}, belongs to no open trade")
+        if (
+            ours
+            and position is not None
+            and entry.identifier not in known | let_go
+            and str(position.ticket) not in alerted
+        ):
+            world.watch.report(
+                "I7 stray", f"position {entry.identifier}, opened by {entry.tag}, belongs to no open trade"
+            )
 
 
 def _audited(world: World, intents: tuple[Intent, ...], audit: tuple[AuditEntry, ...]) -> None:

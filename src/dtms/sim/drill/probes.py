@@ -58,10 +58,24 @@ def _probes(ticket: int) -> tuple[Probe, ...]:
     enable = b'{"ticket":%d,"symbol":"XAUUSD","direction":"BUY","entry":%s,"volume":1.0,"stop_loss":1.0}'
     return (
         Probe(method="GET", path=f"/dtms/trade/{ticket}", headers={}, good=(200,), bad=unknown, shape=wire.TradeAnswer),
-        Probe(method="GET", path=f"/dtms/trade/{ticket}/explain", headers={}, good=(200,), bad=(*unknown, 409)),
+        Probe(
+            method="GET",
+            path=f"/dtms/trade/{ticket}/explain",
+            headers={},
+            good=(200,),
+            bad=unknown,
+            shape=wire.ExplainAnswer,
+        ),
         Probe(method="GET", path="/dtms/trades?limit=5", headers={}, good=(200,), bad=(503,), shape=wire.TradesAnswer),
         Probe(method="GET", path="/dtms/status", headers={}, good=(200,), bad=(503,), shape=wire.StatusAnswer),
-        Probe(method="GET", path=f"/dtms/actions?ticket={ticket}", headers={}, good=(200,), bad=unknown, shape=wire.ActionsAnswer),
+        Probe(
+            method="GET",
+            path=f"/dtms/actions?ticket={ticket}",
+            headers={},
+            good=(200,),
+            bad=unknown,
+            shape=wire.ActionsAnswer,
+        ),
         Probe(method="GET", path="/health/live", headers={}, good=(200,), shape=_Live),
         Probe(method="GET", path="/health/ready", headers={}, good=(200, 503)),
         Probe(
@@ -74,10 +88,20 @@ def _probes(ticket: int) -> tuple[Probe, ...]:
             shape=wire.StatesAnswer,
         ),
         Probe(method="POST", path="/dtms/states", headers=_JSON, body=b'{"tickets":[NaN]}', bad=(*refused, 503)),
-        Probe(method="POST", path="/dtms/states", headers={"Content-Type": "text/plain"}, body=b"{}", bad=(*refused, 503)),
+        Probe(
+            method="POST", path="/dtms/states", headers={"Content-Type": "text/plain"}, body=b"{}", bad=(*refused, 503)
+        ),
         Probe(method="POST", path="/dtms/trade/enable", headers=_JSON, body=enable % (ticket, b"1.0"), bad=(401,)),
-        Probe(method="POST", path="/dtms/trade/enable", headers={**_JSON, **_AUTH}, body=enable % (1, b"1e400"), bad=(*refused, 503)),
-        Probe(method="POST", path="/dtms/trade/enable", headers={**_JSON, **_AUTH}, body=b"[" * 5_000, bad=(*refused, 503)),
+        Probe(
+            method="POST",
+            path="/dtms/trade/enable",
+            headers={**_JSON, **_AUTH},
+            body=enable % (1, b"1e400"),
+            bad=(*refused, 503),
+        ),
+        Probe(
+            method="POST", path="/dtms/trade/enable", headers={**_JSON, **_AUTH}, body=b"[" * 5_000, bad=(*refused, 503)
+        ),
         Probe(method="DELETE", path=f"/dtms/trade/{ticket}", headers={}, bad=(401,)),
         Probe(method="DELETE", path="/dtms/trade/99999999999999999999", headers=_AUTH, bad=(*refused, 503)),
         Probe(method="GET", path="/dtms/trade/..%2f..%2fetc", headers={}, bad=(*refused, 503)),

@@ -19,6 +19,8 @@ _HEALING_STEPS: Final = 140
 _FINE_STEPS: Final = 90
 _LEAST_STEPS: Final = 4
 """Every process has had its turn by then."""
+_RESTED_STEPS: Final = 2
+"""What one process does last, another one sees with its next turn."""
 _CALM_S: Final = 1.0
 _COARSE_S: Final = 10.0
 _AFTER_OPEN: Final = 150 * SECOND
@@ -70,14 +72,15 @@ def _recover(world: World) -> int:
     Where the market is closed, its next session is waited for; a step that is held back, its instant.
     """
     began = world.clock.now
-    waited = 0
+    waited = rested = 0
     for number in range(_HEALING_STEPS):
         waited += _until_open(world)
         world.calm_step(_CALM_S if number < _FINE_STEPS else _COARSE_S)
         if world.watch.found:
             break
         at = converged(world)
-        if at is not None and at <= world.clock.now and number >= _LEAST_STEPS:
+        rested = rested + 1 if at is not None and at <= world.clock.now else 0
+        if rested >= _RESTED_STEPS and number >= _LEAST_STEPS:
             break
         if at is not None and at > world.clock.now + SECOND:
             waited += at - SECOND - world.clock.now

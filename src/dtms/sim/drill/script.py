@@ -28,12 +28,14 @@ from dtms.domain.score import (
     StructureEventKind,
     Volatility,
 )
-from dtms.domain.units import MINUTE, Millis, Side
+from dtms.domain.units import DAY, MINUTE, Millis, Side
 
 BAR: Final = MINUTE
 """The script's bars: shorter than M5, so that bars running and deadlines fit into one run."""
 _LENGTH: Final = 600
 _STALE_BARS: Final = 3
+_LOOK_BACK: Final = 4 * DAY
+"""A weekend is shorter."""
 _EVENT_SHARE: Final = 0.06
 
 _EPISODES: Final[tuple[tuple[float | None, ...], ...]] = (
@@ -90,15 +92,24 @@ class ScoreScript:
         self._made: dict[tuple[str, int], MarketView] = {}
 
     def view(self, symbol: str, now: Millis, hours: MarketHours) -> MarketView | None:
-        """Return the view of the last bar that has ended; None where the market was closed then."""
+        """Return the view of the last bar that has ended, also of one before the start; None where no market was then."""
         number = now // BAR
         at = Millis(number * BAR)
-        if number <= self._first or not hours.is_open(Millis(at - 1)):
+        if not hours.is_open(Millis(at - 1)):
             return None
         made = self._made.get((symbol, number))
         if made is None:
             made = self._made[symbol, number] = self._make(symbol, number, at, hours)
         return made
+
+    def newest(self, symbol: str, now: Millis, bar: int, hours: MarketHours) -> MarketView | None:
+        """Return the view of the newest bar that had a market, None where there was none for days."""
+        end = now // bar * bar
+        for back in range(_LOOK_BACK // bar):
+            view = self.view(symbol, Millis(end - back * bar), hours)
+            if view is not None:
+                return view
+        return None
 
     def _make(self, symbol: str, number: int, at: Millis, hours: MarketHours) -> MarketView:
         line = self._lines[symbol][(number - self._first) % _LENGTH]
@@ -200,6 +211,6 @@ class ScriptedDesk(MarketDesk):
             policy=policy,
             feed=feed,
             state=state,
-            view=self.script.view(symbol, Millis(now // self.bar * self.bar), hours),
+            view=self.script.newest(symbol, now, self.bar, hours),
             next_close=Millis((now // self.bar + 1) * self.bar),
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from dtms.adapters.terminal.records import SimPosition
 from dtms.adapters.terminal.server import SimServer
 from dtms.domain.action import OpenHedge, OpenTrade, ReAdd
 from dtms.domain.intent import Intent, IntentState
+from dtms.domain.market import Quote
 from dtms.domain.trade import Hold, LegKind, Owner, Trade, TradeState
 from dtms.domain.transitions import ROWS, TABLE
 from dtms.domain.units import MINUTE, SECOND, Millis
@@ -37,6 +39,10 @@ _TRIES_A_MINUTE: Final = 15
 _SENDS_A_MINUTE: Final = 40
 _QUEUE: Final = 24
 _TICK: Final = 1e-9
+_FRESH_MS: Final = 5 * SECOND
+"""After a longer pause there is nothing to compare a tick with."""
+_STALE_MS: Final = 65 * SECOND
+"""The longest that a quote may be believed, and the length of a step in which its reader was interrupted."""
 
 _OPERATIONS: Final = frozenset(
     {
@@ -122,6 +128,7 @@ class Watch:
     _versions: dict[str, tuple[int, tuple[object, ...]]] = field(default_factory=dict)
     _touched: dict[int, Millis] = field(default_factory=dict)
     _changed: dict[int, Millis] = field(default_factory=dict)
+    _last_stem: dict[int, str] = field(default_factory=dict)
     _trades: dict[str, Trade] = field(default_factory=dict)
     _open: tuple[Trade, ...] = ()
     _mains: dict[int, str] = field(default_factory=dict)
@@ -132,6 +139,8 @@ class Watch:
     _naked: dict[int, int] = field(default_factory=dict)
     _checked_at: Millis | None = None
     _seen: set[tuple[str, str]] = field(default_factory=set)
+    _believed: dict[tuple[str, str], Quote] = field(default_factory=dict)
+    _known: set[str] = field(default_factory=set)
 
     def report(self, law: str, detail: str, key: str = "") -> None:
         """Write a violation down, the same one once."""
@@ -179,6 +188,7 @@ class Watch:
             return
         if entry.tag not in self.log.epochs:
             self._touched[entry.identifier] = self._changed[entry.identifier] = entry.at
+            self._last_stem[entry.identifier] = ""
             return
         self._exactly_once(entry)
         self._write_ahead(entry)
@@ -197,6 +207,9 @@ class Watch:
         this.partial = this.partial or entry.kind is AppliedKind.PARTIAL
         if this.count > 1 and not again:
             self.report("I1 exactly once", f"tag {entry.tag} was applied {this.count} times ({entry.kind})")
+        last, self._last_stem[entry.identifier] = self._last_stem.get(entry.identifier), stem(entry.tag)
+        if entry.kind is AppliedKind.SLTP and last != stem(entry.tag):
+            return  # what was set before was changed by somebody since: setting it again is right
         for tag, other in self.applied.items():
             if tag != entry.tag and stem(tag) == stem(entry.tag) and other.count and not other.partial:
                 self.report("I1 exactly once", f"{entry.kind} of {entry.tag}: attempt {tag} had been applied already")
@@ -275,6 +288,36 @@ class Watch:
     def _position(self, identifier: int) -> SimPosition | None:
         return next((p for p in self.sim.state.positions.values() if p.identifier == identifier), None)
 
+    # ----- what a process believes of the market
+
+    def believes(self, who: str, quote: Quote, spoilt: AbstractSet[tuple[str, int, float, float]]) -> None:
+        """I8: a tick that was spoilt on its way is not believed beside a fresh one."""
+        last = self._believed.get((who, quote.symbol))
+        if last == quote:
+            return
+        self._believed[who, quote.symbol] = quote
+        bad = (quote.symbol, quote.at, quote.bid, quote.ask) in spoilt
+        if bad and last is not None and quote.at - last.at <= _FRESH_MS:
+            self.report("I8 bad input", f"{who} believed {quote.bid} of {quote.symbol} right after {last.bid}")
+        if last is not None and quote.at < last.at:
+            self.report("I8 bad input", f"{who} believed a quote of {quote.symbol} that is older than the last one")
+
+    def restarted(self, who: str) -> None:
+        """Forget what a process believed: it has ended."""
+        self._believed = {key: quote for key, quote in self._believed.items() if key[0] != who}
+
+    def _planned(self, intent: Intent) -> None:
+        """I8: what is decided on a price is decided on a fresh one."""
+        if intent.step > 0 or intent.attempt > 1 or not intent.precondition.price_based:
+            return
+        trade = self._trades.get(intent.trade_id)
+        quote = None if trade is None else self.sim.state.quotes.get(trade.symbol)
+        if quote is not None and intent.created_at - quote.at > _STALE_MS:
+            self.report(
+                "I8 bad input",
+                f"{intent.rule} of {intent.trade_id} was decided on a price {intent.created_at - quote.at} ms old",
+            )
+
     # ----- after each step
 
     def check(self) -> None:
@@ -316,6 +359,9 @@ class Watch:
         for intent in self._unfinished:
             if intent.state is IntentState.UNKNOWN:
                 self.unknown.add(intent.intent_id)
+            if intent.intent_id not in self._known:
+                self._known.add(intent.intent_id)
+                self._planned(intent)
         self._transitions()
 
     def _transitions(self) -> None:

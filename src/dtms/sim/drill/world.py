@@ -66,7 +66,7 @@ class World:
             specs=specs,
             recorder=self.oracle,
             dealer=self.dealer,
-            market_open=lambda symbol, at: self.market.is_open(symbol, at),
+            market_open=lambda symbol, at: self.market.is_open(symbol, at),  # noqa: PLW0108 - the market comes later
         )
         self.market = Market(self.sim, plan.symbols, self.dice, self.clock.market_now)
         self.market.move()
@@ -268,6 +268,14 @@ class World:
             if not self._run(who, work):
                 self._kill(who)
                 return
+        if isinstance(process, DtmsServer | MainApi):
+            self._believed(process)
+
+    def _believed(self, process: DtmsServer | MainApi) -> None:
+        for symbol in process.desk.symbols():
+            quote = process.desk.symbol(symbol, self.clock.now).feed.last
+            if quote is not None:
+                self.watch.believes(process.who, quote, self.market.spoilt)
 
     def _as(self, who: str, work: Callable[[], object]) -> bool:
         """Do a piece of work as a process that is there; False where it is not, or where it ended meanwhile."""
@@ -305,7 +313,18 @@ class World:
         self.tracebacks.append("".join(traceback.format_exception(error)))
         self.watch.report(law, f"{who}: {error!r}", f"{who} {type(error).__name__}")
 
+    def restart(self) -> None:
+        """End every process and let each come back at this instant, without trouble and without time passing."""
+        for who in _CRASHES:
+            self._kill(who)
+            self._restart_at[who] = self.clock.now
+        self._start_what_is_down()
+        for who in ("gateway", "server", "api") * _ROUNDS:
+            self._turn(who)
+        self.watch.check()
+
     def _kill(self, who: str) -> None:
+        self.watch.restarted(who)
         stream = self.dice.stream("restart")
         self._restart_at[who] = Millis(self.clock.now + stream.choice((0, 1, 2, 5, 15)) * SECOND)
         if who == "gateway":
@@ -357,7 +376,7 @@ class World:
             if fresh < 3 and self.dice.strikes(Kind.CRASH_LOOP):  # noqa: PLR2004 - in its first steps
                 raise SimCrash(who, place)
 
-    def _race(self, who: str, place: str) -> None:
+    def _race(self, who: str, _place: str) -> None:
         stream = self.dice.stream("race")
         choices = [other for other in _CRASHES if other != who] + ["market", "time"]
         if who != "gateway":
