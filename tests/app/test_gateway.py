@@ -127,6 +127,28 @@ def test_a_second_hedge_is_not_opened_whatever_was_decided(rig: Rig) -> None:
     assert len(rig.others(trade)) == 1
 
 
+def test_a_hedge_is_not_opened_after_one_that_has_come_and_gone(rig: Rig) -> None:
+    trade = rig.fall(rig.hedged(), -1.0, -1.0)
+    assert (trade.state, trade.legs) == (TradeState.RECOVERING, ())
+    intent = plan(rig, trade, hedge(trade))
+    rig.carry_out()
+    assert end_of(rig, intent) == (IntentState.REJECTED, Rejection.HEDGE_PROHIBITED)
+    assert rig.others(trade) == ()
+
+
+def test_a_hedge_that_the_broker_refused_was_none(rig: Rig) -> None:
+    trade = rig.managed()
+    rig.writes.fate = lambda _action: "not_sent"
+    first = plan(rig, trade, hedge(trade), decision="a")
+    rig.carry_out()
+    rig.writes.fate = lambda _action: "answered"
+    second = plan(rig, trade, hedge(trade), decision="b")
+    rig.carry_out()
+    assert end_of(rig, first) == (IntentState.REJECTED, Rejection.NOT_SENT)
+    assert end_of(rig, second) == (IntentState.APPLIED, None)
+    assert len(rig.others(trade)) == 1
+
+
 def test_a_hedge_is_not_opened_where_an_earlier_one_may_have_been(rig: Rig) -> None:
     trade = rig.fall(rig.managed(), -2.0, -4.0)
     rig.writes.fate = lambda action: "lost_on_the_way" if isinstance(action, OpenHedge) else "answered"

@@ -263,6 +263,24 @@ def test_a_stop_in_profit_is_no_loss(rig: Rig) -> None:
     assert facts(rig, desk_of(rig)).losing_streak == 0
 
 
+def test_a_stop_that_lost_less_than_half_an_r_is_no_loss_of_the_streak(rig: Rig) -> None:
+    _stopped(rig)
+    trade = rig.managed(volume=0.5)
+    rig.settle()
+    rig.hand_stop(trade.ticket, 1_997.2)  # 3.00 of 10.20 are lost there
+    rig.pass_time(3)
+    rig.price(1_997.2)
+    rig.pass_time(15)
+    assert not rig.trade(trade.ticket).is_open
+    assert facts(rig, desk_of(rig)).losing_streak == 0
+
+
+def test_a_day_that_began_without_equity_has_no_known_loss(rig: Rig) -> None:
+    desk = desk_of(rig)
+    sample(rig, desk, 0.0)
+    assert (facts(rig, desk).day_loss, facts(rig, desk).hour_loss) == (None, None)
+
+
 def test_the_streak_is_remembered_until_a_trade_was_closed(rig: Rig) -> None:
     desk = desk_of(rig)
     assert facts(rig, desk).losing_streak == 0

@@ -283,6 +283,15 @@ def test_a_position_that_is_stopped_out_while_its_stop_is_in_doubt_is_simply_gon
     assert lawful(rig)
 
 
+def test_a_fall_through_both_stops_tells_nothing_of_the_new_one_and_the_trade_is_gone_all_the_same(rig: Rig) -> None:
+    trade = at_the_step(rig, SetStop, "lost_on_the_way")
+    rig.wait(1)
+    rig.price(1_980.0)
+    rig.pass_time(25)
+    assert states(rig, trade, SetStop) == [IntentState.NOT_APPLIED]
+    assert rig.trade(trade.ticket).state is _S.CLOSED
+
+
 def test_what_is_in_doubt_survives_a_restart_of_every_service(rig: Rig) -> None:
     trade = at_the_step(rig, Reduce, "answer_lost")
     rig.writes.fate = lambda _action: "answered"

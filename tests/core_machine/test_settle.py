@@ -378,6 +378,7 @@ def test_an_unhedge_that_is_refused_before_a_long_close_becomes_the_closing_plan
     closing = rejected(begun, Rejection.DEALER, now=late)
     assert (pending(closing).row, pending(closing).to) == ("hedged_before_close", _S.CLOSED)
     assert pending(closing).fallbacks == ("unhedge_refused",)
+    assert (pending(closing).step, pending(closing).attempt, pending(closing).retry_at) == (0, 1, None)
     assert pending(closing).decision_id != pending(begun).decision_id
     assert actions(pending(closing).steps) == [
         Reduce(ticket=TICKET, remaining=Lots(0.5)),

@@ -18,7 +18,7 @@ from dtms.domain.policy import Policy
 from dtms.domain.position import Deal, Position, PositionsRead
 from dtms.domain.receipt import RETRYABLE
 from dtms.domain.records import StopRecord
-from dtms.domain.trade import Hold, Leg, LegKind, Marks, Owner, Trade
+from dtms.domain.trade import Hold, Leg, LegKind, Marks, Owner, Trade, TradeState
 from dtms.domain.units import SECOND, Lots, Millis, Price
 from dtms.errors import BrokerError, StaleWriteError
 from dtms.ports.broker import BrokerReads
@@ -87,6 +87,7 @@ class FactKeeper:
             return trade
         changed = _with_facts(trade, main, desk, read.as_of)
         changed = _with_leg_facts(changed, read)
+        changed, ended = self._without_ended(changed, read, desk.policy)
         counter = _counter_move(changed, main, desk)
         if changed == trade and counter is None:
             return trade
@@ -94,6 +95,7 @@ class FactKeeper:
         grown = replace(changed, version=trade.version + 1) if _public(changed) != _public(trade) else changed
         try:
             with self.ledger.write() as tx:
+                tx.add_deals(ended)
                 saved = trade if changed == trade else tx.save_trade(grown)
                 _record_hand(tx, trade, main, desk, read.as_of)
                 if counter is not None:
@@ -103,6 +105,25 @@ class FactKeeper:
         except StaleWriteError:
             return trade
         return saved
+
+    def _without_ended(self, trade: Trade, read: PositionsRead, policy: Policy) -> tuple[Trade, tuple[Deal, ...]]:
+        """Return the trade without the children that are proved to have ended, and their deals.
+
+        The hedge of a HEDGED trade is left to the machine: its end is a transition.
+        """
+        kept: list[Leg] = []
+        ended: list[Deal] = []
+        for leg in trade.legs:
+            by_machine = leg.kind is LegKind.HEDGE and trade.state is TradeState.HEDGED
+            if read.find(leg.identifier) is not None:
+                self._missing.pop(leg.identifier, None)
+            elif not by_machine and self._missed_twice(leg.identifier, read, policy.operation.hedge_missing_s):
+                deals = self._deals(leg.identifier)
+                if deals is not None and flat(deals):
+                    ended += deals
+                    continue
+            kept.append(leg)
+        return (replace(trade, legs=tuple(kept)), tuple(ended)) if ended else (trade, ())
 
     def follow(self, trade: Trade, unfinished: tuple[Intent, ...], desk: SymbolDesk, now: Millis) -> None:
         """Plan what brings each child's stop and target to its parent's: a hedge's target is the parent's stop.

@@ -201,6 +201,9 @@ def _met(world: World, intent: Intent) -> bool:
     last = states[-1] if states else None
     match intent.action:
         case SetStop():
+            told = intent.receipt is not None and intent.receipt.goal_met
+            if told and last is not None and last.volume_after <= 0:
+                return True  # the broker said that it was so already, and nobody can look any more
             return any(
                 entry.stop_after is not None and abs(entry.stop_after - intent.action.stop) < _SAME_PRICE
                 for entry in states[-3:]

@@ -13,7 +13,7 @@ from dtms.adapters.terminal.records import Request, SimPosition
 from dtms.adapters.terminal.server import SimServer
 from dtms.app.opening_checks import OpeningRefusedError, Order
 from dtms.domain.exits import ExitBook
-from dtms.domain.units import Millis, Side, Ticket
+from dtms.domain.units import SECOND, Millis, Side, Ticket
 from dtms.domain.verdict import KillLevel
 from dtms.errors import StaleWriteError
 from dtms.services.web.in_process import call
@@ -29,6 +29,8 @@ FOREIGN: Final = "not yours"
 _MOST_TRADES: Final = 3
 _MOST_FOREIGN: Final = 2
 _OPEN_SHARE: Final = 0.1
+_AGAIN: Final = 4 * SECOND
+"""Between two tries at registering."""
 _PROFILES: Final = ("intraday", "early", "early", "short", "stall")
 
 
@@ -41,6 +43,7 @@ class _Waiting:
     target: float | None
     profile: str
     registered: bool = False
+    again_at: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -178,7 +181,8 @@ class Operator:
                 self._waiting.remove(waiting)
             elif waiting.registered:
                 self._give_exits(waiting)
-            else:
+            elif self.clock() >= waiting.again_at:
+                waiting.again_at = self.clock() + _AGAIN
                 self._enable(waiting, held)
 
     def _enable(self, waiting: _Waiting, held: SimPosition) -> None:

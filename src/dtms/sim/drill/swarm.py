@@ -179,7 +179,6 @@ def _policy(stream: Random) -> Policy:
             by_hand=pick(("floor", "floor", "yield", "reassert", "ask")),
         ),
         rails=RailsPolicy(
-            enabled=pick((True, True, False)),
             day_loss=pick((0.02, 0.5)),
             hour_loss=pick((0.01, 0.5)),
             losing_trades=pick((3, 50)),
