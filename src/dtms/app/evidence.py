@@ -177,7 +177,7 @@ def _opened(intent: Intent, read: PositionsRead, deals: tuple[Deal, ...], instru
 
 
 def _answered(intent: Intent, position: Position, instrument: Instrument) -> bool:
-    """Say whether a position is what the answer told of: its side, and the volume filled, or grown by that (netting).
+    """Say whether a position is what the answer told of: side, price, and the volume filled, or grown by that (netting).
 
     The number alone does not tell: a pipe that was crossed for one call names a position of another account.
     """
@@ -185,5 +185,7 @@ def _answered(intent: Intent, position: Position, instrument: Instrument) -> boo
     before = 0.0
     if position.identifier == intent.position:
         before = intent.precondition.volume or 0.0
+    price = None if intent.receipt is None or before > 0 else intent.receipt.price
     same = position.symbol == instrument.symbol and position.side is side
+    same = same and (price is None or instrument.same_price(position.entry, price))
     return same and instrument.same_lots(position.volume, before + filled)

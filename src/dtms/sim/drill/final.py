@@ -201,9 +201,8 @@ def _met(world: World, intent: Intent) -> bool:
     last = states[-1] if states else None
     match intent.action:
         case SetStop():
-            told = intent.receipt is not None and intent.receipt.goal_met
-            if told and last is not None and last.volume_after <= 0:
-                return True  # the broker said that it was so already, and nobody can look any more
+            if last is not None and last.volume_after <= 0:
+                return True  # a change of levels leaves no trace, and nobody can look at a closed position's stop
             return any(
                 entry.stop_after is not None and abs(entry.stop_after - intent.action.stop) < _SAME_PRICE
                 for entry in states[-3:]

@@ -49,11 +49,12 @@ _EPISODES: Final[tuple[tuple[float | None, ...], ...]] = (
     (-4.6, -4.8, -3.0, -3.1, -3.0, -3.2, -3.1, -3.0),
     (-4.5, -4.5, -1.5, 0.2),
     (-2.2, -2.2, -2.2, -2.2, -1.0, -1.0),
-    (-4.6, -6.5, -6.6, -6.4, 0.6, -6.2, 0.5, -6.1, 0.6, -6.3, 0.5, -6.2, 0.6),
     (None, None),
     (-0.8, -0.7, 1.3, 1.5, 1.2),
 )
 """Scores of a BUY, bar by bar; a SELL has their mirror."""
+_DEEP: Final = -6.6
+_RELIEF: Final = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +84,13 @@ class ScoreScript:
         seed: Of the run.
         start: The instant at which the script begins.
         atr: ATR(M15) of each symbol, price units.
+        deep_until: Up to here the scores of a BUY stay as low as they get, then they are relieved; None: as the seed says.
     """
 
-    def __init__(self, seed: int, start: Millis, atr: Mapping[str, float]) -> None:
+    def __init__(self, seed: int, start: Millis, atr: Mapping[str, float], *, deep_until: Millis | None = None) -> None:
         self.atr = dict(atr)
         self._first = start // BAR
+        self._deep_until = deep_until
         self._lines = {name: _lines(Random(f"{seed}:script:{name}")) for name in atr}  # noqa: S311 - a drill
         self._made: dict[tuple[str, int], MarketView] = {}
 
@@ -111,8 +114,13 @@ class ScoreScript:
                 return view
         return None
 
+    def _line(self, symbol: str, number: int, at: Millis) -> _Line:
+        if self._deep_until is not None:
+            return _Line(_DEEP if at < self._deep_until else _RELIEF, 0, None)
+        return self._lines[symbol][(number - self._first) % _LENGTH]
+
     def _make(self, symbol: str, number: int, at: Millis, hours: MarketHours) -> MarketView:
-        line = self._lines[symbol][(number - self._first) % _LENGTH]
+        line = self._line(symbol, number, at)
         atr = self.atr[symbol]
         regime = Regime(
             session=hours.session(at),

@@ -32,6 +32,9 @@ _TUESDAY = from_utc(datetime(2025, 6, 17, 12, 0, tzinfo=UTC))
 _BEFORE_OVERLAP = from_utc(datetime(2025, 6, 17, 12, 50, tzinfo=UTC))
 _BEFORE_BREAK = from_utc(datetime(2025, 6, 17, 20, 20, tzinfo=UTC))
 _FRIDAY = from_utc(datetime(2025, 6, 20, 20, 5, tzinfo=UTC))
+_CLOSING = from_utc(datetime(2025, 6, 20, 20, 39, tzinfo=UTC))
+_WINDOW = from_utc(datetime(2025, 6, 20, 20, 50, tzinfo=UTC))
+"""Ten minutes before gold and currencies close for the weekend."""
 _EARLIER_FRIDAY = from_utc(datetime(2025, 6, 20, 18, 30, tzinfo=UTC))
 
 _RATES: Final[Mapping[Kind, tuple[float, float]]] = {
@@ -76,6 +79,8 @@ _RATES: Final[Mapping[Kind, tuple[float, float]]] = {
 
 _CALM_SHARE: Final = 0.05
 """Of the seeds, without any trouble at all."""
+_CLOSING_SHARE: Final = 0.08
+"""Of the seeds, with trades that are hedged when the market closes for the weekend."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +95,7 @@ class SeedPlan:
     policy: Policy
     rates: Mapping[Kind, float]
     broker: FaultPlan
+    deep_until: Millis | None = None
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -115,6 +121,19 @@ def make_plan(seed: int, steps: int) -> SeedPlan:
     calm = stream.random() < _CALM_SHARE
     rates = {} if calm else _rates(stream)
     broker = FaultPlan(seed=seed) if calm else broker_plan(seed, stream, policy.operation.settle_s)
+    if stream.random() < _CLOSING_SHARE:
+        machine = replace(policy.machine, before_close_minutes=10.0, no_hedge_before_close_minutes=1.0, grace_s=0.0)
+        return SeedPlan(
+            seed=seed,
+            steps=steps,
+            start=Millis(_CLOSING + stream.randrange(0, 6) * MINUTE),
+            account=AccountSpec(balance=1_000_000.0),
+            symbols=(stream.choice(("XAUUSD", "EURUSD")),),
+            policy=replace(policy, machine=replace(machine, dwell_bars=1, hedged_minutes=75.0)),
+            rates=rates,
+            broker=broker,
+            deep_until=_WINDOW,
+        )
     start = stream.choice((_TUESDAY, _TUESDAY, _BEFORE_OVERLAP, _BEFORE_BREAK, _FRIDAY, _EARLIER_FRIDAY))
     return SeedPlan(
         seed=seed,

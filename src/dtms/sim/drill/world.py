@@ -81,7 +81,9 @@ class World:
             disk=Disk(f"{account.server}:{account.login}", self.clock.market_now),
             policies=PolicyBook(default=plan.policy, by_symbol={s: with_spread(plan.policy, s) for s in plan.symbols}),
             notifier=MemoryNotifier(),
-            script=ScoreScript(plan.seed, plan.start, {name: ATR[name] for name in plan.symbols}),
+            script=ScoreScript(
+                plan.seed, plan.start, {name: ATR[name] for name in plan.symbols}, deep_until=plan.deep_until
+            ),
             backend=backend,
             link=self.tap,
             door=self,
