@@ -144,8 +144,9 @@ class Executor:
         match intent.state:
             case IntentState.PLANNED:
                 return self._carry_out(intent)
-            case IntentState.SENDING if intent.epoch == self.epoch:
-                # One pass at a time: what is still SENDING when a pass begins was left by one that broke off.
+            case IntentState.SENDING if intent.epoch <= self.epoch:
+                # One pass at a time: what is still SENDING when a pass begins was left by one that broke off, or by a
+                # gateway whose place was taken: it may have claimed after this one had recovered.
                 return self._unknown(intent, "the pass that carried it out broke off")
             case IntentState.ACKED:
                 return self._verify(intent)

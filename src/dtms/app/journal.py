@@ -217,7 +217,7 @@ def _plan_step(tx: LedgerWrite, trade: Trade, step: PlanStep, scene: Scene, regi
     tx.add_intent(
         new_intent(
             trade,
-            step.action,
+            _with_present_target(trade, step.action),
             decision_id=pending.decision_id,
             owner=Planner.DTMS,
             rule=step.rule,
@@ -230,6 +230,13 @@ def _plan_step(tx: LedgerWrite, trade: Trade, step: PlanStep, scene: Scene, regi
             regime=regime,
         )
     )
+
+
+def _with_present_target(trade: Trade, action: Action) -> Action:
+    """Return a stop change of the main leg with the target as it is now: a hand may have changed it since the decision."""
+    if isinstance(action, SetStop) and action.ticket == trade.ticket:
+        return replace(action, target=trade.target)
+    return action
 
 
 def _cancel_plan(tx: LedgerWrite, trade: Trade, now: Millis) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -11,6 +12,7 @@ import structlog
 from dtms.app import journal
 from dtms.app.queries import intents_after
 from dtms.app.registry import RefusalKind, Registered, Registration, RegistrationRefusedError
+from dtms.domain.action import Action, SetStop
 from dtms.domain.intent import Intent, IntentState
 from dtms.domain.trade import Trade
 from dtms.domain.units import Ticket
@@ -192,7 +194,7 @@ def _plan_again(tx: LedgerWrite, trade: Trade, last: Intent, parts: ServerParts)
     tx.add_intent(
         journal.new_intent(
             trade,
-            last.action,
+            _as_left_by_hand(trade, last),
             decision_id=last.decision_id,
             owner=last.owner,
             rule=last.rule,
@@ -202,3 +204,10 @@ def _plan_again(tx: LedgerWrite, trade: Trade, last: Intent, parts: ServerParts)
             attempt=last.attempt + 1,
         )
     )
+
+
+def _as_left_by_hand(trade: Trade, last: Intent) -> Action:
+    """Return the action once more; a target that a hand has changed since it was first planned is kept."""
+    action = last.action
+    touched = isinstance(action, SetStop) and trade.target != last.precondition.target
+    return replace(action, target=trade.target) if touched and isinstance(action, SetStop) else action

@@ -76,7 +76,10 @@ class Disk:
 
     def _open(self, image: bytes) -> None:
         self._backend = MemoryBackend()
-        self._backend.connection.deserialize(image)
+        connection = self._backend.connection
+        level = self._synchronous()
+        connection.deserialize(image)
+        connection.execute(f"PRAGMA synchronous = {level}")  # what the ledger asks for, not what a new image comes with
         self.ledger = SqlLedger(self._backend, account=self._account, clock=self._clock)
 
     @property

@@ -33,10 +33,10 @@ _SAME_PRICE = 1e-6
 
 def converged(world: World) -> Millis | None:
     """Return the instant at which the system is at rest: now, or when something that waits comes due; None: not yet."""
-    watch = world.watch
-    if watch.unfinished or not world.operator.at_rest or apart(world, parked=False):
+    record = world.record
+    if record.unfinished or not world.operator.at_rest or apart(world, parked=False):
         return None
-    waiting = [trade.pending.retry_at for trade in watch.trades if trade.pending is not None]
+    waiting = [trade.pending.retry_at for trade in record.open if trade.pending is not None]
     if any(at is None for at in waiting):
         return None
     if _registrations(world):
@@ -57,7 +57,7 @@ def apart(world: World, *, parked: bool = True) -> str:
     Without `parked` those trades are left out whose plan waits for a later instant.
     """
     positions = {position.identifier: position for position in world.sim.state.positions.values()}
-    for trade in world.watch.trades:
+    for trade in world.record.open:
         waits = trade.pending is not None and trade.pending.retry_at is not None
         if trade.hold is not Hold.NONE or trade.owner is Owner.NONE or (waits and not parked):
             continue
@@ -77,7 +77,7 @@ def _as_placeable(world: World, trade: Trade, held: SimPosition) -> Trade:
     least = max(spec.stops_level, spec.freeze_level, 1) * spec.point
     passed = trade.stop is not None and trade.side * (quote.executable(trade.side) - trade.stop) < least
     loosened = held.stop is None or (trade.stop is not None and trade.side * (held.stop - trade.stop) < 0)
-    by_hand = world.watch.by_hand(trade.identifier)
+    by_hand = trade.identifier in world.record.by_others
     return replace(trade, stop=held.stop) if passed and loosened and by_hand else trade  # type: ignore[arg-type]
 
 
@@ -111,7 +111,7 @@ def last_checks(world: World) -> None:
     _exactly_once(world, intents)
     _no_strays(world, intents, trades)
     _audited(world, intents, audit)
-    if not world.watch.found:
+    if not world.record.found:
         _recovery_is_start(world)
 
 
@@ -123,11 +123,11 @@ def _recovery_is_start(world: World) -> None:
     world.restart()
     started = _rows(world)
     if crashed != started:
-        world.watch.report("I15 recovery", f"a second start changed {_first_difference(crashed, started)}")
+        world.record.report("I15 recovery", f"a second start changed {_first_difference(crashed, started)}")
     if before != crashed:
-        world.watch.report("I15 recovery", f"a recovery changed {_first_difference(before, crashed)}")
+        world.record.report("I15 recovery", f"a recovery changed {_first_difference(before, crashed)}")
     if len(world.oracle) != sent:
-        world.watch.report("I15 recovery", f"a recovery sent {world.oracle.entries[sent].kind}")
+        world.record.report("I15 recovery", f"a recovery sent {world.oracle.entries[sent].kind}")
 
 
 def _rows(world: World) -> tuple[tuple[str, ...], ...]:
@@ -158,7 +158,7 @@ def _everything(world: World) -> tuple[tuple[Intent, ...], tuple[AuditEntry, ...
 
 def _nothing_lost(world: World, intents: tuple[Intent, ...]) -> None:
     """I2: every intent has an end; who cannot be told was told to the operator. Ledger and broker agree."""
-    report = world.watch.report
+    report = world.record.report
     paged = {alert.subject for alert in world.ground.notifier.alerts if alert.kind is AlertKind.QUARANTINED}
     for intent in intents:
         if intent.unfinished:
@@ -168,7 +168,7 @@ def _nothing_lost(world: World, intents: tuple[Intent, ...]) -> None:
     wrong = apart(world)
     if wrong:
         report("I2 converged", wrong)
-    for trade in world.watch.trades:
+    for trade in world.record.open:
         if trade.pending is not None and trade.pending.retry_at is None and trade.hold is Hold.NONE:
             report("I2 converged", f"trade {trade.trade_id} is still on its way to {trade.pending.to}")
     for key in _registrations(world):
@@ -180,12 +180,12 @@ def _nothing_lost(world: World, intents: tuple[Intent, ...]) -> None:
 def _exactly_once(world: World, intents: tuple[Intent, ...]) -> None:
     """I1: terminal states and applications agree."""
     for intent in intents:
-        applied = world.watch.applied.get(intent.tag)
+        applied = world.watch.orders.applied.get(intent.tag)
         count = 0 if applied is None else applied.count
         if intent.state in _NEVER and count and not _traceless(world, intent):
-            world.watch.report("I1 exactly once", f"{_words(intent)} was applied {count} times")
+            world.record.report("I1 exactly once", f"{_words(intent)} was applied {count} times")
         elif intent.state in _DONE and count == 0 and not _met(world, intent):
-            world.watch.report("I1 exactly once", f"{_words(intent)} was never applied, and its goal was not met")
+            world.record.report("I1 exactly once", f"{_words(intent)} was never applied, and its goal was not met")
 
 
 def _met(world: World, intent: Intent) -> bool:
@@ -238,7 +238,7 @@ def _no_strays(world: World, intents: tuple[Intent, ...], trades: tuple[Trade, .
     for trade in trades:
         for identifier in (trade.identifier, *trade.children):
             if not trade.is_open and identifier in held and identifier not in known | let_go:
-                world.watch.report("I7 stray", f"trade {trade.trade_id} is CLOSED, its position {identifier} is open")
+                world.record.report("I7 stray", f"trade {trade.trade_id} is CLOSED, its position {identifier} is open")
     unsure = {intent.tag for intent in intents if intent.state is IntentState.QUARANTINED}
     alerted = {alert.subject for alert in world.ground.notifier.alerts}
     for entry in world.oracle.of(AppliedKind.OPEN):
@@ -250,7 +250,7 @@ def _no_strays(world: World, intents: tuple[Intent, ...], trades: tuple[Trade, .
             and entry.identifier not in known | let_go
             and str(position.ticket) not in alerted
         ):
-            world.watch.report(
+            world.record.report(
                 "I7 stray", f"position {entry.identifier}, opened by {entry.tag}, belongs to no open trade"
             )
 
@@ -270,16 +270,16 @@ def _audited(world: World, intents: tuple[Intent, ...], audit: tuple[AuditEntry,
             body=link.body,
         )
         if link.seq != number or made != link.digest:
-            world.watch.report("I11 audit", f"link {link.seq} of the audit chain does not follow from the one before")
+            world.record.report("I11 audit", f"link {link.seq} of the audit chain does not follow from the one before")
             return
         before = link.digest
         if link.what == "action":
             told.add(str(json.loads(link.body)["intent_id"]))
     by_tag = {intent.tag: intent for intent in intents}
-    for tag, applied in world.watch.applied.items():
+    for tag, applied in world.watch.orders.applied.items():
         intent = by_tag.get(tag)
         if applied.count and (intent is None or (intent.intent_id not in told and not intent.unfinished)):
-            world.watch.report("I11 audit", f"what {tag} did at the broker stands in no audit row")
+            world.record.report("I11 audit", f"what {tag} did at the broker stands in no audit row")
     _stops_recorded(world, by_tag)
 
 
@@ -294,6 +294,6 @@ def _stops_recorded(world: World, by_tag: dict[str, Intent]) -> None:
             intent is not None
             and intent.state is IntentState.APPLIED
             and intent.intent_id not in recorded
-            and entry.identifier in world.watch.mains
+            and entry.identifier in world.record.mains
         ):
-            world.watch.report("I11 stop recorded", f"stop {entry.stop_after} of {entry.identifier} has no record")
+            world.record.report("I11 stop recorded", f"stop {entry.stop_after} of {entry.identifier} has no record")

@@ -16,7 +16,7 @@ from dtms.services.server import wire
 from dtms.services.web.in_process import call
 from dtms.sim.drill.dice import Dice
 from dtms.sim.drill.processes import DtmsServer
-from dtms.sim.drill.watch import Watch
+from dtms.sim.drill.record import Record
 from dtms.sim.world import SERVER_URL, TOKEN
 
 _SHARE: Final = 0.12
@@ -118,7 +118,7 @@ class Prober:
     dice: Dice
     server: Callable[[], DtmsServer | None]
     as_server: Callable[[Callable[[], object]], bool]
-    watch: Watch
+    record: Record
     asked: int = 0
 
     def maybe(self) -> None:
@@ -126,7 +126,7 @@ class Prober:
         stream = self.dice.stream("probes")
         if stream.random() >= _SHARE:
             return
-        trades = self.watch.trades
+        trades = self.record.open
         ticket = stream.choice(trades).ticket if trades and stream.random() < 0.8 else 12_345  # noqa: PLR2004 - a share
         probe = stream.choice(_probes(ticket))
         self.as_server(lambda: self._ask(probe))
@@ -143,7 +143,7 @@ class Prober:
         if not wrong and ledger.revision() != before and probe.method != "DELETE":
             wrong = "it changed the ledger"
         if wrong:
-            self.watch.report("I14 HTTP", f"{probe.method} {probe.path[:60]} answered {status}: {wrong}", probe.path)
+            self.record.report("I14 HTTP", f"{probe.method} {probe.path[:60]} answered {status}: {wrong}", probe.path)
 
     def _judge(self, probe: Probe, status: int, headers: dict[str, str], body: bytes) -> str:
         if TOKEN.encode() in body or any(TOKEN in value for value in headers.values()):

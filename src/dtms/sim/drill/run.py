@@ -11,8 +11,8 @@ import msgspec
 
 from dtms.domain.units import SECOND, Millis
 from dtms.sim.drill.final import converged, last_checks
+from dtms.sim.drill.record import Violation
 from dtms.sim.drill.swarm import SeedPlan, make_plan
-from dtms.sim.drill.watch import Violation
 from dtms.sim.drill.world import World
 
 _HEALING_STEPS: Final = 140
@@ -57,9 +57,9 @@ def run_plan(plan: SeedPlan) -> SeedResult:
     healed = 0
     for _ in range(plan.steps):
         world.step()
-        if world.watch.found:
+        if world.record.found:
             break
-    if not world.watch.found:
+    if not world.record.found:
         world.heal()
         healed = _recover(world)
         last_checks(world)
@@ -76,7 +76,7 @@ def _recover(world: World) -> int:
     for number in range(_HEALING_STEPS):
         waited += _until_open(world)
         world.calm_step(_CALM_S if number < _FINE_STEPS else _COARSE_S)
-        if world.watch.found:
+        if world.record.found:
             break
         at = converged(world)
         rested = rested + 1 if at is not None and at <= world.clock.now else 0
@@ -110,13 +110,13 @@ def _result(plan: SeedPlan, world: World, healed: int) -> SeedResult:
     return SeedResult(
         seed=plan.seed,
         steps=world.steps,
-        violations=tuple(watch.found),
+        violations=tuple(world.record.found),
         faults=world.dice.counts + world.injector.counts,
-        applied=sum(applied.count for applied in watch.applied.values()),
+        applied=sum(applied.count for applied in watch.orders.applied.values()),
         intents=len(intents),
-        transitions=watch.rows,
+        transitions=watch.ledger.rows,
         retcodes=world.tap.retcodes,
-        unknown=len(watch.unknown),
+        unknown=len(world.record.unknown),
         quarantined=sum(intent.state.value == "QUARANTINED" for intent in intents),
         places=world.places,
         healed_ms=healed,

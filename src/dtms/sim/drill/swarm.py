@@ -59,7 +59,7 @@ _RATES: Final[Mapping[Kind, tuple[float, float]]] = {
     Kind.CRASH_LOOP: (0.05, 0.5),
     Kind.PAUSE: (0.002, 0.02),
     Kind.RACE: (0.01, 0.1),
-    Kind.ZOMBIE: (0.001, 0.01),
+    Kind.ZOMBIE: (0.004, 0.03),
     Kind.HAND_STOP: (0.005, 0.03),
     Kind.HAND_TARGET: (0.003, 0.02),
     Kind.HAND_PARTIAL: (0.002, 0.01),

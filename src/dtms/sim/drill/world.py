@@ -32,6 +32,7 @@ from dtms.sim.drill.market import Market
 from dtms.sim.drill.person import Operator
 from dtms.sim.drill.probes import Prober
 from dtms.sim.drill.processes import DtmsServer, Gateway, Ground, MainApi
+from dtms.sim.drill.record import Record
 from dtms.sim.drill.script import ScoreScript
 from dtms.sim.drill.swarm import ATR, SeedPlan, with_spread
 from dtms.sim.drill.watch import Watch, WatchedOracle
@@ -45,7 +46,7 @@ _TURN_SHARE: Final = {"gateway": 0.95, "server": 0.95, "api": 0.7}
 _QUIET: Final = (2.0, 5.0, 15.0, 30.0)
 _BUSY: Final = (0.25, 0.5, 1.0, 2.0)
 _ROUNDS: Final = 3
-_ZOMBIE_TURNS: Final = 6
+_ZOMBIE_TURNS: Final = 25
 _LOOPS: Final = 10
 
 
@@ -90,16 +91,15 @@ class World:
             quotes=self.market,
             wire=self,
         )
-        self.watch = Watch(
+        self.record = Record(
             sim=self.sim,
-            oracle=self.oracle,
             disk=lambda: self.ground.disk,
             log=self.ground.log,
             notifier=self.ground.notifier,
             clock=self.clock.market_now,
-            able=self._able,
         )
-        self.oracle.told = self.watch.on_entry
+        self.watch = Watch(record=self.record, machine=plan.policy.machine, able=self._able)
+        self.oracle.told = self.watch.orders.on_entry
         self.operator = Operator(
             sim=self.sim,
             dice=self.dice,
@@ -109,14 +109,14 @@ class World:
             api=lambda: self.api,
             in_server=lambda work: self._as("server", work),
             in_api=lambda work: self._as("api", work),
-            managed=lambda: self.watch.managed,
+            managed=lambda: frozenset(trade.identifier for trade in self.record.open),
             answered=self.answered,
         )
         self.prober = Prober(
             dice=self.dice,
             server=lambda: self.server,
             as_server=lambda work: self._as("server", work),
-            watch=self.watch,
+            record=self.record,
         )
         self.gateway: Gateway | None = None
         self.server: DtmsServer | None = None
@@ -128,6 +128,7 @@ class World:
         self.tracebacks: list[str] = []
         self.steps = 0
         self._fed = self.dice.stream("fed").random() < 0.5  # noqa: PLR2004 - half of the seeds
+        self._slept = False
         self._stack: list[str] = []
         self._restart_at: dict[str, Millis] = dict.fromkeys(_CRASHES, plan.start)
         self._stopped: dict[str, Millis] = {}
@@ -139,7 +140,7 @@ class World:
     def step(self) -> None:
         """Let time pass, the market move, the operator act, and every process have its turn."""
         self.steps += 1
-        self.watch.step = self.steps
+        self.record.step = self.steps
         try:
             self._pass_time()
             self._trouble()
@@ -155,7 +156,7 @@ class World:
     def calm_step(self, seconds: float) -> None:
         """Do the same without any trouble, as the healing phase does."""
         self.steps += 1
-        self.watch.step = self.steps
+        self.record.step = self.steps
         self.clock.sleep(seconds)
         self.link.pump()
         self.market.move()
@@ -178,7 +179,8 @@ class World:
     def _pass_time(self) -> None:
         stream = self.dice.stream("time")
         seconds = stream.choice(_BUSY if self.watch.busy else _QUIET)
-        if self.dice.strikes(Kind.SUSPEND):
+        self._slept = self.dice.strikes(Kind.SUSPEND)
+        if self._slept:
             seconds = stream.uniform(60.0, 4 * 3_600.0)
         self.clock.sleep(seconds)
         self.link.pump()
@@ -223,27 +225,29 @@ class World:
         stream = self.dice.stream("turns")
         order = list(_TURN_SHARE)
         stream.shuffle(order)
+        if self.zombies and stream.random() < 0.5:  # noqa: PLR2004 - sometimes it is the faster one
+            self._zombies()
         for who in order:
             if self.dice.healed or stream.random() < _TURN_SHARE[who]:
                 self._turn(who)
+                self._zombies()
         for _ in range(_ROUNDS):
             if not self.watch_unfinished():
                 break
             self._turn("gateway")
             self._turn("server")
-        self._zombies()
 
     def watch_unfinished(self) -> bool:
         """Say whether the disk shows anything that a process could go on with now."""
         self.watch.refresh()
         return any(
-            intent.created_at <= self.clock.now and intent.state.value == "PLANNED" for intent in self.watch.unfinished
+            intent.created_at <= self.clock.now and intent.state.value == "PLANNED" for intent in self.record.unfinished
         )
 
     def _zombies(self) -> None:
         kept = []
         for gateway, left in self.zombies:
-            if self.dice.stream("turns").random() < 0.5:  # noqa: PLR2004 - as likely as not
+            if self.dice.stream("turns").random() < 0.7:  # noqa: PLR2004 - now and then
                 kept.append((gateway, left))
                 continue
             alive = self._run("gateway", gateway.turn)
@@ -313,7 +317,7 @@ class World:
 
     def _own(self, who: str, law: str, error: Exception) -> None:
         self.tracebacks.append("".join(traceback.format_exception(error)))
-        self.watch.report(law, f"{who}: {error!r}", f"{who} {type(error).__name__}")
+        self.record.report(law, f"{who}: {error!r}", f"{who} {type(error).__name__}")
 
     def restart(self) -> None:
         """End every process and let gateway and server come back at this instant, without trouble.
@@ -346,7 +350,7 @@ class World:
             self._kill(who)
         self.zombies.clear()
         self.ground.disk.cut()
-        self.watch.forget()
+        self.record.forget()
 
     def _able(self) -> bool:
         """Say whether the defence as a whole could have acted just now."""
@@ -356,7 +360,8 @@ class World:
         there = self.gateway is not None and self.gateway.recovered and self.server is not None
         now = self.clock.now
         held = any(until > now for until in (*self._stopped.values(), *self._cut.values()))
-        return terminal and account and there and not held and not self.market.closed()
+        awake = not held and not self._slept
+        return terminal and account and there and awake and not self.market.closed()
 
     # ----- hooks
 
@@ -438,4 +443,4 @@ class World:
         """Take note of an answer of the server; fulfils `Wire`."""
         self.statuses[status] += 1
         if status >= 500 and status != 503:  # noqa: PLR2004 - HTTP statuses
-            self.watch.report("I14 HTTP", f"{method} {url} answered {status}: {body[:160]!r}", f"{method} {status}")
+            self.record.report("I14 HTTP", f"{method} {url} answered {status}: {body[:160]!r}", f"{method} {status}")
