@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from dtms.app.mode_facts import Modes, read_modes
 from dtms.domain.intent import Intent
+from dtms.domain.modes import ActiveCause, Mode
 from dtms.domain.trade import Trade
 from dtms.domain.units import TradeId
 from dtms.domain.verdict import KillLevel
@@ -16,12 +18,26 @@ KILL_FACT = "kill_switch"
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One consistent view: open trades, intents that something must still decide, and the kill switch."""
+    """One consistent view: open trades, intents that something must still decide, the kill switch, and the modes.
+
+    The kill switch is not in the mode: it has rules of its own. `shown_mode` of `dtms.core.modes` puts the two together.
+    """
 
     revision: int
     trades: tuple[Trade, ...] = ()
     unfinished: tuple[Intent, ...] = ()
     kill: KillLevel | None = None
+    modes: Modes = field(default_factory=Modes)
+
+    @property
+    def mode(self) -> Mode:
+        """What the ledger's causes leave the system to do by itself."""
+        return self.modes.mode
+
+    @property
+    def causes(self) -> tuple[ActiveCause, ...]:
+        """What takes the system out of NORMAL, the worst first."""
+        return self.modes.causes
 
     def of(self, trade_id: TradeId) -> tuple[Intent, ...]:
         """Return the unfinished intents of one trade, oldest first."""
@@ -46,5 +62,6 @@ class Book:
                     tx.open_trades(),
                     tx.unfinished(),
                     None if kill is None else KillLevel(kill),
+                    read_modes(tx),
                 )
         return self._page

@@ -33,6 +33,7 @@ class EventKind(StrEnum):
     STATE = "state"
     ACTION = "action"
     HEARTBEAT = "heartbeat"
+    MODE = "mode"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

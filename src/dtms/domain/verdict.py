@@ -9,19 +9,11 @@ from dtms.domain.action import Action, RiskDirection
 from dtms.domain.calendar import MarketHours
 from dtms.domain.instrument import Instrument
 from dtms.domain.market import Quote
+from dtms.domain.modes import Mode
 from dtms.domain.position import Account
 from dtms.domain.score import Indicators, MarketView
 from dtms.domain.trade import PlanStep, TradeState
 from dtms.domain.units import Millis, Ticket, TradeId
-
-
-class Mode(StrEnum):
-    """What the system may do by itself: everything, everything with care, only reduce, nothing."""
-
-    NORMAL = "NORMAL"
-    DEGRADED = "DEGRADED"
-    PROTECT_ONLY = "PROTECT_ONLY"
-    HALT = "HALT"
 
 
 class KillLevel(StrEnum):

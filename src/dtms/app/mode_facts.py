@@ -1,0 +1,152 @@
+"""The mode as the ledger has it: one fact of causes a process, the latched halt, and the last clean full reconcile.
+
+Each process writes the causes that it saw itself and nothing else, so no two ever write the same fact.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from dtms.core import modes
+from dtms.domain.modes import ActiveCause, Cause, Mode
+from dtms.domain.units import Millis
+from dtms.errors import LedgerUnavailableError
+from dtms.ports.ledger import LedgerRead
+
+Role = Literal["gateway", "server", "api"]
+
+ROLES: Final[tuple[Role, ...]] = ("gateway", "server", "api")
+HALT_FACT: Final = "halt"
+RECONCILED_FACT: Final = "reconciled"
+"""The last reconcile of any kind: JSON with `at`, `clean` and `full`."""
+
+CLEAN_FACT: Final = "reconciled_full"
+"""When the last full reconcile was clean. A fact of its own: a fast one that follows must not take it back."""
+
+TOLD_FACT: Final = "mode"
+"""The mode that was last told to people and to the event stream."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Modes:
+    """What the ledger says about the mode.
+
+    Attributes:
+        mode: The worst that anything standing asks for.
+        causes: What stands, the worst first.
+        told: The mode that was last told.
+        halt: What a person must resume from, None where nothing is latched.
+        clean_at: When the last full reconcile was clean, None where none was; asked only while there are causes.
+        clean_is_new: Whether `clean_at` stands in the fact of the last reconcile alone, which the next one overwrites.
+    """
+
+    mode: Mode = Mode.NORMAL
+    causes: tuple[ActiveCause, ...] = ()
+    told: Mode = Mode.NORMAL
+    halt: ActiveCause | None = None
+    clean_at: Millis | None = None
+    clean_is_new: bool = False
+
+
+def read_modes(tx: LedgerRead) -> Modes:
+    """Return what all processes have told.
+
+    Raises:
+        LedgerUnavailableError: A fact cannot be read as what it should be.
+    """
+    told: list[ActiveCause] = []
+    for role in ROLES:
+        told += read_causes(tx, role)
+    text = tx.fact(HALT_FACT)
+    halt = None if text is None else decode(text, HALT_FACT)[0]
+    clean_at, is_new = _clean_full(tx) if told else (None, False)
+    word = tx.fact(TOLD_FACT)
+    if not told and halt is None and word is None:
+        return Modes()
+    present = modes.standing(told, halt, clean_at)
+    return Modes(
+        mode=present.mode,
+        causes=present.causes,
+        told=_mode(word),
+        halt=halt,
+        clean_at=clean_at,
+        clean_is_new=is_new,
+    )
+
+
+def read_causes(tx: LedgerRead, role: str) -> tuple[ActiveCause, ...]:
+    """Return what one process has told, as it stands in the ledger."""
+    name = causes_fact(role)
+    text = tx.fact(name)
+    return () if text is None else decode(text, name)
+
+
+def causes_fact(role: str) -> str:
+    """Return the name of a process's fact."""
+    return f"causes.{role}"
+
+
+def _clean_full(tx: LedgerRead) -> tuple[Millis | None, bool]:
+    """Return when the last full reconcile was clean, and whether only the fact of the last one says so."""
+    kept = tx.fact(CLEAN_FACT)
+    last = tx.fact(RECONCILED_FACT)
+    found = None if kept is None else Millis(int(kept))
+    if last is None:
+        return found, False
+    try:
+        record = json.loads(last)
+        at, good = Millis(int(record["at"])), record["clean"] is True and record["full"] is True
+    except (ValueError, KeyError, TypeError) as error:
+        raise _unreadable(RECONCILED_FACT, last) from error
+    return (at, True) if good and (found is None or at > found) else (found, False)
+
+
+def encode(causes: Iterable[ActiveCause]) -> str:
+    """Return the fact of some causes."""
+    return json.dumps(
+        {
+            cause.cause: {"since": cause.since, "detail": cause.detail, "ended": cause.ended, "role": cause.role}
+            for cause in causes
+        }
+    )
+
+
+def decode(text: str, name: str) -> tuple[ActiveCause, ...]:
+    """Return the causes of a fact.
+
+    Raises:
+        LedgerUnavailableError: It is not as `encode` writes it.
+    """
+    try:
+        found = tuple(
+            ActiveCause(
+                cause=Cause(word),
+                since=Millis(int(each["since"])),
+                detail=str(each["detail"]),
+                ended=None if each["ended"] is None else Millis(int(each["ended"])),
+                role=str(each["role"]),
+            )
+            for word, each in json.loads(text).items()
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _unreadable(name, text) from error
+    if name == HALT_FACT and len(found) != 1:
+        raise _unreadable(name, text)
+    return found
+
+
+def _mode(word: str | None) -> Mode:
+    if word is None:
+        return Mode.NORMAL
+    try:
+        return Mode(word)
+    except ValueError as error:
+        raise _unreadable(TOLD_FACT, word) from error
+
+
+def _unreadable(name: str, text: str) -> LedgerUnavailableError:
+    msg = f"the ledger's fact {name!r} holds {text[:80]!r}, which cannot be read; restore the ledger from a backup"
+    return LedgerUnavailableError(msg)

@@ -1,0 +1,259 @@
+"""The mode's keeper in one process: takes causes in, writes them down, tells when the mode changes, and says what it forbids.
+
+A process acts on the worse of what it remembers and what the ledger holds: where the ledger cannot be written the cause
+counts here at once, and for the others as soon as it can.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
+
+from dtms.app import kill
+from dtms.app.book import Page
+from dtms.app.market_desk import MarketDesk
+from dtms.app.mode_facts import (
+    CLEAN_FACT,
+    HALT_FACT,
+    TOLD_FACT,
+    Modes,
+    Role,
+    causes_fact,
+    encode,
+    read_causes,
+    read_modes,
+)
+from dtms.core.modes import TABLE, counts, mode_of, worst
+from dtms.domain.action import RiskDirection, risk_of
+from dtms.domain.intent import Intent, IntentState
+from dtms.domain.modes import ActiveCause, Cause, Mode
+from dtms.domain.receipt import Rejection
+from dtms.domain.records import EventKind
+from dtms.domain.trade import Hold, Trade
+from dtms.domain.units import Millis
+from dtms.errors import LedgerError
+from dtms.ports.clock import Clock
+from dtms.ports.ledger import Ledger, LedgerRead, LedgerWrite
+from dtms.ports.notifier import AlertKind, Notifier
+
+_QUARANTINE: Final = (Hold.QUARANTINED, Hold.INVARIANT)
+_RESUME: Final = "see `dtms mode`, then resume with: dtms mode resume --reason TEXT"
+
+
+class ModeKeeper:
+    """Keeps the causes of one process.
+
+    `set` and `clear` touch memory alone and may be called anywhere, inside a transaction too; `review` reads and writes.
+    Causes of this role that the ledger has from before a restart count as ended at the start: what still holds is told
+    again, the rest stands until a full reconcile was clean.
+
+    Args:
+        role: Whose causes.
+        ledger: Where they are written.
+        clock: For since and ended, on the market's clock.
+        notifier: Told when the mode changes.
+    """
+
+    def __init__(self, role: Role, ledger: Ledger, clock: Clock, notifier: Notifier) -> None:
+        self._role = role
+        self._ledger = ledger
+        self._clock = clock
+        self._notifier = notifier
+        self._lock = threading.RLock()
+        self._mine: dict[Cause, ActiveCause] = {}
+        self._written: str | None = None
+        self._loaded = False
+        self._alarmed: set[Cause] = set()
+
+    def set(self, cause: Cause, detail: str) -> None:
+        """Tell that a cause holds; the detail of its beginning is kept until it ends."""
+        with self._lock:
+            present = self._mine.get(cause)
+            if present is not None and present.ended is None:
+                return
+            since = self._clock.market_now() if present is None else present.since
+            self._mine[cause] = ActiveCause(cause=cause, since=since, detail=detail, role=self._role)
+
+    def clear(self, cause: Cause) -> None:
+        """Tell that a cause does not hold, or not any more; it stands until a full reconcile, where the table says so."""
+        with self._lock:
+            present = self._mine.get(cause)
+            if present is None or present.ended is not None:
+                return
+            if TABLE[cause].reconciles:
+                self._mine[cause] = replace(present, ended=self._clock.market_now())
+            else:
+                del self._mine[cause]
+
+    def active(self) -> frozenset[Cause]:
+        """Return this process's causes that hold now."""
+        with self._lock:
+            return frozenset(cause for cause, told in self._mine.items() if told.ended is None)
+
+    def remembers(self, cause: Cause) -> bool:
+        """Say whether a cause holds, or has ended and stands until a full reconcile: also one from before a restart."""
+        with self._lock:
+            self._load()
+            return cause in self._mine
+
+    def mode(self, page: Page) -> Mode:
+        """Return what this process may do: the worse of what the ledger says and what it remembers."""
+        with self._lock:
+            clean_at = page.modes.clean_at
+            return worst((page.mode, mode_of(c.cause for c in self._mine.values() if counts(c, clean_at))))
+
+    def review(self, page: Page) -> Mode:
+        """Write what has changed, tell a change of the mode once, and return what this process may do.
+
+        Cheap where nothing has changed. A ledger that cannot be written is tried again by the next review.
+        """
+        with self._lock:
+            self._load()
+            self._let_go(page.modes.clean_at)
+            told = page.mode is page.modes.told and not page.modes.clean_is_new
+            if self._loaded and not (told and self._text() == self._written):
+                self._write()
+            return self.mode(page)
+
+    def forbids(self, tx: LedgerRead, intent: Intent) -> tuple[Rejection, str] | None:
+        """Say why the mode does not let an intent be sent; asked in the claiming transaction, None where it may go.
+
+        Reads the ledger's causes afresh, so that a mode entered between the plan and the claim counts. The kill switch's
+        own closings go in every mode.
+
+        Raises:
+            LedgerUnavailableError: The mode cannot be told; nothing may be sent.
+        """
+        found = read_modes(tx)
+        with self._lock:
+            mode = worst((found.mode, mode_of(c.cause for c in self._mine.values() if counts(c, found.clean_at))))
+        return forbidden(mode, intent)
+
+    def _load(self) -> None:
+        """Take over what this role told before the restart; tried again where the ledger cannot be read now."""
+        if self._loaded:
+            return
+        try:
+            with self._ledger.read() as tx:
+                before = read_causes(tx, self._role)
+        except LedgerError:
+            return
+        self._loaded = True
+        self._written = encode(before) if before else ""
+        now = self._clock.market_now()
+        for told in before:
+            known = self._mine.get(told.cause)
+            if known is None:
+                self._mine[told.cause] = replace(told, ended=now if told.ended is None else told.ended)
+            else:
+                self._mine[told.cause] = replace(known, since=told.since)
+
+    def _let_go(self, clean_at: Millis | None) -> None:
+        for cause in [c.cause for c in self._mine.values() if not counts(c, clean_at)]:
+            del self._mine[cause]
+            self._alarmed.discard(cause)
+
+    def _text(self) -> str:
+        shared = [told for told in self._mine.values() if not TABLE[told.cause].local]
+        return encode(shared) if shared else ""
+
+    def _write(self) -> None:
+        text = self._text()
+        try:
+            with self._ledger.write() as tx:
+                if text != self._written:
+                    tx.set_fact(causes_fact(self._role), text or None)
+                found = self._latched(tx)
+                if found.clean_is_new:
+                    tx.set_fact(CLEAN_FACT, str(found.clean_at))
+                if found.mode is not found.told:
+                    _tell(tx, found, self._clock.market_now())
+        except LedgerError:
+            self._alarm_unwritten()
+            return
+        self._written = text
+        if found.mode is not found.told:
+            self._notifier.alert(*_alert(found))
+
+    def _latched(self, tx: LedgerWrite) -> Modes:
+        """Return what the ledger says now; where a cause of this process asks for it, the halt is latched first."""
+        found = read_modes(tx)
+        if found.halt is None:
+            worst_mine = next((c for c in self._mine.values() if TABLE[c.cause].by_hand and c.ended is None), None)
+            if worst_mine is not None:
+                tx.set_fact(HALT_FACT, encode((worst_mine,)))
+                return read_modes(tx)
+        return found
+
+    def _alarm_unwritten(self) -> None:
+        """Call somebody although nothing can be written: once a cause."""
+        for told in self._mine.values():
+            if told.ended is None and told.cause not in self._alarmed and TABLE[told.cause].mode is not Mode.DEGRADED:
+                self._alarmed.add(told.cause)
+                row = TABLE[told.cause]
+                self._notifier.alert(_kind(row.mode), f"{row.mode} {told.cause}", f"{told.detail}. {row.remedy}")
+
+
+def forbidden(mode: Mode, intent: Intent) -> tuple[Rejection, str] | None:
+    """Say why a mode does not let an intent be sent, None where it may go."""
+    if stays_planned(mode, intent):
+        return Rejection.MODE, f"the system is in HALT: nothing is sent automatically; {_RESUME}"
+    if mode in (Mode.PROTECT_ONLY, Mode.HALT) and risk_of(intent.action) is RiskDirection.INCREASE:
+        return Rejection.MODE, f"the system is in {mode}: only what does not add risk is sent; see `dtms mode`"
+    return None
+
+
+def stays_planned(mode: Mode, intent: Intent) -> bool:
+    """Say whether a mode leaves a planned intent where it is: in HALT all but what the kill switch closes."""
+    return mode is Mode.HALT and intent.rule != kill.RULE
+
+
+def watch_journal(keeper: ModeKeeper, page: Page) -> None:
+    """Tell the causes that the journal itself shows: outcomes in doubt, and trades that are held in quarantine."""
+    unknown = next((intent for intent in page.unfinished if intent.state is IntentState.UNKNOWN), None)
+    if unknown is None:
+        keeper.clear(Cause.UNKNOWN_OUTCOME)
+    else:
+        keeper.set(Cause.UNKNOWN_OUTCOME, f"{unknown.kind} of trade {unknown.trade_id}: {unknown.reason}")
+    held_trade = next((trade for trade in page.trades if trade.hold in _QUARANTINE), None)
+    if held_trade is None:
+        keeper.clear(Cause.QUARANTINED)
+    else:
+        keeper.set(Cause.QUARANTINED, f"ticket {held_trade.ticket} is observed only: {held_trade.hold}")
+
+
+def watch_markets(keeper: ModeKeeper, trades: Iterable[Trade], desk: MarketDesk, now: Millis) -> None:
+    """Tell whether a symbol with an open trade has no fresh quote although its market is open."""
+    watched = set(desk.symbols())
+    for symbol in dict.fromkeys(trade.symbol for trade in trades if trade.symbol in watched):
+        found = desk.symbol(symbol, now)
+        if found.hours.is_open(now) and found.feed.is_stale(now):
+            keeper.set(Cause.STALE_MARKET, f"{symbol} has no fresh quote")
+            return
+    keeper.clear(Cause.STALE_MARKET)
+
+
+def _tell(tx: LedgerWrite, found: Modes, now: Millis) -> None:
+    """Write the change for the event stream, the dashboard and the audit."""
+    causes = [
+        {"cause": c.cause, "since": c.since, "detail": c.detail, "ended": c.ended, "role": c.role} for c in found.causes
+    ]
+    body = json.dumps({"mode": found.mode, "was": found.told, "causes": causes})
+    tx.set_fact(TOLD_FACT, found.mode)
+    tx.add_event(EventKind.MODE, None, now, body)
+    tx.add_audit(at=now, actor="dtms", what="mode", trade_id=None, body=body)
+
+
+def _alert(found: Modes) -> tuple[AlertKind, str, str]:
+    if not found.causes:
+        return AlertKind.MODE, found.mode, f"left {found.told}: every cause has ended"
+    words = "; ".join(f"{c.cause}: {c.detail}. {TABLE[c.cause].remedy}" for c in found.causes)
+    ending = f" {_RESUME[0].upper()}{_RESUME[1:]}" if found.halt is not None else ""
+    return _kind(found.mode), found.mode, f"was {found.told}; {words}{ending}"
+
+
+def _kind(mode: Mode) -> AlertKind:
+    return AlertKind.HALT if mode is Mode.HALT else AlertKind.MODE

@@ -1,0 +1,84 @@
+"""The mode over HTTP: shown with its causes and their remedies, halted and resumed by a person."""
+
+from __future__ import annotations
+
+import structlog
+
+from dtms.app import halt as orders
+from dtms.app.book import Page
+from dtms.core.modes import TABLE, shown_mode
+from dtms.domain.modes import ActiveCause
+from dtms.domain.units import to_iso
+from dtms.services.server import wire
+from dtms.services.server.bodies import ReasonBody
+from dtms.services.server.encode import JSON
+from dtms.services.server.parts import Site
+from dtms.services.web.problem import Problem
+
+_log = structlog.get_logger("dtms.server")
+
+
+class ModeDesk:
+    """Answers for one site. Blocking."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    def show(self) -> bytes:
+        """Answer GET /dtms/mode."""
+        return JSON.encode(mode_answer(self._site.parts.monitor.book.page()))
+
+    def halt(self, asked: ReasonBody, actor: str) -> bytes:
+        """Halt; 200 with the mode."""
+        parts = self._site.parts
+        orders.halt(parts.ledger, parts.clock.market_now(), actor=actor, reason=asked.reason)
+        parts.wake()
+        return self.show()
+
+    def resume(self, asked: ReasonBody, actor: str) -> bytes:
+        """Leave HALT; 200 with the mode.
+
+        Raises:
+            Problem: 409, nothing is halted, or the cause still holds.
+        """
+        parts = self._site.parts
+        try:
+            orders.resume(parts.ledger, parts.clock.market_now(), actor=actor, reason=asked.reason)
+        except orders.NotHaltedError as error:
+            detail = "The system is not in a HALT that a person must leave; GET /dtms/mode shows its causes."
+            raise Problem(409, "not_halted", detail) from error
+        except orders.StillHoldsError as error:
+            _log.warning("resume refused", reason=str(error))
+            cause = error.told.cause
+            detail = f"The cause {cause} still holds, so the halt stays. {TABLE[cause].remedy}"
+            raise Problem(409, "cause_holds", detail, extra={"cause": cause.value}) from error
+        parts.wake()
+        return self.show()
+
+
+def mode_answer(page: Page) -> wire.ModeAnswer:
+    """Return the mode as people are shown it."""
+    return wire.ModeAnswer(
+        mode=shown_mode(page.mode, page.kill),
+        causes=cause_answers(page),
+        kill_switch=page.kill,
+        halted=page.modes.halt is not None,
+    )
+
+
+def cause_answers(page: Page) -> tuple[wire.CauseAnswer, ...]:
+    """Return what takes the system out of NORMAL, the worst first."""
+    return tuple(_cause_answer(told) for told in page.causes)
+
+
+def _cause_answer(told: ActiveCause) -> wire.CauseAnswer:
+    row = TABLE[told.cause]
+    return wire.CauseAnswer(
+        cause=told.cause,
+        mode=row.mode,
+        since=to_iso(told.since),
+        ended=None if told.ended is None else to_iso(told.ended),
+        told_by=told.role,
+        detail=told.detail,
+        remedy=row.remedy,
+    )
