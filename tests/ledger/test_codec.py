@@ -155,7 +155,7 @@ def test_what_is_no_action_is_refused(text: str) -> None:
 
 
 def test_a_row_that_cannot_be_trusted_makes_the_ledger_unavailable() -> None:
-    with pytest.raises(LedgerUnavailableError, match="restore the ledger from a backup"):
+    with pytest.raises(LedgerUnavailableError, match="restore it from a backup"):
         rows.read_rows(rows.TRADE.load, [("{}",)])
 
 

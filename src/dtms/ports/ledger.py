@@ -138,8 +138,15 @@ class LedgerWrite(LedgerRead, Protocol):
         """Insert a PLANNED intent; False where the same decision, step and attempt is there already."""
         ...
 
-    def claim(self, intent: Intent, *, epoch: int, now: Millis) -> Intent | None:
-        """Move PLANNED to SENDING in one conditional statement; None where somebody was faster or the resource is taken."""
+    def claim(self, intent: Intent, *, epoch: int, now: Millis, lease: str | None = None) -> Intent | None:
+        """Move PLANNED to SENDING in one conditional statement; None where somebody was faster or the resource is taken.
+
+        With `lease` the same statement asks that the lease of that name is of this epoch and has not ended.
+
+        Raises:
+            EpochOverError: A gateway with a newer epoch has claimed; this one must stop sending.
+            FencedError: The lease has ended or is another's.
+        """
         ...
 
     def save_intent(self, intent: Intent, *, expected: IntentState) -> None:
@@ -224,6 +231,7 @@ class Ledger(Protocol):
         Raises:
             LedgerUnavailableError: Locked too long, disk full, server gone.
             StaleWriteError: A concurrent transaction won (PostgreSQL only); run the block again.
+            FencedError: The lease that this ledger object took has been taken by another since.
         """
         ...
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
@@ -11,9 +11,14 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from dtms.adapters.sql.executor import Executor, StatementBook, Translate
 from dtms.errors import DtmsError, LedgerUnavailableError
+from dtms.ports.lease import Place
 
 WAIT_S = 5.0
 """How long anything in the ledger waits for a lock or a connection, then it is unavailable."""
+
+
+LeaseTime = Callable[[], Mapping[str, object]]
+"""Returns the parameters that tell a lease's statement the time; PostgreSQL takes its own instead."""
 
 
 class Backend(Protocol):
@@ -21,6 +26,7 @@ class Backend(Protocol):
 
     name: str
     engine: Engine
+    spans_hosts: bool
 
     def reading(self) -> AbstractContextManager[Executor]:
         """Open a read transaction: one consistent view."""
@@ -32,6 +38,17 @@ class Backend(Protocol):
 
     def revision(self) -> int:
         """Return the ledger's revision, cheaply."""
+        ...
+
+    def lease_time(self) -> Mapping[str, object]:
+        """Return the parameters that tell a lease's statement the time."""
+        ...
+
+    def take_place(self, role: str, owner: str, has_ended: Callable[[], bool]) -> Place:
+        """Take the place of a role; raises `SettingsError` where another living process has it.
+
+        `has_ended` says whether the lease that goes with the role is over, so that who sits there is not alive.
+        """
         ...
 
     def translate(self, error: Exception) -> DtmsError:

@@ -7,27 +7,36 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from dtms.adapters.sql.audit import GENESIS, digest
-from dtms.adapters.sql.backend import Backend
+from dtms.adapters.sql.backend import Backend, LeaseTime
+from dtms.adapters.sql.leases import SqlLeases
 from dtms.adapters.sql.reading import Meta, ReadTransaction
+from dtms.adapters.sql.schema import RESTORE
 from dtms.adapters.sql.statements import EPOCH_RENEW, IDENTITY, META_LOCK
 from dtms.adapters.sql.writing import WriteTransaction
 from dtms.domain.units import Millis
 from dtms.errors import InvariantError, LedgerError, LedgerUnavailableError
+from dtms.ports.lease import FencedError
 
 
 class SqlLedger:
     """Fulfils `dtms.ports.ledger.Ledger`; made by `open_ledger`. Safe to use from any number of threads."""
 
-    def __init__(self, backend: Backend, *, account: str, clock: Callable[[], Millis]) -> None:
+    def __init__(
+        self, backend: Backend, *, account: str, clock: Callable[[], Millis], lease_time: LeaseTime | None = None
+    ) -> None:
         self._backend = backend
         self._account = account
         self._clock = clock
+        # What spans hosts has one clock, its own.
+        self._lease_time = backend.lease_time if lease_time is None or backend.spans_hosts else lease_time
+        self._fence: int | None = None
+        self._leases = SqlLeases(backend, now=self._lease_time, fence=self._fence_at)
         self._thread = threading.local()
         self._closed = False
         with backend.reading() as executor:
             row = executor.one(IDENTITY)
         if row is None:
-            msg = f"{backend.name} has lost its meta row; restore it from a backup"
+            msg = f"{backend.name} has lost its meta row; {RESTORE}"
             raise LedgerUnavailableError(msg)
         self._epoch = str(row[2])
 
@@ -35,6 +44,16 @@ class SqlLedger:
     def epoch(self) -> str:
         """Return the word that is new at creation and at restore."""
         return self._epoch
+
+    @property
+    def spans_hosts(self) -> bool:
+        """Say whether processes of several hosts can open it, so that a lock file is not enough; beyond the port."""
+        return self._backend.spans_hosts
+
+    @property
+    def leases(self) -> SqlLeases:
+        """Return the leases and places of this ledger; beyond the port."""
+        return self._leases
 
     @contextmanager
     def read(self) -> Iterator[ReadTransaction]:
@@ -50,13 +69,20 @@ class SqlLedger:
             LedgerUnavailableError: Locked too long, disk full, server gone. Where the commit itself failed, it may have
                 happened: read before doing anything again.
             StaleWriteError: A concurrent transaction won (PostgreSQL only); run the block again.
+            FencedError: Another gateway has taken the lease that this ledger object took; end, and start anew.
         """
         with self._alone(), self._backend.writing() as executor:
             row = executor.one(META_LOCK)
             if row is None:
-                msg = f"{self._backend.name} has lost its meta row; restore it from a backup"
+                msg = f"{self._backend.name} has lost its meta row; {RESTORE}"
                 raise LedgerUnavailableError(msg)
-            transaction = WriteTransaction(executor, self._clock(), self._account, Meta(*row))
+            meta = Meta(*row)
+            if self._fence is not None and meta.gateway_epoch > self._fence:
+                msg = (
+                    f"gateway epoch {self._fence} is over, epoch {meta.gateway_epoch} has taken its place; end this one"
+                )
+                raise FencedError(msg)
+            transaction = WriteTransaction(executor, self._clock(), self._account, meta, self._lease_time)
             yield transaction
             transaction.finish()
 
@@ -77,6 +103,9 @@ class SqlLedger:
         if not self._closed:
             self._closed = True
             self._backend.close()
+
+    def _fence_at(self, epoch: int) -> None:
+        self._fence = epoch
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

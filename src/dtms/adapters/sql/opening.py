@@ -5,19 +5,20 @@ from __future__ import annotations
 import secrets
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, make_url
+from sqlalchemy import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from dtms.adapters.sql.audit import GENESIS
-from dtms.adapters.sql.backend import Backend, cause
-from dtms.adapters.sql.executor import StatementBook
+from dtms.adapters.sql.backend import Backend, LeaseTime, cause
+from dtms.adapters.sql.executor import StatementBook, Translate
 from dtms.adapters.sql.ledger import SqlLedger
-from dtms.adapters.sql.schema import SCHEMA
-from dtms.adapters.sql.sqlite import FileBackend, MemoryBackend, memory_engine
+from dtms.adapters.sql.looking import POSTGRES_TABLES, SQLITE_TABLES, Query, look_at_file, look_at_server
+from dtms.adapters.sql.schema import RESTORE, SCHEMA
+from dtms.adapters.sql.sqlite import FileBackend, MemoryBackend, file_engine, memory_engine, translator
 from dtms.adapters.sql.statements import IDENTITY, META_CREATE
 from dtms.adapters.sql.writers import WriterQueue
 from dtms.domain.units import Millis
@@ -25,15 +26,16 @@ from dtms.errors import LedgerUnavailableError, SettingsError
 
 _CREATION_LOCK = 0x64746D73
 _URLS = "write sqlite:///FILE, sqlite:// (memory) or postgresql+psycopg://USER@HOST/DATABASE"
-_SQLITE_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite!_%' ESCAPE '!'"
-_POSTGRES_TABLES = "SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema()"
-_VERSION = "SELECT version_num FROM alembic_version"
-
-Query = Callable[[str], Iterable[tuple[Any, ...]]]
 
 
 def open_ledger(
-    url: str, *, account: str, clock: Callable[[], Millis], create: bool = True, epoch: str | None = None
+    url: str,
+    *,
+    account: str,
+    clock: Callable[[], Millis],
+    create: bool = True,
+    epoch: str | None = None,
+    lease_time: LeaseTime | None = None,
 ) -> SqlLedger:
     """Open the ledger of one account, creating or migrating it where needed.
 
@@ -43,6 +45,7 @@ def open_ledger(
         clock: The instant that old tickets and stored replies are measured against.
         create: Whether a missing ledger is made; False refuses it.
         epoch: The epoch of a ledger that is created here; a random word where it is not given.
+        lease_time: Tells the leases on SQLite the time, for a simulation; the machine's boot-time clock otherwise.
 
     Raises:
         SettingsError: The database is of another account, of a newer program, not a ledger, or damaged. It was not changed.
@@ -59,10 +62,46 @@ def open_ledger(
     else:
         backend = _open_postgres(parsed, account, word, create=create)
     try:
-        return SqlLedger(backend, account=account, clock=clock)
+        return SqlLedger(backend, account=account, clock=clock, lease_time=lease_time)
     except LedgerUnavailableError:
         backend.close()
         raise
+
+
+def identity_of(url: str) -> tuple[str, int, str]:
+    """Return account, schema and epoch of a ledger that is there already, whosever it is; nothing is changed.
+
+    Raises:
+        SettingsError: There is none, or it is damaged.
+        LedgerUnavailableError: The database cannot be reached or read.
+    """
+    parsed = _parse(url)
+    found: list[tuple[Any, ...]] = []
+
+    def note(query: Query) -> bool:
+        found.extend(query(str(IDENTITY)))
+        return True
+
+    if parsed.get_backend_name() == "sqlite":
+        path = Path(str(parsed.database))
+        if not path.exists():
+            msg = f"ledger {path} does not exist; name the right file"
+            raise SettingsError(msg)
+        look_at_file(path, f"ledger {path}", None, note)
+    else:
+        backend = _server_backend(parsed)
+        try:
+            with backend.engine.connect() as connection:
+                look_at_server(backend.name, None, connection, note)
+        except SQLAlchemyError as error:
+            raise backend.translate(cause(error)) from error
+        finally:
+            backend.close()
+    if not found:
+        msg = f"ledger {parsed.render_as_string(hide_password=True)} is empty; name the right database"
+        raise SettingsError(msg)
+    account, schema, epoch = found[0]
+    return str(account), int(schema), str(epoch)
 
 
 def _parse(url: str) -> URL:
@@ -127,10 +166,12 @@ def _open_file(path: Path, account: str, epoch: str, *, create: bool) -> FileBac
     try:
         queue.acquire()
         try:
-            ready = _look_at_file(path, name, account)
+            if not path.exists():
+                _create_file(path, name, account, epoch)
+            ready = look_at_file(path, name, account)
             backend = FileBackend(path, queue)
             if not ready:
-                _make(backend, account, epoch, ("BEGIN IMMEDIATE",))
+                _make(backend.engine, backend.translate, account, epoch, ("BEGIN IMMEDIATE",))
         finally:
             queue.release()
     except (SettingsError, LedgerUnavailableError):
@@ -142,37 +183,37 @@ def _open_file(path: Path, account: str, epoch: str, *, create: bool) -> FileBac
     return backend
 
 
-def _look_at_file(path: Path, name: str, account: str) -> bool:
-    """Return whether a file holds this account's ledger in the present schema, without changing a byte of it."""
-    if not path.exists() or path.stat().st_size == 0:
-        return False
-    connection: sqlite3.Connection | None = None
+def _create_file(path: Path, name: str, account: str, epoch: str) -> None:
+    """Make a new ledger under another name and rename it: there is never half of one, so an empty file is damage.
+
+    Raises:
+        SettingsError: The file is missing and its log is there.
+    """
+    if any(path.with_name(f"{path.name}{suffix}").exists() for suffix in ("-wal", "-journal")):
+        msg = f"{name} is missing and its log is there: it was removed or renamed; put it back, or {RESTORE}"
+        raise SettingsError(msg)
+    fresh = path.with_name(f"{path.name}.new")
+    for suffix in ("", "-wal", "-shm"):
+        fresh.with_name(f"{fresh.name}{suffix}").unlink(missing_ok=True)
+    engine = file_engine(fresh)
     try:
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5.0)
-        found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if found != "ok":
-            msg = f"{name} is damaged ({' '.join(str(found).split())}); restore it from a backup"
-            raise SettingsError(msg)
-        tables = {row[0] for row in connection.execute(_SQLITE_TABLES)}
-        return _is_ready(name, account, tables, connection.execute)
-    except sqlite3.DatabaseError as error:
-        if error.sqlite_errorname.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
-            msg = f"{name} is not a database or is damaged ({error}); restore it from a backup, or name another file"
-            raise SettingsError(msg) from error
-        msg = f"{name} cannot be read ({error}); check the path and its rights, and which process holds it"
-        raise LedgerUnavailableError(msg) from error
+        _make(engine, translator(name), account, epoch, ("BEGIN IMMEDIATE",))
     finally:
-        if connection is not None:
-            connection.close()
+        engine.dispose()  # the last connection to close moves the log into the file
+    fresh.replace(path)
 
 
-def _open_postgres(url: URL, account: str, epoch: str, *, create: bool) -> Backend:
+def _server_backend(url: URL) -> Backend:
     try:
         from dtms.adapters.sql.postgres import PostgresBackend
     except ImportError as error:
         msg = f"a ledger on PostgreSQL needs the driver psycopg ({error}); install dtms[postgres]"
         raise SettingsError(msg) from error
-    backend = PostgresBackend(url)
+    return PostgresBackend(url)
+
+
+def _open_postgres(url: URL, account: str, epoch: str, *, create: bool) -> Backend:
+    backend = _server_backend(url)
     try:
         _make_ready(backend, account, epoch, create=create)
     except (SettingsError, LedgerUnavailableError):
@@ -186,65 +227,33 @@ def _open_postgres(url: URL, account: str, epoch: str, *, create: bool) -> Backe
 
 def _make_ready(backend: Backend, account: str, epoch: str, *, create: bool) -> None:
     with backend.engine.connect() as connection:
-        if _look_at_server(backend.name, account, connection):
+        if look_at_server(backend.name, account, connection):
             return
-    if not create:
+        is_empty = connection.exec_driver_sql(POSTGRES_TABLES).first() is None
+    if is_empty and not create:
         msg = f"{backend.name} holds no ledger yet; create it, or name the right database"
         raise SettingsError(msg)
-    _make(backend, account, epoch, ("BEGIN", f"SELECT pg_advisory_xact_lock({_CREATION_LOCK})"))
+    _make(
+        backend.engine, backend.translate, account, epoch, ("BEGIN", f"SELECT pg_advisory_xact_lock({_CREATION_LOCK})")
+    )
 
 
-def _look_at_server(name: str, account: str, connection: Connection) -> bool:
-    tables = {row[0] for row in connection.exec_driver_sql(_POSTGRES_TABLES)}
-    return _is_ready(name, account, tables, lambda sql: [tuple(row) for row in connection.exec_driver_sql(sql)])
-
-
-def _is_ready(name: str, account: str, tables: set[str], query: Query) -> bool:
-    """Return whether the tables are this account's ledger in the present schema; False asks for making or migrating it.
-
-    Raises:
-        SettingsError: They are somebody else's.
-    """
-    if not tables:
-        return False
-    if not {"meta", "alembic_version", "intents", "trades"} <= tables:
-        shown = ", ".join(sorted(tables)[:3])
-        msg = f"{name} holds other tables ({shown}) and no ledger; name an empty database"
-        raise SettingsError(msg)
-    identity = list(query(str(IDENTITY)))
-    if len(identity) != 1:
-        msg = f"{name} holds {len(identity)} meta rows instead of one; restore it from a backup"
-        raise SettingsError(msg)
-    owner, schema, _ = identity[0]
-    if owner != account:
-        msg = f"{name} belongs to account {owner}, not to {account}; give each account a ledger of its own"
-        raise SettingsError(msg)
-    if schema > SCHEMA:
-        msg = f"{name} has schema {schema} and this program knows {SCHEMA} at most; install a newer dtms"
-        raise SettingsError(msg)
-    versions = [row[0] for row in query(_VERSION)]
-    if versions != [f"{schema:04d}"]:
-        msg = f"{name} is half migrated (schema {schema}, migrations {versions}); restore it from a backup"
-        raise SettingsError(msg)
-    return bool(schema == SCHEMA)
-
-
-def _make(backend: Backend, account: str, epoch: str, begin: tuple[str, ...]) -> None:
+def _make(engine: Engine, translate: Translate, account: str, epoch: str, begin: tuple[str, ...]) -> None:
     """Create or migrate in one transaction; what another process made in the meantime is kept."""
     from dtms.adapters.sql.migrate import upgrade
 
     try:
-        with backend.engine.connect() as connection:
+        with engine.connect() as connection:
             for sql in begin:
                 connection.exec_driver_sql(sql)
-            tables_sql = _SQLITE_TABLES if connection.dialect.name == "sqlite" else _POSTGRES_TABLES
+            tables_sql = SQLITE_TABLES if connection.dialect.name == "sqlite" else POSTGRES_TABLES
             tables = {row[0] for row in connection.exec_driver_sql(tables_sql)}
             upgrade(connection)
             if not tables:
                 connection.execute(META_CREATE, _meta_row(account, epoch))
             connection.commit()
     except SQLAlchemyError as error:
-        raise backend.translate(cause(error)) from error
+        raise translate(cause(error)) from error
 
 
 def _meta_row(account: str, epoch: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ have no gaps, and there is no deadlock. A time-out ends a writer that was stoppe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,8 +17,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dtms.adapters.sql.backend import WAIT_S, Pooled, cause
 from dtms.adapters.sql.executor import Executor
+from dtms.adapters.sql.server_place import ServerPlace
 from dtms.adapters.sql.statements import REVISION
 from dtms.errors import DtmsError, InvalidDataError, InvariantError, LedgerUnavailableError, StaleWriteError
+from dtms.ports.lease import Place
 
 ERRORS = (psycopg.Error, UnicodeEncodeError)
 
@@ -59,6 +61,8 @@ def engine_for(url: URL) -> Engine:
 class PostgresBackend:
     """One database, any number of hosts."""
 
+    spans_hosts = True
+
     def __init__(self, url: URL) -> None:
         self.name = f"ledger {url.render_as_string(hide_password=True)}"
         self.engine = engine_for(url)
@@ -88,6 +92,27 @@ class PostgresBackend:
                 pooled.close()
         except (SQLAlchemyError, *ERRORS) as error:
             raise self.translate(cause(error)) from error
+
+    def lease_time(self) -> Mapping[str, object]:
+        """Return nothing that counts: the server reads its own clock, and its boots do not end leases."""
+        return {"lease_now": 0, "lease_boot": ""}
+
+    def take_place(self, role: str, owner: str, has_ended: Callable[[], bool]) -> Place:
+        """Take an advisory lock on a connection of its own."""
+        return ServerPlace(
+            self._own_connection,
+            role=role,
+            owner=owner,
+            has_ended=has_ended,
+            ledger=self.name,
+            translate=self.translate,
+        )
+
+    def _own_connection(self) -> Any:
+        pooled = self.engine.raw_connection()
+        connection = pooled.driver_connection
+        pooled.detach()
+        return connection
 
     def translate(self, error: Exception) -> DtmsError:
         """Return our word for a driver's error."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from dtms.adapters.sql import rows
 from dtms.adapters.sql import statements as sql
 from dtms.adapters.sql.executor import Executor
+from dtms.adapters.sql.schema import RESTORE
 from dtms.domain.exits import ExitBook
 from dtms.domain.intent import Intent
 from dtms.domain.position import Deal
@@ -167,6 +168,6 @@ class ReadTransaction:
         """Return the ledger's counters, as this transaction sees them; beyond the port."""
         row = self._executor.one(sql.META_READ)
         if row is None:
-            msg = "the ledger has lost its meta row; restore it from a backup"
+            msg = f"the ledger has lost its meta row; {RESTORE}"
             raise LedgerUnavailableError(msg)
         return Meta(*row)

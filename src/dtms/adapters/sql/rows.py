@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
 from dtms.adapters.sql.codec import Codec, Convert, converters
+from dtms.adapters.sql.schema import RESTORE
 from dtms.domain.action import Close, Resource, RiskDirection, risk_of
 from dtms.domain.exits import ExitBook
 from dtms.domain.intent import Intent
@@ -91,7 +92,7 @@ def read_rows(load: Callable[..., T], rows: Iterable[tuple[Any, ...]]) -> tuple[
         try:
             loaded.append(load(*row))
         except (DtmsError, ValueError, TypeError) as error:
-            msg = f"the ledger's row {row!r:.200} cannot be trusted: {error}; restore the ledger from a backup"
+            msg = f"the ledger's row {row!r:.200} cannot be trusted: {error}; {RESTORE}"
             raise LedgerUnavailableError(msg) from error
     return tuple(loaded)
 

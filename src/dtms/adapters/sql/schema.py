@@ -25,8 +25,11 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA = 1
+SCHEMA = 2
 """The newest schema that this program knows; `meta.schema` of a ledger must not be greater."""
+
+RESTORE = "restore it from a backup (dtms ledger restore FILE)"
+"""What to do with a ledger that cannot be trusted any more."""
 
 METADATA = MetaData(
     naming_convention={
@@ -271,6 +274,18 @@ MARKET_STATES = Table(
 )
 
 FACTS = Table("facts", METADATA, _text("name", primary_key=True), _text("value"))
+
+LEASES = Table(
+    "leases",
+    METADATA,
+    _text("name", primary_key=True),
+    _text("owner"),
+    _int("epoch"),
+    _text("boot"),
+    _int("expires_at"),
+    _int("heartbeat"),
+)
+"""Who may send. Instants are the server's wall clock on PostgreSQL, boot time on SQLite; `boot` says of which start."""
 
 REPLIES = Table(
     "replies",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,13 @@ from sqlalchemy import Engine, QueuePool, StaticPool, create_engine, event
 
 from dtms.adapters.sql.backend import WAIT_S, Pooled, transaction
 from dtms.adapters.sql.executor import Executor, StatementBook
+from dtms.adapters.sql.leases import machine_time
+from dtms.adapters.sql.places import FilePlace, NoPlace
+from dtms.adapters.sql.schema import RESTORE
 from dtms.adapters.sql.statements import REVISION
 from dtms.adapters.sql.writers import WriterQueue
 from dtms.errors import DtmsError, InvalidDataError, InvariantError, LedgerUnavailableError, StaleWriteError
+from dtms.ports.lease import Place
 
 # The driver refuses numbers over 64 bits and lone surrogates with Python's own errors.
 ERRORS = (sqlite3.Error, OverflowError, UnicodeEncodeError)
@@ -29,9 +33,9 @@ _REMEDIES = {
     "SQLITE_FULL": "the disk is full; free space, nothing was written",
     "SQLITE_READONLY": "it may not be written; give this user the right to write the file and its folder",
     "SQLITE_PERM": "it may not be written; give this user the right to write the file and its folder",
-    "SQLITE_IOERR": "the disk failed; check it, then restart",
-    "SQLITE_CORRUPT": "it is damaged; restore it from a backup",
-    "SQLITE_NOTADB": "it is no SQLite database; restore it from a backup",
+    "SQLITE_IOERR": "the disk failed or lets nothing more be written; check it and the quota, then restart",
+    "SQLITE_CORRUPT": f"it is damaged; {RESTORE}",
+    "SQLITE_NOTADB": f"it is no SQLite database; {RESTORE}",
     "SQLITE_CANTOPEN": "it cannot be opened; check the path and its folder's rights",
 }
 
@@ -48,7 +52,7 @@ def translator(name: str) -> Any:
         if isinstance(error, sqlite3.DataError | OverflowError | UnicodeEncodeError):
             return InvalidDataError(f"{name}: {error}; the value does not fit its column")
         family = next((key for key in _REMEDIES if code.startswith(key)), None)
-        remedy = "restart; if it stays, restore it from a backup" if family is None else _REMEDIES[family]
+        remedy = f"restart; if it stays, {RESTORE}" if family is None else _REMEDIES[family]
         return LedgerUnavailableError(f"{name}: {error}; {remedy}")
 
     return translate
@@ -94,6 +98,8 @@ def memory_engine() -> Engine:
 class FileBackend:
     """One file, any number of processes and threads."""
 
+    spans_hosts = False
+
     def __init__(self, path: Path, queue: WriterQueue) -> None:
         self.name = f"ledger {path}"
         self.engine = file_engine(path)
@@ -136,6 +142,14 @@ class FileBackend:
                 raise self.translate(error) from error
             return int(row[0])
 
+    def lease_time(self) -> Mapping[str, object]:
+        """Return this machine's boot-time clock: a file has one host."""
+        return machine_time()
+
+    def take_place(self, role: str, _owner: str, _has_ended: Callable[[], bool]) -> Place:
+        """Lock a file beside the ledger: whoever is stopped keeps it, whoever is dead does not."""
+        return FilePlace(self._path.with_name(f"{self._path.name}.{role}.lock"), role, self.name)
+
     def close(self) -> None:
         """Close every connection that is not in use, and the lock file."""
         with self._counter_lock:
@@ -148,6 +162,8 @@ class FileBackend:
 
 class MemoryBackend:
     """One connection, one transaction at a time: the simulation's ledger, gone with the process."""
+
+    spans_hosts = False
 
     def __init__(self) -> None:
         self.name = "ledger in memory"
@@ -183,6 +199,14 @@ class MemoryBackend:
                 row = executor.one(REVISION)
             self._revision = 0 if row is None else int(row[0])
         return self._revision
+
+    def lease_time(self) -> Mapping[str, object]:
+        """Return this machine's boot-time clock; a simulation gives its own to `open_ledger`."""
+        return machine_time()
+
+    def take_place(self, _role: str, _owner: str, _has_ended: Callable[[], bool]) -> Place:
+        """Return a place that nobody else can want."""
+        return NoPlace()
 
     def close(self) -> None:
         """Forget everything."""

@@ -31,6 +31,7 @@ from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.sql.elements import ColumnElement
 
 from dtms.adapters.sql import rows
+from dtms.adapters.sql.lease_statements import LEASE_HELD
 from dtms.adapters.sql.schema import (
     AUDIT,
     DEALS,
@@ -175,6 +176,7 @@ INTENT_OF_ATTEMPT = select(INTENTS.c.intent_id).where(
     *(INTENTS.c[name] == _p(INTENTS.c[name]) for name in ("trade_id", "decision_id", "step", "attempt"))
 )
 _OTHER = INTENTS.alias("other")
+_PLANNED = INTENTS.alias("planned")
 
 
 def _flag(name: str) -> ColumnElement[bool]:
@@ -184,7 +186,15 @@ def _flag(name: str) -> ColumnElement[bool]:
 INTENT_CLAIM = (
     update(INTENTS)
     .values(state=_word("SENDING"), epoch=_p(INTENTS.c.epoch), sent_at=_p(INTENTS.c.sent_at), guard=_p(INTENTS.c.guard))
-    .where(INTENTS.c.intent_id == bindparam("id", type_=Text()), INTENTS.c.state == _word("PLANNED"))
+    .where(
+        # Whoever else holds this row (a person's query, a report) would hold up all writers: it is passed over, as if
+        # somebody had been faster, and tried again at the next pass. SQLite has no such locks and leaves this out.
+        INTENTS.c.intent_id
+        == select(_PLANNED.c.intent_id)
+        .where(_PLANNED.c.intent_id == bindparam("id", type_=Text()), _PLANNED.c.state == _word("PLANNED"))
+        .with_for_update(skip_locked=True)
+        .scalar_subquery()
+    )
     .where(
         ~exists().where(
             _OTHER.c.position_identifier == INTENTS.c.position_identifier,
@@ -197,6 +207,7 @@ INTENT_CLAIM = (
         )
     )
 )
+INTENT_CLAIM_LEASED = INTENT_CLAIM.where(LEASE_HELD)
 INTENT_SAVE = (
     update(INTENTS)
     .values({name: _p(INTENTS.c[name]) for name in ("state", "result", "reason", "sent_at", "settled_at")})

@@ -12,8 +12,11 @@ from dataclasses import replace
 from dtms.adapters.sql import rows
 from dtms.adapters.sql import statements as sql
 from dtms.adapters.sql.audit import digest
+from dtms.adapters.sql.backend import LeaseTime
 from dtms.adapters.sql.executor import Executor
+from dtms.adapters.sql.lease_statements import LEASE_IS_HELD
 from dtms.adapters.sql.reading import Meta, ReadTransaction
+from dtms.adapters.sql.schema import RESTORE
 from dtms.domain.action import RiskDirection, risk_of
 from dtms.domain.exits import ExitBook
 from dtms.domain.intent import INTENT_TRANSITIONS, Intent, IntentState
@@ -22,6 +25,7 @@ from dtms.domain.records import EventKind, OutboxItem, OutboxKind, Reply, StopRe
 from dtms.domain.trade import Trade, TradeState
 from dtms.domain.units import DAY, Millis, Ticket, TradeId
 from dtms.errors import IllegalTransitionError, InvariantError, LedgerUnavailableError, StaleWriteError
+from dtms.ports.lease import EpochOverError, FencedError
 
 
 class WriteTransaction(ReadTransaction):
@@ -32,14 +36,16 @@ class WriteTransaction(ReadTransaction):
         now: As for reading; old tickets answer for 24 h from here.
         account: What stamps intents and deals.
         meta: The counters, read under the lock.
+        lease_now: Returns the parameters that tell a lease's statement the time.
     """
 
-    __slots__ = ("_account", "_changed", "_meta")
+    __slots__ = ("_account", "_changed", "_lease_now", "_meta")
 
-    def __init__(self, executor: Executor, now: Millis, account: str, meta: Meta) -> None:
+    def __init__(self, executor: Executor, now: Millis, account: str, meta: Meta, lease_now: LeaseTime) -> None:
         super().__init__(executor, now)
         self._account = account
         self._meta = meta
+        self._lease_now = lease_now
         self._changed = False
 
     def _change(self, statement: sql.Statement, **values: object) -> bool:
@@ -111,30 +117,37 @@ class WriteTransaction(ReadTransaction):
             raise InvariantError(msg)
         return False
 
-    def claim(self, intent: Intent, *, epoch: int, now: Millis) -> Intent | None:
+    def claim(self, intent: Intent, *, epoch: int, now: Millis, lease: str | None = None) -> Intent | None:
         """Move PLANNED to SENDING in one conditional statement; None where somebody was faster or the resource is taken.
 
         An intent waits for one of the same position and resource that is SENDING, and, unless it reduces risk, for one
-        that is UNKNOWN, and for any of the position that is QUARANTINED.
+        that is UNKNOWN, and for any of the position that is QUARANTINED. With `lease` the same statement asks that the
+        lease of that name is of this epoch and has not ended.
 
         Raises:
-            StaleWriteError: A gateway with a newer epoch has claimed; this one must stop sending.
+            EpochOverError: A gateway with a newer epoch has claimed; this one must stop sending.
+            FencedError: The lease has ended or is another's.
         """
         if epoch < self._meta.gateway_epoch:
             msg = f"gateway epoch {epoch} is over, epoch {self._meta.gateway_epoch} has taken its place; stop this gateway"
-            raise StaleWriteError(msg)
+            raise EpochOverError(msg)
         passes = rows.passes_unknown(intent)
         reduces = risk_of(intent.action) is RiskDirection.REDUCE
+        leased = {} if lease is None else {"lease_name": lease, "lease_epoch": epoch, **self._lease_now()}
         claimed = self._change(
-            sql.INTENT_CLAIM,
+            sql.INTENT_CLAIM if lease is None else sql.INTENT_CLAIM_LEASED,
             id=intent.intent_id,
             epoch=epoch,
             sent_at=now,
             guard=None if passes else intent.resource.value,
             passes=int(passes),
             reduces=int(reduces),
+            **leased,
         )
         if not claimed:
+            if lease is not None and self._executor.one(LEASE_IS_HELD, **leased) is None:
+                msg = f"the lease {lease!r} of epoch {epoch} has ended; stop sending until it is taken anew"
+                raise FencedError(msg)
             return None
         self._meta.gateway_epoch = epoch
         # What is sent is what the journal holds, whatever the caller's copy says.
@@ -265,5 +278,5 @@ class WriteTransaction(ReadTransaction):
             gateway_epoch=meta.gateway_epoch,
         )
         if changed != 1:
-            msg = "the ledger has lost its meta row; restore it from a backup"
+            msg = f"the ledger has lost its meta row; {RESTORE}"
             raise LedgerUnavailableError(msg)

@@ -1,0 +1,5 @@
+"""`app/test_monitor` on PostgreSQL: the same tests."""
+
+from __future__ import annotations
+
+from tests.app.test_monitor import *  # noqa: F403 - every test of it, also those that are written later
