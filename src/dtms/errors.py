@@ -6,6 +6,7 @@
         StaleDataError, NotEnoughBarsError, InvalidDataError
       BrokerError
         BrokerUnavailableError  provably not sent; may be retried with back-off
+          WrongAccountError     another account answered; believe nothing of it, after three running stop sending
         OutcomeUnknownError     sent, or maybe sent; reconcile, never resend blind
         BrokerRejectedError     an answer: carries our Rejection and the raw code
           PositionGoneError
@@ -52,6 +53,20 @@ class BrokerError(DtmsError):
 
 class BrokerUnavailableError(BrokerError):
     """The request provably never left; it may be tried again with back-off."""
+
+
+class WrongAccountError(BrokerUnavailableError):
+    """Another account than the expected one answered; nothing of its answer is believed, and nothing was sent.
+
+    Attributes:
+        found: The account that answered.
+        expected: The account that should have.
+    """
+
+    def __init__(self, message: str, *, found: str = "", expected: str = "") -> None:
+        super().__init__(message)
+        self.found = found
+        self.expected = expected
 
 
 class OutcomeUnknownError(BrokerError):

@@ -71,7 +71,7 @@ def test_a_file_that_says_nothing_we_know_lets_only_through_what_reduces_risk(
 def test_letting_go_removes_the_file(make_world: WorldMaker, tmp_path: Path) -> None:
     world = make_world(sentinel=tmp_path / "kill_switch")
     world.ask("POST", "/api/kill-switch", {"level": "pause"}, key="k")
-    assert (tmp_path / "kill_switch").read_text() == "pause\n"
+    assert (tmp_path / "kill_switch").read_text() == "pause\noperator\n"
     world.ask("DELETE", "/api/kill-switch")
     world.api.kill.enforce()
     assert ((tmp_path / "kill_switch").exists(), world.api.kill.state().level) == (False, None)
@@ -194,8 +194,9 @@ def test_where_closing_against_is_refused_the_main_leg_goes_first(make_world: Wo
         world.act()
         world.later(5)
         world.api.kill.enforce()
-    actions = [intent.action for intent in world.intents() if intent.rule == "command.flatten"]
-    assert actions == [
+    steps = [intent for intent in world.intents() if intent.rule == "command.flatten"]
+    steps.sort(key=lambda intent: (intent.precondition.version, intent.attempt))  # ids of one instant have no order
+    assert [intent.action for intent in steps] == [
         Reduce(ticket=Ticket(ticket), remaining=hedge.volume),
         Close(ticket=Ticket(ticket), by=hedge.ticket),
         Close(ticket=Ticket(ticket)),

@@ -8,83 +8,43 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from dtms.app import evidence, journal
+from dtms.app import journal
 from dtms.app.book import KILL_FACT, Book
+from dtms.app.doubt import Doubts
 from dtms.app.evidence import Seen
-from dtms.core.settle import REOPENING_WAIT, Scene, StepEnd
-from dtms.domain.action import (
-    Action,
-    Close,
-    CloseHedge,
-    OpenHedge,
-    OpenTrade,
-    ReAdd,
-    Reduce,
-    RiskDirection,
-    SetStop,
-    risk_of,
-)
+from dtms.app.hours_gate import HoursGate, HoursSay
+from dtms.app.modes import ModeKeeper, stays_planned, watch_journal
+from dtms.app.preconditions import addressed, mismatch
+from dtms.app.preconditions import hedged_before as _hedged_before
+from dtms.app.send_gate import SendGate
+from dtms.app.witness import Witness, symbol_of
+from dtms.core.settle import Scene, StepEnd
+from dtms.domain.action import Close, CloseHedge, OpenHedge, OpenTrade, RiskDirection, risk_of
 from dtms.domain.calendar import MarketHours
 from dtms.domain.instrument import Instrument
-from dtms.domain.intent import Intent, IntentState, Planner
+from dtms.domain.intent import Intent, IntentState
+from dtms.domain.modes import Cause, Mode
 from dtms.domain.policy import PolicyBook
-from dtms.domain.position import Deal, Position, PositionsRead
+from dtms.domain.position import Position, PositionsRead
 from dtms.domain.receipt import Outcome, Receipt, Rejection
-from dtms.domain.trade import Hold, Trade
-from dtms.domain.units import MINUTE, SECOND, Millis
+from dtms.domain.trade import Hold
+from dtms.domain.units import Millis
 from dtms.domain.verdict import KillLevel
 from dtms.errors import (
     BrokerError,
     BrokerUnavailableError,
     InvariantError,
+    LedgerUnavailableError,
     MarketDataError,
     OutcomeUnknownError,
     StaleWriteError,
+    WrongAccountError,
 )
 from dtms.ports.broker import BrokerReads, BrokerWrites
 from dtms.ports.clock import Clock
 from dtms.ports.crash import CrashPoints
-from dtms.ports.ledger import Ledger, LedgerRead, LedgerWrite
+from dtms.ports.ledger import Ledger, LedgerWrite
 from dtms.ports.notifier import AlertKind, Notifier
-
-_TRADING_OFF = (Rejection.AUTO_TRADING_OFF, Rejection.TRADE_DISABLED)
-_CLEAN_READS = 2
-_OPENINGS = (OpenHedge, ReAdd, OpenTrade)
-_REOPENING_MOST = 10 * MINUTE
-_REOPENING_SPREADS = 3.0
-_ALL = 10_000
-"""More intents than a trade ever has."""
-_MAY_BE_OPEN = frozenset(
-    {
-        IntentState.SENDING,
-        IntentState.ACKED,
-        IntentState.APPLIED,
-        IntentState.PARTIAL,
-        IntentState.UNKNOWN,
-        IntentState.QUARANTINED,
-    }
-)
-"""Ends, and states before an end, after which a position may have been opened."""
-
-
-@dataclass(slots=True)
-class _Doubt:
-    """What was seen of one UNKNOWN intent so far; lost in a restart, then gathered anew."""
-
-    absent_reads: int = 0
-    last_token: int = -1
-    since: Millis = Millis(0)
-    last_at: Millis = Millis(0)
-    alarmed: bool = False
-
-    def look(self, read: PositionsRead, now: Millis, longest_gap: float, *, absent: bool) -> None:
-        """Take in one clean read; after a long time without any, which is what a lost link leaves, begin anew."""
-        if self.last_token < 0 or now - self.last_at > longest_gap:
-            self.since, self.absent_reads = now, 0
-        self.last_at = now
-        if read.token != self.last_token:
-            self.last_token = read.token
-            self.absent_reads = self.absent_reads + 1 if absent else 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -92,44 +52,76 @@ class Executor:
     """Carries intents to the broker for one account.
 
     `writes` is None while the account is advisory: the capability to send is absent, not switched off. `epoch` is this
-    gateway's fencing number.
+    gateway's fencing number, `lease` the name of the lease that claiming asks for, None where one host needs none.
+    `gate` holds back and refuses beside the journal; the executor reads through it, for it sees whose account answers.
     """
 
     ledger: Ledger
-    reads: BrokerReads
+    gate: SendGate
     writes: BrokerWrites | None
     clock: Clock
     policies: PolicyBook
     notifier: Notifier
     crash: CrashPoints
     epoch: int
+    modes: ModeKeeper
+    lease: str | None = None
     sent: int = 0
     book: Book = field(init=False)
-    _doubts: dict[str, _Doubt] = field(default_factory=dict)
-    _instruments: dict[str, Instrument] = field(default_factory=dict)
+    reads: BrokerReads = field(init=False)
+    _mode: Mode = Mode.NORMAL
+    _witness: Witness = field(init=False)
+    _doubts: Doubts = field(init=False)
+    _hours: HoursGate = field(init=False)
+    _observed: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.book = Book(self.ledger)
+        self.reads = self.gate.reads
+        self._witness = Witness(ledger=self.ledger, reads=self.reads)
+        self._doubts = Doubts(self._witness)
+        self._hours = HoursGate(witness=self._witness, policies=self.policies)
 
     def recover(self) -> None:
         """Turn what was on its way when the last gateway ended into UNKNOWN; it is settled by evidence from then on."""
+        self.crash.reach("gateway.recovering")
+        self.gate.recall()
         with self.ledger.read() as tx:
             unfinished = tx.unfinished()
         for intent in unfinished:
             if intent.state is IntentState.SENDING or (intent.state is IntentState.ACKED and intent.receipt is None):
                 self._unknown(intent, "the gateway ended while it was on its way")
         self.tick()
+        self.crash.reach("gateway.recovered")
 
     def tick(self) -> int:
         """Carry out what is planned and settle what is not decided yet; return how many intents changed.
 
         Raises:
             BrokerError: The broker does not answer; the ledger has it, and the next pass goes on.
+            LedgerError: Nothing can be read or written, so nothing is sent.
             MarketDataError: A symbol cannot be used; everything else was worked on.
         """
+        try:
+            changed = self._pass()
+        except LedgerUnavailableError as error:
+            self.modes.set(Cause.LEDGER_DOWN, str(error))
+            raise
+        self.modes.clear(Cause.LEDGER_DOWN)
+        return changed
+
+    def watch(self) -> None:
+        """Look, each second at most, whose account it is and whether it may trade: also while nothing is planned."""
+        self.gate.watch(sends=self.writes is not None)
+
+    def _pass(self) -> int:
+        self.gate.begin(self.book.page())
+        page = self.book.page()
+        watch_journal(self.modes, page)
+        self._mode = self.modes.review(page)
         changed = 0
         unusable: MarketDataError | None = None
-        for intent in self.book.page().unfinished:
+        for intent in page.unfinished:
             try:
                 changed += self._work_on(intent)
             except InvariantError as error:
@@ -157,10 +149,9 @@ class Executor:
 
     def _observe_only(self, intent: Intent, error: InvariantError) -> None:
         """Leave a trade alone on which a law was broken; the others go on."""
-        doubt = self._doubts.setdefault(intent.intent_id, _Doubt())
-        if doubt.alarmed:
+        if intent.intent_id in self._observed:
             return
-        doubt.alarmed = True
+        self._observed.add(intent.intent_id)
         self.notifier.alert(AlertKind.QUARANTINED, intent.trade_id, f"{intent.kind}: {error}")
         with self.ledger.write() as tx:
             trade = tx.trade_by_id(intent.trade_id)
@@ -173,12 +164,16 @@ class Executor:
             return False  # a further try that is held back
         if planned.expires_at is not None and now >= planned.expires_at:
             return self._end(planned, StepEnd.CANCELLED, None, "the price it was decided on is too old")
+        if stays_planned(self._mode, planned) or self.gate.holds_back(planned):
+            return False
         held = self._held(planned, now)
         if held is not None:
             return held
         self.crash.reach("gateway.before_claim")
         with self.ledger.write() as tx:
-            claimed = tx.claim(planned, epoch=self.epoch, now=now)
+            claimed = tx.claim(planned, epoch=self.epoch, now=now, lease=self.lease)
+            if claimed is not None:
+                journal.tell_sending(tx, claimed, now)
             denied = None if claimed is None else self._denied(tx, claimed)
         if claimed is None:
             return False
@@ -191,7 +186,7 @@ class Executor:
         if refusal is not None:
             rejection, reason = refusal
             if rejection is Rejection.POSITION_GONE:
-                if not self._proved_gone(claimed):
+                if not self._witness.proved_gone(claimed):
                     rejection, reason = Rejection.NOT_SENT, f"{reason}, as this read says; no deals prove it"
                 elif isinstance(claimed.action, (Close, CloseHedge)):
                     return self._closed_already(claimed)
@@ -207,38 +202,13 @@ class Executor:
             trade = tx.trade_by_id(planned.trade_id)
         if trade is None:
             return None
-        try:
-            instrument = self._instrument(trade.symbol)
-        except BrokerError:
-            return False
-        hours = MarketHours(instrument.asset)
-        if planned.precondition.price_based and hours.session(planned.created_at) is not hours.session(now):
-            return self._end(planned, StepEnd.CANCELLED, None, "the session changed since it was decided")
-        closing = isinstance(planned.action, Close) or (
-            isinstance(planned.action, Reduce) and planned.owner is Planner.DTMS
-        )
-        return False if closing and self._reopening(trade.symbol, instrument, hours, now) else None
-
-    def _reopening(self, symbol: str, instrument: Instrument, hours: MarketHours, now: Millis) -> bool:
-        """Say whether the market has just opened and its spread is not back: closes wait two minutes, at most ten."""
-        opened = hours.last_open(now)
-        if opened is None or not hours.is_open(now) or now - opened >= _REOPENING_MOST:
-            return False
-        if now - opened < REOPENING_WAIT:
-            return True
-        typical = self.policies.of(instrument.canonical).spread_typical
-        try:
-            spread = self.reads.quote(symbol).spread
-        except (BrokerError, MarketDataError):
-            return True
-        return typical is not None and spread >= _REOPENING_SPREADS * typical
-
-    def _proved_gone(self, intent: Intent) -> bool:
-        """Say whether deals prove the end of a position that was not in the read: one read can be wrong."""
-        try:
-            return intent.position is not None and evidence.flat(self.reads.deals(intent.position))
-        except BrokerError:
-            return False
+        match self._hours.of(planned, trade.symbol, now):
+            case HoursSay.OVER:
+                return self._end(planned, StepEnd.CANCELLED, None, "the session changed since it was decided")
+            case HoursSay.WAIT:
+                return False
+            case HoursSay.GO:
+                return None
 
     def _closed_already(self, intent: Intent) -> bool:
         """Take a close as done: somebody else closed the position."""
@@ -252,12 +222,16 @@ class Executor:
         """Say why the ledger forbids sending: not armed, kill switch, or a trade that is only observed."""
         if self.writes is None:
             return Rejection.NOT_ARMED, "the account is advisory; arm it to let dtms act"
-        level = tx.fact(KILL_FACT)
+        forbidden = self.modes.forbids(tx, intent)
+        if forbidden is not None:
+            return forbidden
         increases = risk_of(intent.action) is RiskDirection.INCREASE
         if isinstance(intent.action, OpenHedge) and _hedged_before(tx, intent):
             return Rejection.HEDGE_PROHIBITED, "a hedge of this trade was opened, or may have been: one hedge a trade"
-        if increases and level in (KillLevel.PROTECT_ONLY, KillLevel.FLATTEN):
-            return Rejection.KILL_SWITCH, f"the kill switch is at {level}; only what reduces risk is sent"
+        level = tx.fact(KILL_FACT)
+        denied = self.gate.denies(intent, None if level is None else KillLevel(level))
+        if denied is not None:
+            return denied
         trade = tx.trade_by_id(intent.trade_id)
         if increases and trade is not None and trade.hold is not Hold.NONE:
             return Rejection.PRECONDITION, f"ticket {trade.ticket} is observed only: {trade.hold}"
@@ -269,18 +243,37 @@ class Executor:
         position = None if intent.position is None else read.find(intent.position)
         if intent.position is not None and position is None:
             return None, (Rejection.POSITION_GONE, f"position {intent.position} is not open any more")
+        too_large = self.gate.too_large(intent, read)
         if position is None:
-            return None, None
+            return None, too_large or self._joins(intent, read)
         instrument = self.reads.instrument(position.symbol)
-        return position, _mismatch(intent, position, read, instrument)
+        return position, too_large or mismatch(intent, position, read, instrument)
+
+    def _joins(self, intent: Intent, read: PositionsRead) -> tuple[Rejection, str] | None:
+        """Say whether an opening would change a position that is there already, as it does where the account nets."""
+        action = intent.action
+        if not isinstance(action, OpenTrade) or all(held.symbol != action.symbol for held in read.positions):
+            return None
+        if self.reads.account().hedging:
+            return None
+        return (
+            Rejection.PRECONDITION,
+            f"the account nets and {action.symbol} has a position by now; close that one first",
+        )
 
     def _send(self, intent: Intent, position: Position | None) -> bool:
         assert self.writes is not None, "an advisory gateway never comes here"  # noqa: S101 - narrows the type
         self.crash.reach("gateway.before_send")
+        pressed = self.gate.last_word(intent)
+        if pressed is not None:
+            return self._end(intent, StepEnd.REJECTED, _refused(pressed[0]), pressed[1])
+        self.gate.sending(intent)
         self.sent += 1
         try:
-            receipt = self.writes.send(_addressed(intent.action, position), position=position, tag=intent.tag)
+            receipt = self.writes.send(addressed(intent.action, position), position=position, tag=intent.tag)
         except BrokerUnavailableError as error:
+            if isinstance(error, WrongAccountError):
+                self.gate.guard.saw(error)
             return self._end(intent, StepEnd.REJECTED, _refused(Rejection.NOT_SENT), str(error))
         except OutcomeUnknownError as error:
             return self._unknown(intent, str(error))
@@ -288,8 +281,9 @@ class Executor:
             self._observe_only(intent, error)
             return self._end(intent, StepEnd.REJECTED, _refused(Rejection.INVALID_REQUEST), f"not sent: {error}")
         self.crash.reach("gateway.sent")
+        self.gate.answered(intent, receipt)
         if receipt.outcome is Outcome.REJECTED:
-            if receipt.rejection is Rejection.POSITION_GONE and not self._proved_gone(intent):
+            if receipt.rejection is Rejection.POSITION_GONE and not self._witness.proved_gone(intent):
                 receipt = replace(receipt, rejection=Rejection.PRECONDITION)  # its ticket may have changed
             return self._end(intent, StepEnd.REJECTED, receipt, receipt.comment)
         now = self.clock.market_now()
@@ -307,7 +301,7 @@ class Executor:
         if receipt.outcome is Outcome.PARTIAL:
             return self._end(acked, StepEnd.PARTIAL, receipt, receipt.comment)
         try:
-            found = self._evidence(acked)
+            found = self._witness.seen(acked)
         except (BrokerError, MarketDataError):
             return False
         if found.seen is not Seen.APPLIED:
@@ -316,58 +310,18 @@ class Executor:
         merged = _merged(receipt, found.receipt)
         return self._end(acked, StepEnd.APPLIED, merged, receipt.comment)
 
-    def _evidence(self, intent: Intent) -> evidence.Evidence:
-        read = self.reads.positions()
-        return self._evidence_in(intent, read)
-
-    def _evidence_in(self, intent: Intent, read: PositionsRead) -> evidence.Evidence:
-        with self.ledger.read() as tx:
-            trade = tx.trade_by_id(intent.trade_id)
-        instrument = self._last_instrument(_symbol(intent, trade))
-        if not isinstance(intent.action, _OPENINGS):
-            deals = () if intent.position is None else self.reads.deals(intent.position)
-            return evidence.find(intent, read, deals, instrument)
-        found = evidence.find(intent, read, (), instrument)
-        if found.seen is Seen.APPLIED:
-            return found
-        # What was opened may be closed again, or stand there under another comment: its deals tell.
-        deals = self.reads.deals_between(Millis(intent.created_at - MINUTE), Millis(read.as_of + MINUTE))
-        return evidence.find(intent, read, deals, instrument)
-
     def _reconcile(self, intent: Intent) -> bool:
-        """Decide an UNKNOWN intent by evidence; by absence only after the settle time and two clean reads.
-
-        An opening whose tag is not seen is never "not applied" by the clock alone, nor is what the broker has told a fill
-        of, nor a change of volume that nothing explains: they are quarantined.
-        """
-        now = self.clock.market_now()
-        doubt = self._doubts.setdefault(intent.intent_id, _Doubt())
+        """Decide an UNKNOWN intent where the broker shows enough."""
         try:
-            read = self.reads.positions()
-            found = self._evidence_in(intent, read)
+            found = self._doubts.settlement(intent, self.clock.market_now(), self.policies.of("").operation)
         except (BrokerError, MarketDataError):
             return False
-        if found.seen is Seen.APPLIED:
-            return self._end(intent, StepEnd.APPLIED, found.receipt, "seen at the broker")
-        if found.seen is Seen.PARTIAL:
-            return self._end(intent, StepEnd.PARTIAL, found.receipt, "seen in part at the broker")
-        policy = self.policies.of("").operation
-        settle = policy.settle_s * SECOND
-        doubt.look(read, now, 2 * settle, absent=found.seen is Seen.ABSENT)
-        if now - doubt.since < settle:
-            return False  # the terminal may still show what it knew before it lost its server
-        age = now - (intent.sent_at or intent.created_at)
-        told = isinstance(intent.action, _OPENINGS) or (intent.receipt is not None and intent.receipt.filled > 0)
-        if not told and age >= settle and doubt.absent_reads >= _CLEAN_READS:
-            return self._end(intent, StepEnd.NOT_APPLIED, None, "not seen in two clean reads after the settle time")
-        if age >= policy.quarantine_s * SECOND:
-            self.notifier.alert(
-                AlertKind.QUARANTINED,
-                intent.intent_id,
-                f"{intent.kind} of {intent.trade_id} cannot be told; decide by hand",
-            )
-            return self._end(intent, StepEnd.QUARANTINED, None, "not decided in time")
-        return False
+        if found is None:
+            return False
+        if found.end is StepEnd.QUARANTINED:
+            detail = f"{intent.kind} of {intent.trade_id} cannot be told; decide by hand"
+            self.notifier.alert(AlertKind.QUARANTINED, intent.intent_id, detail)
+        return self._end(intent, found.end, found.receipt, found.reason)
 
     def _unknown(self, intent: Intent, reason: str) -> bool:
         now = self.clock.market_now()
@@ -382,8 +336,8 @@ class Executor:
         """Write an end with all that follows from it; a lost race is run again from the ledger's present state."""
         with self.ledger.read() as tx:
             trade = tx.trade_by_id(intent.trade_id)
-        scene = self._scene(self._last_instrument(_symbol(intent, trade)))
-        deals = self._deals_after(intent, end, receipt, trade)
+        scene = self._scene(self._witness.last_instrument(symbol_of(intent, trade)))
+        deals = self._witness.deals_after(intent, end, receipt, trade)
         self.crash.reach("gateway.before_conclude")
         while True:
             try:
@@ -397,41 +351,12 @@ class Executor:
                     present = tx.intent(intent.intent_id)
                 if present is None or present.state is not intent.state:
                     return False
-        self._doubts.pop(intent.intent_id, None)
+        self._doubts.settled(intent)
+        self._observed.discard(intent.intent_id)
         self.crash.reach("gateway.concluded")
         if settled is not None and settled.parked:
             self.notifier.alert(AlertKind.PARKED, intent.trade_id, f"{intent.kind} cannot be done now: {reason}")
-        if receipt is not None and receipt.rejection in _TRADING_OFF:
-            self.notifier.alert(AlertKind.BREAKER, "trading", f"nothing can be sent, positions are unmanaged: {reason}")
         return True
-
-    def _deals_after(
-        self, intent: Intent, end: StepEnd, receipt: Receipt | None, trade: Trade | None
-    ) -> tuple[Deal, ...]:
-        """Return the deals of the positions that a volume change touched; none where they cannot be read now."""
-        if end not in (StepEnd.APPLIED, StepEnd.PARTIAL) or isinstance(intent.action, SetStop) or trade is None:
-            return ()
-        touched = {trade.identifier, *trade.children} | ({intent.position} if intent.position is not None else set())
-        if receipt is not None and receipt.position is not None:
-            touched.add(receipt.position)
-        try:
-            return tuple(deal for position in sorted(touched) for deal in self.reads.deals(position))
-        except BrokerError:
-            return ()
-
-    def _instrument(self, symbol: str) -> Instrument:
-        """Return the instrument as it is now."""
-        self._instruments[symbol] = self.reads.instrument(symbol)
-        return self._instruments[symbol]
-
-    def _last_instrument(self, symbol: str) -> Instrument:
-        """Return the instrument, as it was last where it cannot be read now: enough to conclude, never to send."""
-        try:
-            return self._instrument(symbol)
-        except (BrokerError, MarketDataError):
-            if symbol not in self._instruments:
-                raise
-            return self._instruments[symbol]
 
     def _scene(self, instrument: Instrument) -> Scene:
         return Scene(
@@ -440,26 +365,6 @@ class Executor:
             hours=MarketHours(instrument.asset),
             policy=self.policies.of(instrument.canonical),
         )
-
-
-def _hedged_before(tx: LedgerRead, intent: Intent) -> bool:
-    """Say whether another decision's hedge of the trade was opened or may have been; its ledger row is no second one."""
-    trade = tx.trade_by_id(intent.trade_id)
-    if trade is not None and trade.hedge is not None:
-        return True
-    return any(
-        isinstance(other.action, OpenHedge) and other.intent_id != intent.intent_id and other.state in _MAY_BE_OPEN
-        for other in tx.intents(trade_id=intent.trade_id, limit=_ALL)
-    )
-
-
-def _addressed(action: Action, position: Position | None) -> Action:
-    """Return an action with the present ticket of its position: the journal knows it by its identifier, which stays."""
-    if position is None or isinstance(action, OpenTrade):
-        return action
-    if isinstance(action, CloseHedge):
-        return replace(action, hedge=position.ticket)
-    return replace(action, ticket=position.ticket)
 
 
 def _refused(rejection: Rejection) -> Receipt:
@@ -477,41 +382,3 @@ def _merged(answer: Receipt, seen: Receipt | None) -> Receipt:
         price=answer.price if answer.price is not None else seen.price,
         filled=answer.filled if answer.filled > 0 else seen.filled,
     )
-
-
-def _symbol(intent: Intent, trade: Trade | None) -> str:
-    if trade is not None:
-        return trade.symbol
-    if isinstance(intent.action, OpenTrade):
-        return intent.action.symbol
-    msg = f"intent {intent.intent_id} belongs to trade {intent.trade_id}, which the ledger does not hold"
-    raise StaleWriteError(msg)
-
-
-def _mismatch(
-    intent: Intent, position: Position, read: PositionsRead, instrument: Instrument
-) -> tuple[Rejection, str] | None:
-    """Return why the fresh read contradicts what the decision saw; None where it may be sent."""
-    seen, action = intent.precondition, intent.action
-    match action:
-        case SetStop():
-            if not (
-                instrument.same_price(position.stop, seen.stop) and instrument.same_price(position.target, seen.target)
-            ):
-                return Rejection.PRECONDITION, (
-                    f"stop {position.stop} and target {position.target} are not {seen.stop} and {seen.target} any more"
-                )
-            loosens = position.stop is not None and instrument.is_tighter(position.side, position.stop, action.stop)
-            if loosens and not action.widens:
-                return Rejection.LOOSENS, f"stop {action.stop} would loosen {position.stop}"
-        case Reduce() | OpenHedge() | ReAdd():
-            if seen.volume is None or not instrument.same_lots(position.volume, seen.volume):
-                return Rejection.PRECONDITION, f"volume {position.volume} is not {seen.volume} any more"
-            if isinstance(action, Reduce) and action.remaining >= position.volume:
-                return Rejection.PRECONDITION, f"remaining {action.remaining} is not less than {position.volume}"
-        case Close(by=by) if by is not None:
-            if all(other.ticket != by for other in read.positions):
-                return Rejection.PRECONDITION, f"position {by} to close against is not open any more"
-        case Close() | CloseHedge() | OpenTrade():
-            pass
-    return None

@@ -1,8 +1,9 @@
 """The kill switch: three levels, a fact of the ledger and a file beside it, so that no restart and no failure forgets it.
 
 The file is written first and taken over into the ledger as soon as that can be written: it also works for a person with
-nothing but a shell. `flatten` closes every managed trade step by step; each step follows from what the ledger shows, so
-whoever dies in between, the next pass goes on.
+nothing but a shell, and the gateway asks it before each send. `flatten` closes every managed trade step by step; each step
+follows from what the ledger shows and has a key of its own, so whoever dies in between, the next pass goes on, and the API
+and the gateway may both be at it.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ _FIRST_WAIT: Final = 1 * SECOND
 _LONGEST_WAIT: Final = 60 * SECOND
 _ALARM_AFTER: Final = 3
 _PAGE: Final = 1_000
+_SEVERITY: Final = {None: 0, KillLevel.PAUSE: 1, KillLevel.PROTECT_ONLY: 2, KillLevel.FLATTEN: 3}
+_LONGEST_FILE: Final = 256
 _EXPIRY_S: Final = 60.0
 """Of no effect: closing is not based on a price, so its intents do not grow old."""
 
@@ -82,7 +85,7 @@ class KillSwitch:
         """
         with self._lock:
             if self.sentinel is not None:
-                _write(self.sentinel, level)
+                _write(self.sentinel, level, actor)
             with self.ledger.write() as tx:
                 state = self._engage(tx, level, actor)
                 also(tx, state)
@@ -110,21 +113,30 @@ class KillSwitch:
                 also(tx, state)
             return state
 
+    def level(self, known: KillLevel | None) -> KillLevel | None:
+        """Return the level that holds now: the worse of `known`, which the ledger told, and what the file says."""
+        told = None if self.sentinel is None else _read(self.sentinel)
+        return known if told is None else max(known, told.level, key=_SEVERITY.__getitem__)
+
     def enforce(self) -> int:
         """Take over what the file says; at `flatten` write the next closing step of each trade. Return how many.
 
-        Safe to run at any time and as often as wanted.
+        Safe to run at any time, as often as wanted, and by two processes at once. What the file says is read again inside
+        the transaction that takes it over: who lets go of the switch removes the file before the ledger's fact, so a file
+        that is still there then was not let go of.
 
         Raises:
             LedgerError: The caller tries again.
-            SettingsError: The file is there but cannot be read; the present level stays.
         """
         with self._lock:
-            told = None if self.sentinel is None else _read(self.sentinel)
             state = self.state()
-            if told is not None and told is not state.level:
+            if self.sentinel is not None and _differs(_read(self.sentinel), state.level):
                 with self.ledger.write() as tx:
-                    state = self._engage(tx, told, "sentinel")
+                    told = _read(self.sentinel)
+                    if told is not None and _differs(told, _state(tx).level):
+                        state = self._engage(tx, told.level, told.by or "sentinel")
+                    else:
+                        state = _state(tx)
         if state.level is not KillLevel.FLATTEN:
             return 0
         with self.ledger.read() as tx:
@@ -240,11 +252,12 @@ def _refused_for_good(intent: Intent, action: Action) -> bool:
     return intent.action == action and rejection is not None and rejection not in RETRYABLE
 
 
-def _write(path: Path, level: KillLevel) -> None:
+def _write(path: Path, level: KillLevel, actor: str) -> None:
     fresh = path.with_name(f"{path.name}.new")
+    by = "".join(character for character in actor if character.isprintable())[:100]
     try:
-        with fresh.open("w", encoding="ascii") as file:
-            file.write(f"{level}\n")
+        with fresh.open("w", encoding="utf-8") as file:
+            file.write(f"{level}\n{by}\n")
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(path)
@@ -261,13 +274,38 @@ def _remove(path: Path) -> None:
         raise SettingsError(msg) from error
 
 
-def _read(path: Path) -> KillLevel | None:
-    """Return what the file says, None where there is none; an unknown word lets nothing through but what reduces risk."""
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What the file says: its first word, and on its second line who wrote it where that was a program.
+
+    `sure` is False where the file cannot be read or its word is none of ours.
+    """
+
+    level: KillLevel
+    by: str = ""
+    sure: bool = True
+
+
+def _read(path: Path) -> _Told | None:
+    """Return what the file says, None where there is none.
+
+    A file that cannot be read and a word that is not known let nothing through but what reduces risk: somebody has pressed.
+    """
     try:
-        word = path.read_bytes()[:64].decode("ascii", "replace").strip()
+        with path.open("rb") as file:
+            lines = file.read(_LONGEST_FILE).decode("utf-8", "replace").splitlines()
     except FileNotFoundError:
         return None
-    except OSError as error:
-        msg = f"kill switch file {path} cannot be read: {error.strerror}; make it readable or remove it"
-        raise SettingsError(msg) from error
-    return KillLevel(word) if word in list(KillLevel) else KillLevel.PROTECT_ONLY
+    except OSError:
+        return _Told(KillLevel.PROTECT_ONLY, "sentinel (the file cannot be read)", sure=False)
+    word = lines[0].strip().lower() if lines else ""
+    if word not in list(KillLevel):
+        return _Told(KillLevel.PROTECT_ONLY, f"sentinel (the file says {word[:20]!r})", sure=False)
+    return _Told(KillLevel(word), lines[1].strip() if len(lines) > 1 else "")
+
+
+def _differs(told: _Told | None, level: KillLevel | None) -> bool:
+    """Say whether the file's word has to be taken over; an unsure one never lowers a level."""
+    if told is None or told.level is level:
+        return False
+    return told.sure or _SEVERITY[told.level] > _SEVERITY[level]

@@ -15,7 +15,7 @@ from dtms.domain.market import Bar, Quote, Timeframe
 from dtms.domain.position import Account, Deal, DealEntry, PositionsRead
 from dtms.domain.symbols import canonical
 from dtms.domain.units import DAY, HOUR, Millis
-from dtms.errors import InvalidDataError, StaleDataError
+from dtms.errors import BrokerUnavailableError, InvalidDataError, StaleDataError
 
 Answer = TypeVar("Answer")
 
@@ -170,17 +170,32 @@ class Mt5Broker:
 
         Raises:
             InvalidDataError: The broker does not know the symbol.
+            BrokerUnavailableError: The answer is of another symbol: the link is out of step, and opened anew.
         """
         info = self.link.ask_known("symbol_info", lambda: self._mt5.symbol_info(symbol))
         if info is None:
             msg = f"the broker does not know the symbol {symbol!r}; check its spelling in the terminal's symbol list"
             raise InvalidDataError(msg)
+        self._check_name(symbol, info)
         if info.select:
             self._watched.add(symbol)
             return info
         self.link.ask("symbol_select", lambda: self._mt5.symbol_select(symbol, True) or None)
         self._watched.add(symbol)
-        return self.link.ask("symbol_info", lambda: self._mt5.symbol_info(symbol))
+        again = self.link.ask("symbol_info", lambda: self._mt5.symbol_info(symbol))
+        self._check_name(symbol, again)
+        return again
+
+    def _check_name(self, symbol: str, info: SymbolInfo) -> None:
+        """Refuse a specification that is another symbol's: stops and volumes would be quantised by it."""
+        if info.name == symbol:
+            return
+        if info.name.casefold() == symbol.casefold():
+            msg = f"the broker does not know the symbol {symbol!r}; it spells it {info.name!r}"
+            raise InvalidDataError(msg)
+        self.link.drop()
+        msg = f"symbol_info of {symbol} was answered with {info.name}; the link is opened anew at the next call"
+        raise BrokerUnavailableError(msg)
 
     def _between_checks(self, name: str, call: Callable[[], Answer | None]) -> Answer:
         """Read with account and connection verified on both sides, so that "nothing there" cannot mean "not connected"."""

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from dtms.adapters.mt5 import retcodes
 from dtms.adapters.mt5.surface import AccountInfo, Mt5Module, TerminalInfo
-from dtms.errors import BrokerUnavailableError
+from dtms.errors import BrokerUnavailableError, WrongAccountError
 
 Answer = TypeVar("Answer")
 
@@ -65,7 +65,8 @@ class Mt5Link:
         """Return account and terminal, sure that they are ours and that the trade server is connected.
 
         Raises:
-            BrokerUnavailableError: No link, no connection to the trade server, or another account than expected.
+            BrokerUnavailableError: No link, or no connection to the trade server.
+            WrongAccountError: Another account than expected is behind the terminal.
         """
         terminal = self.ask("terminal_info", self.mt5.terminal_info)
         if not terminal.connected:
@@ -145,4 +146,5 @@ class Mt5Link:
                 f"the terminal is logged in to account {account.login} on {account.server}, expected is {self._login} "
                 f"on {self._server}; nothing was sent, log the terminal in to the expected account"
             )
-            raise BrokerUnavailableError(msg)
+            found, expected = f"{account.server}:{account.login}", f"{self._server}:{self._login}"
+            raise WrongAccountError(msg, found=found, expected=expected)

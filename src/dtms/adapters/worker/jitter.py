@@ -47,15 +47,22 @@ class HangReport:
         return self.hung.p99_ns / max(self.calm.p99_ns, 1)
 
 
-def measure_jitter(work: Callable[[], object], *, beat_ns: int = BEAT_NS) -> Jitter:
-    """Beat in a thread of its own while `work` runs here.
+def _nothing() -> None:
+    return
 
-    The plan is fixed at the start: a freeze makes every beat that it swallowed late, not only the first one.
+
+def measure_jitter(
+    work: Callable[[], object], *, beat_ns: int = BEAT_NS, each: Callable[[], object] = _nothing
+) -> Jitter:
+    """Beat in a thread of its own while `work` runs here; each beat does `each`.
+
+    The plan is fixed at the start: a freeze makes every beat that it swallowed late, not only the first one, and so does
+    an `each` that is held up.
     """
     ended = threading.Event()
     started = threading.Event()
     late: list[int] = []
-    loop = threading.Thread(target=_beat, args=(late, beat_ns, started, ended), name="beats")
+    loop = threading.Thread(target=_beat, args=(late, beat_ns, each, started, ended), name="beats")
     loop.start()
     started.wait()
     try:
@@ -72,7 +79,13 @@ def measure_jitter(work: Callable[[], object], *, beat_ns: int = BEAT_NS) -> Jit
     )
 
 
-def _beat(late: list[int], beat_ns: int, started: threading.Event, ended: threading.Event) -> None:
+def _beat(
+    late: list[int],
+    beat_ns: int,
+    each: Callable[[], object],
+    started: threading.Event,
+    ended: threading.Event,
+) -> None:
     planned = time.monotonic_ns() + beat_ns
     started.set()
     while True:
@@ -80,6 +93,7 @@ def _beat(late: list[int], beat_ns: int, started: threading.Event, ended: thread
         if left > 0:
             time.sleep(left / _NS)
         late.append(max(0, time.monotonic_ns() - planned))
+        each()
         planned += beat_ns
         if ended.is_set() and planned > time.monotonic_ns():
             return

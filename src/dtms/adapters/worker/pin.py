@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from dtms.domain.position import Account
-from dtms.errors import BrokerUnavailableError
+from dtms.errors import WrongAccountError
 
 
 class AccountPin:
@@ -23,7 +23,7 @@ class AccountPin:
         """Hold on to the account, or refuse another one.
 
         Raises:
-            BrokerUnavailableError: It is another account; nothing was sent.
+            WrongAccountError: It is another account; nothing was sent.
         """
         with self._lock:
             if self._key is None:
@@ -34,4 +34,4 @@ class AccountPin:
                 f"the broker's process is logged in to {account.key}, expected is {expected}; nothing was sent, log in "
                 "to the expected account"
             )
-            raise BrokerUnavailableError(msg)
+            raise WrongAccountError(msg, found=account.key, expected=expected)

@@ -21,6 +21,18 @@ class OperationPolicy:
         hedge_missing_s: Wait between the two clean reads that prove a hedge or its parent gone.
         dtms_unreachable: What the exit manager believes where DTMS is silent: `not_defensive` or `ledger`.
         account_commission_per_lot: Account currency per lot for opening and closing together, where deals do not tell.
+        sends_per_second: Orders an account may send within a second; more wait.
+        sends_per_day: Orders an account may send within a day, UTC; more wait. The kill switch's closings are not counted.
+        protective_share: Share of both budgets, and of the next, that only what protects may use.
+        sends_per_trade_hour: Orders for one trade within an hour; more wait. Full closes are not counted.
+        max_lots_per_action: An action that adds risk is refused above so many lots.
+        max_lots_account: An action that adds risk is refused where the account would then hold more lots, both sides added.
+        max_planned: More actions than this waiting to be sent raise an alarm.
+        max_lag_s: An action that waits longer than this raises an alarm; at a reopening closes wait for ten minutes.
+        backoff_first_s: After "too many requests" the first wait is random and at most so long; each next one doubles.
+        backoff_most_s: The longest such wait.
+        breaker_rejects: So many refusals for good running, of different decisions, open the breaker.
+        breaker_cooldown_s: An open breaker lets a probe through after so long.
     """
 
     settle_s: float = 10.0
@@ -32,6 +44,18 @@ class OperationPolicy:
     hedge_missing_s: float = 2.0
     dtms_unreachable: str = "not_defensive"
     account_commission_per_lot: float = 0.0
+    sends_per_second: float = 20.0
+    sends_per_day: int = 2_000
+    protective_share: float = 0.25
+    sends_per_trade_hour: int = 240
+    max_lots_per_action: float = 100.0
+    max_lots_account: float = 1_000.0
+    max_planned: int = 500
+    max_lag_s: float = 900.0
+    backoff_first_s: float = 1.0
+    backoff_most_s: float = 60.0
+    breaker_rejects: int = 3
+    breaker_cooldown_s: float = 60.0
 
     def __post_init__(self) -> None:
         checks.number("operation.settle_s", self.settle_s, 0.05, 600, "s")
@@ -43,3 +67,15 @@ class OperationPolicy:
         checks.number("operation.hedge_missing_s", self.hedge_missing_s, 0.1, 60, "s")
         checks.one_of("operation.dtms_unreachable", self.dtms_unreachable, ("not_defensive", "ledger"))
         checks.number("operation.account_commission_per_lot", self.account_commission_per_lot, 0, 1_000, "money")
+        checks.number("operation.sends_per_second", self.sends_per_second, 1, 1_000, "a second")
+        checks.number("operation.sends_per_day", self.sends_per_day, 10, 1_000_000, "a day")
+        checks.number("operation.protective_share", self.protective_share, 0.05, 0.9)
+        checks.number("operation.sends_per_trade_hour", self.sends_per_trade_hour, 4, 10_000, "an hour")
+        checks.number("operation.max_lots_per_action", self.max_lots_per_action, 0.001, 1_000_000, "lots")
+        checks.number("operation.max_lots_account", self.max_lots_account, 0.001, 10_000_000, "lots")
+        checks.number("operation.max_planned", self.max_planned, 1, 100_000)
+        checks.number("operation.max_lag_s", self.max_lag_s, 1, 86_400, "s")
+        checks.number("operation.backoff_first_s", self.backoff_first_s, 0.05, 60, "s")
+        checks.number("operation.backoff_most_s", self.backoff_most_s, self.backoff_first_s, 3_600, "s")
+        checks.number("operation.breaker_rejects", self.breaker_rejects, 2, 100)
+        checks.number("operation.breaker_cooldown_s", self.breaker_cooldown_s, 1, 3_600, "s")

@@ -1,0 +1,82 @@
+"""What must still hold at the broker for an intent to be sent: by kind, against a fresh read. No I/O.
+
+Compare-and-set: the decision wrote down what it saw, the gateway looks again just before it sends.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from dtms.app.reconcile import orphan_on
+from dtms.domain.action import Action, Close, CloseHedge, OpenHedge, OpenTrade, ReAdd, Reduce, SetStop
+from dtms.domain.instrument import Instrument
+from dtms.domain.intent import Intent, IntentState
+from dtms.domain.position import Position, PositionsRead
+from dtms.domain.receipt import Rejection
+from dtms.ports.ledger import LedgerRead
+
+_ALL = 10_000
+"""More intents than a trade ever has."""
+_MAY_BE_OPEN = frozenset(
+    {
+        IntentState.SENDING,
+        IntentState.ACKED,
+        IntentState.APPLIED,
+        IntentState.PARTIAL,
+        IntentState.UNKNOWN,
+        IntentState.QUARANTINED,
+    }
+)
+"""Ends, and states before an end, after which a position may have been opened."""
+
+
+def hedged_before(tx: LedgerRead, intent: Intent) -> bool:
+    """Say whether another decision's hedge of the trade was opened or may have been; its ledger row is no second one.
+
+    A position in our name on its symbol that the ledger does not know may be just that: its record was lost.
+    """
+    trade = tx.trade_by_id(intent.trade_id)
+    if trade is not None and (trade.hedge is not None or orphan_on(tx, trade.symbol) is not None):
+        return True
+    return any(
+        isinstance(other.action, OpenHedge) and other.intent_id != intent.intent_id and other.state in _MAY_BE_OPEN
+        for other in tx.intents(trade_id=intent.trade_id, limit=_ALL)
+    )
+
+
+def addressed(action: Action, position: Position | None) -> Action:
+    """Return an action with the present ticket of its position: the journal knows it by its identifier, which stays."""
+    if position is None or isinstance(action, OpenTrade):
+        return action
+    if isinstance(action, CloseHedge):
+        return replace(action, hedge=position.ticket)
+    return replace(action, ticket=position.ticket)
+
+
+def mismatch(
+    intent: Intent, position: Position, read: PositionsRead, instrument: Instrument
+) -> tuple[Rejection, str] | None:
+    """Return why the fresh read contradicts what the decision saw; None where it may be sent."""
+    seen, action = intent.precondition, intent.action
+    match action:
+        case SetStop():
+            if not (
+                instrument.same_price(position.stop, seen.stop) and instrument.same_price(position.target, seen.target)
+            ):
+                return Rejection.PRECONDITION, (
+                    f"stop {position.stop} and target {position.target} are not {seen.stop} and {seen.target} any more"
+                )
+            loosens = position.stop is not None and instrument.is_tighter(position.side, position.stop, action.stop)
+            if loosens and not action.widens:
+                return Rejection.LOOSENS, f"stop {action.stop} would loosen {position.stop}"
+        case Reduce() | OpenHedge() | ReAdd():
+            if seen.volume is None or not instrument.same_lots(position.volume, seen.volume):
+                return Rejection.PRECONDITION, f"volume {position.volume} is not {seen.volume} any more"
+            if isinstance(action, Reduce) and action.remaining >= position.volume:
+                return Rejection.PRECONDITION, f"remaining {action.remaining} is not less than {position.volume}"
+        case Close(by=by) if by is not None:
+            if all(other.ticket != by for other in read.positions):
+                return Rejection.PRECONDITION, f"position {by} to close against is not open any more"
+        case Close() | CloseHedge() | OpenTrade():
+            pass
+    return None

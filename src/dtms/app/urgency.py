@@ -1,0 +1,37 @@
+"""How much an intent matters where not everything can be sent."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from dtms.app.kill import RULE
+from dtms.domain.action import Close, Reduce, RiskDirection, SetStop, risk_of
+from dtms.domain.intent import Intent, Planner
+
+
+class Urgency(IntEnum):
+    """Ascending: what waits first comes first."""
+
+    ORDINARY = 0
+    PROTECTIVE = 1
+    FLATTEN = 2
+
+
+def urgency_of(intent: Intent) -> Urgency:
+    """Return how much an intent matters.
+
+    Ordinary is what adds risk, and a further stop change of the exit manager: the position has its stop already, and a
+    trail that comes a little later is no danger. Protective is what reduces risk, a first stop, and each stop change of
+    the defence or of a person. The kill switch's own closings come before all.
+    """
+    if intent.rule == RULE:
+        return Urgency.FLATTEN
+    if risk_of(intent.action) is RiskDirection.INCREASE:
+        return Urgency.ORDINARY
+    match intent.action:
+        case SetStop() if intent.owner is Planner.EXITS and intent.precondition.stop is not None:
+            return Urgency.ORDINARY
+        case SetStop() | Reduce() | Close():
+            return Urgency.PROTECTIVE
+        case _:
+            return Urgency.ORDINARY

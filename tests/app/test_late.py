@@ -1,0 +1,81 @@
+"""What happens at the broker between a plan and its order, or between an order and its end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tests.app.rig import SYMBOL, Rig
+from tests.app.test_gateway import plan, tighter
+
+from dtms.adapters.terminal.constants import Mt5
+from dtms.adapters.terminal.records import AccountSpec
+from dtms.domain.action import OpenTrade
+from dtms.domain.intent import Intent, IntentState, Planner, Precondition, tag_of
+from dtms.domain.receipt import Rejection
+from dtms.domain.trade import TradeState
+from dtms.domain.units import Lots, Price, Side, TradeId
+
+_NETTING = AccountSpec(margin_mode=Mt5.ACCOUNT_MARGIN_MODE_RETAIL_NETTING)
+
+
+def opening(rig: Rig) -> Intent:
+    """Write an order to open, as the main API does."""
+    trade_id = TradeId("open:test")
+    intent = Intent(
+        intent_id="01JXYW5CF82F1S7NR7PSM3V0FE",
+        trade_id=trade_id,
+        position=None,
+        decision_id="open",
+        step=0,
+        attempt=1,
+        action=OpenTrade(symbol=SYMBOL, side=Side.SELL, volume=Lots(0.5), stop=Price(2_010.0), target=None),
+        precondition=Precondition(),
+        owner=Planner.COMMAND,
+        rule="command.open",
+        state=IntentState.PLANNED,
+        tag=tag_of(trade_id, "open", 0, 1),
+        created_at=rig.clock.now,
+        expires_at=None,
+    )
+    with rig.ledger.write() as tx:
+        assert tx.add_intent(intent)
+    return intent
+
+
+def ended(rig: Rig, intent: Intent) -> tuple[IntentState, Rejection | None]:
+    with rig.ledger.read() as tx:
+        found = tx.intent(intent.intent_id)
+    assert found is not None
+    return found.state, None if found.receipt is None else found.receipt.rejection
+
+
+def test_an_opening_does_not_join_a_position_of_a_hand_where_the_account_nets() -> None:
+    rig = Rig(account=_NETTING)
+    intent = opening(rig)
+    theirs = rig.open(volume=1.0)
+    rig.carry_out()
+    assert ended(rig, intent) == (IntentState.REJECTED, Rejection.PRECONDITION)
+    present = rig.position(theirs.identifier)
+    assert present is not None
+    assert present.volume == 1.0
+
+
+def test_an_opening_beside_a_position_of_a_hand_is_sent_where_the_account_hedges(rig: Rig) -> None:
+    intent = opening(rig)
+    rig.open(volume=1.0)
+    rig.carry_out()
+    assert ended(rig, intent) == (IntentState.APPLIED, None)
+    assert len(rig.broker.positions().positions) == 2
+
+
+def test_a_stop_that_is_found_after_its_trade_was_closed_is_recorded_too(rig: Rig) -> None:
+    trade = rig.managed()
+    rig.writes.fate = lambda _action: "answer_lost"
+    moved = plan(rig, trade, tighter(trade))
+    rig.executor.tick()
+    present = rig.trade(trade.ticket)
+    rig.put(replace(present, state=TradeState.CLOSED, volume=Lots(0.0), closed_at=rig.clock.now, close_reason="test"))
+    rig.carry_out()
+    assert ended(rig, moved)[0] is IntentState.APPLIED
+    with rig.ledger.read() as tx:
+        assert moved.intent_id in [record.intent_id for record in tx.stops(trade.trade_id)]
