@@ -10,12 +10,17 @@ from tests.app.rig import SYMBOL, Rig
 
 from dtms.adapters.terminal.constants import Mt5
 from dtms.adapters.terminal.recorder import AppliedKind
+from dtms.adapters.terminal.records import AccountSpec
 from dtms.app.book import KILL_FACT
+from dtms.app.person import Person
+from dtms.app.registry import RefusalKind, RegistrationRefusedError
+from dtms.domain.action import OpenTrade
 from dtms.domain.policy import DefencePolicy, OperationPolicy, Policy
 from dtms.domain.records import StopRecord
 from dtms.domain.trade import Hold, Owner, Trade, TradeState
-from dtms.domain.units import Lots, Millis, Price, Side
+from dtms.domain.units import Lots, Millis, Price, Side, Ticket
 from dtms.domain.verdict import KillLevel
+from dtms.ports.notifier import AlertKind
 
 _S = TradeState
 
@@ -181,8 +186,6 @@ def test_volume_taken_off_by_hand_is_taken_as_it_is(rig: Rig) -> None:
 
 
 def test_volume_added_makes_a_trade_observed_only() -> None:
-    from dtms.adapters.terminal.records import AccountSpec
-
     rig = Rig(account=AccountSpec(margin_mode=Mt5.ACCOUNT_MARGIN_MODE_RETAIL_NETTING))
     trade = rig.managed()
     rig.settle()
@@ -501,3 +504,170 @@ def test_the_times_of_proof_are_the_policys() -> None:
     rig.pass_time(4)
     assert rig.trade(trade.ticket).state is _S.CLOSED
     assert rig.broker.instrument(SYMBOL).symbol == trade.symbol
+
+
+# ----- ask, pairs, plans and their tickets, protection
+
+
+@pytest.mark.parametrize("side", Side)
+@pytest.mark.parametrize("removed", [False, True], ids=["loosened", "removed"])
+def test_ask_keeps_a_loosened_stop_as_it_is_and_observes_only_until_confirmed(side: Side, removed: bool) -> None:
+    rig = Rig(policy=policy("ask"))
+    trade = rig.managed(side)
+    rig.settle()
+    looser = None if removed else Price(trade.initial_stop - side * 2.0)
+    rig.hand_stop(trade.ticket, looser)
+    rig.pass_time(1)
+    after = rig.trade(trade.ticket)
+    assert (after.hold, after.stop, stop_of(rig, trade)) == (Hold.BY_HAND, looser, looser)
+    ((detail),) = [alert.detail for alert in rig.notifier.alerts if alert.kind is AlertKind.QUARANTINED]
+    assert f"the stop was moved from {trade.initial_stop} to {looser} by hand" in detail
+    assert f"observed only until: dtms confirm {trade.ticket}" in detail
+    rig.fall(after, -2.0, -4.0)
+    assert (rig.rows(trade), rig.writes.sent) == ([], [])
+    if removed:
+        rig.hand_stop(trade.ticket, trade.initial_stop)
+    confirmed = person(rig).confirm(trade.ticket, actor="me")
+    assert (confirmed.hold, confirmed.stop) == (Hold.NONE, stop_of(rig, trade))
+    rig.fall(rig.trade(trade.ticket), -2.0)
+    assert rig.rows(trade) == ["healthy_to_l1"]
+
+
+def test_ask_says_nothing_of_a_tighter_stop() -> None:
+    rig = Rig(policy=policy("ask"))
+    trade = rig.managed()
+    rig.settle()
+    rig.hand_stop(trade.ticket, 1_994.0)
+    rig.pass_time(5)
+    assert (rig.trade(trade.ticket).hold, rig.trade(trade.ticket).stop, rig.alerts()) == (Hold.NONE, Price(1_994.0), [])
+
+
+def test_confirming_added_volume_takes_it_as_it_is_and_defends_it() -> None:
+    rig = Rig(account=AccountSpec(margin_mode=Mt5.ACCOUNT_MARGIN_MODE_RETAIL_NETTING))
+    trade = rig.managed()
+    rig.settle()
+    rig.order(action=Mt5.TRADE_ACTION_DEAL, type=Mt5.ORDER_TYPE_BUY, volume=0.5, sl=1_990.0)
+    rig.pass_time(3)
+    after = person(rig).confirm(trade.ticket, actor="me")
+    assert (after.hold, after.volume, after.version > trade.version) == (Hold.NONE, Lots(1.5), True)
+    rig.pass_time(3)
+    rig.fall(rig.trade(trade.ticket), -2.0, -4.0)
+    assert rig.trade(trade.ticket).volume == Lots(0.75)
+    with rig.ledger.read() as tx:
+        assert ("me", "confirmed") in [(entry.actor, entry.what) for entry in tx.audit()]
+
+
+def test_confirming_what_is_not_held_changes_nothing(rig: Rig) -> None:
+    trade = rig.managed()
+    rig.settle()
+    before = rig.trade(trade.ticket)
+    assert person(rig).confirm(trade.ticket, actor="me") == before
+    with pytest.raises(RegistrationRefusedError) as refused:
+        person(rig).confirm(Ticket(4_711), actor="me")
+    assert refused.value.kind is RefusalKind.TRADE_UNKNOWN
+
+
+def test_a_trade_that_is_not_at_the_broker_cannot_be_confirmed(rig: Rig) -> None:
+    trade = rig.managed()
+    rig.settle()
+    rig.put(replace(rig.trade(trade.ticket), hold=Hold.QUARANTINED))
+    rig.reads.flat = True
+    with pytest.raises(RegistrationRefusedError) as refused:
+        person(rig).confirm(trade.ticket, actor="me")
+    assert (refused.value.kind, rig.trade(trade.ticket).hold) == (RefusalKind.NOT_OPEN, Hold.QUARANTINED)
+
+
+@pytest.mark.parametrize("side", Side)
+def test_a_hedge_that_is_larger_than_what_a_hand_has_left_is_brought_down_to_it(rig: Rig, side: Side) -> None:
+    trade = rig.hedged(side)
+    assert trade.hedge is not None
+    rig.hand_close(trade.ticket, 0.4)  # 0.1 of 0.5 is left, under a hedge of 0.25
+    rig.pass_time(3)
+    after = rig.trade(trade.ticket)
+    hedge = rig.position(trade.hedge.identifier)
+    assert hedge is not None
+    assert after.hedge is not None
+    assert (after.volume, after.hedge.volume, hedge.volume) == (Lots(0.1), Lots(0.1), 0.1)
+    assert (after.state, after.hold, hedge.target) == (_S.HEDGED, Hold.NONE, after.stop)
+
+
+def test_a_ticket_that_changes_under_a_parked_closing_plan_is_closed_under_its_new_one(rig: Rig) -> None:
+    trade = rig.hedged()
+    assert trade.hedge is not None
+    assert trade.deadline is not None
+    rig.dealer.refuses = lambda request: Mt5.TRADE_RETCODE_MARKET_CLOSED if request.magic == 77 else None
+    rig.clock.now = trade.deadline
+    rig.price(2_000.0)
+    rig.settle()
+    parked = rig.trade(trade.ticket).pending
+    assert parked is not None
+    parent, hedge = rig.sim.reopen(trade.ticket), rig.sim.reopen(trade.hedge.ticket)
+    rig.pass_time(2)
+    moved = rig.trade(parent).pending
+    assert moved is not None
+    assert {step.action.ticket for step in moved.steps if not isinstance(step.action, OpenTrade)} <= {parent, hedge}
+    rig.dealer.refuses = lambda _request: None
+    assert moved.retry_at is not None
+    rig.clock.now = Millis(moved.retry_at + 1_000)
+    rig.price(2_000.0)
+    rig.settle()
+    rig.pass_time(20)
+    assert (rig.broker.positions().positions, rig.trade(parent).state) == ((), _S.CLOSED)
+
+
+def test_a_priced_step_that_grew_too_old_is_decided_anew_at_the_price_of_then(rig: Rig) -> None:
+    trade = rig.fall(rig.managed(), -2.0, -4.0)
+    rig.next_bar()
+    rig.decide(rig.trade(trade.ticket), -6.0)  # the hedge is planned, and no gateway is there to send it
+    rig.wait(61)
+    rig.carry_out()
+    after = rig.trade(trade.ticket)
+    assert (after.state, after.pending, after.legs) == (_S.WARNING_L2, None, ())
+    assert [i.state.value for i in rig.intents(trade) if i.rule == "defence.hedge"] == ["CANCELLED"]
+    rig.next_bar(1_998.0)
+    rig.decide(after, -6.0)
+    rig.carry_out()
+    hedge = rig.trade(trade.ticket).hedge
+    assert hedge is not None
+    assert (hedge.entry, hedge.stop) == (1_998.0, Price(2_004.2))
+
+
+def test_the_time_without_a_stop_goes_on_from_its_begin_across_a_restart_and_an_order_on_its_way() -> None:
+    rig = Rig(policy=policy("yield"))
+    trade = rig.managed()
+    rig.settle()
+    rig.writes.fate = lambda _action: "lost_on_the_way"
+    rig.next_bar()
+    rig.decide(trade, -2.0)
+    rig.executor.tick()
+    rig.hand_stop(trade.ticket, None)
+    rig.wait(1)
+    rig.server.monitor.tick()
+    since = rig.trade(trade.ticket).naked_since
+    assert since == rig.clock.now
+    rig.start(epoch=2)
+    rig.wait(3)
+    rig.server.monitor.tick()
+    assert (rig.trade(trade.ticket).naked_since, "unprotected" in rig.alerts()) == (since, True)
+    rig.hand_stop(trade.ticket, 1_991.0)
+    rig.pass_time(30)
+    after = rig.trade(trade.ticket)
+    assert (after.naked_since, after.naked_ms) == (None, 4_000)
+
+
+def test_a_missing_stop_is_alarmed_in_the_same_pass_that_finds_the_broker_gone() -> None:
+    rig = Rig(policy=policy("yield"))
+    trade = rig.managed()
+    rig.settle()
+    rig.hand_stop(trade.ticket, None)
+    rig.pass_time(1)
+    assert rig.alerts() == []
+    rig.reads.down = True
+    rig.wait(2)
+    rig.server.monitor.tick()
+    assert rig.alerts() == ["unprotected"]
+
+
+def person(rig: Rig) -> Person:
+    reads: Any = rig.reads
+    return Person(ledger=rig.ledger, reads=reads, clock=rig.clock, desk=rig.server.desk)

@@ -31,11 +31,12 @@ from tests.core_machine.bench import (
 from dtms.core import plans
 from dtms.core.plans import Plan
 from dtms.domain.action import Close, CloseHedge, OpenHedge, ReAdd, Reduce, SetStop
+from dtms.domain.modes import Mode
 from dtms.domain.policy import DefencePolicy, Policy, RailsPolicy
 from dtms.domain.trade import LegKind, Marks, PlanStep, Trade, TradeState
 from dtms.domain.transitions import ROWS
 from dtms.domain.units import MINUTE, Lots, Millis, Price, Side, Ticket
-from dtms.domain.verdict import Mode, RailFacts, Snapshot
+from dtms.domain.verdict import RailFacts, Snapshot
 
 _S = TradeState
 SIDES = pytest.mark.parametrize("side", Side)

@@ -37,10 +37,11 @@ from dtms.domain.action import (
     resource_of,
     risk_of,
 )
+from dtms.domain.modes import Mode
 from dtms.domain.policy import RailsPolicy
 from dtms.domain.trade import Hold, Trade
 from dtms.domain.units import Lots, Price, Side
-from dtms.domain.verdict import Approved, KillLevel, Mode, RailFacts, Refusal, Snapshot
+from dtms.domain.verdict import Approved, KillLevel, RailFacts, Refusal, Snapshot
 
 NAN = float("nan")
 LIMITS = RailsPolicy()

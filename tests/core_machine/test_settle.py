@@ -565,3 +565,48 @@ def test_an_observed_trade_keeps_its_hold_through_its_end() -> None:
     trade = make_trade(hold=Hold.VOLUME_ADDED)
     done = settle.begin(trade, decide(snapshot(gone=True), trade, POLICY), scene())
     assert (done.trade.state, done.trade.hold) == (_S.CLOSED, Hold.VOLUME_ADDED)
+
+
+def test_a_reduced_trade_that_is_supported_goes_on_over_a_long_close_without_its_volume_restored() -> None:
+    late = Millis(FRIDAY_CLOSE - 30 * MINUTE)
+    marks = Marks(defensive_partial_done=True, hedge_used=True, hedge_reduction_done=True, hedge_equivalent=0.5)
+    trade = make_trade(_S.HEDGED, deadline=Millis(FRIDAY_CLOSE), marks=marks, volume=Lots(0.5))
+    supported = settle.begin(trade, decide(snapshot(now=late, score=0.5), trade, POLICY), scene(late))
+    assert (supported.trade.state, supported.trade.volume) == (_S.RECOVERING, Lots(0.5))
+    assert supported.committed is not None
+    assert supported.committed.pending.fallbacks == ("close_is_near",)
+    adverse = settle.begin(trade, decide(snapshot(now=late, score=-0.5), trade, POLICY), scene(late))
+    assert (pending(adverse).row, actions(pending(adverse).steps)) == ("hedged_before_close", [Close(ticket=TICKET)])
+
+
+def test_a_priced_step_that_grew_too_old_ends_its_transition_and_any_other_is_tried_again() -> None:
+    begun = begin(in_l2(), -6.0)
+    dropped = end(begun, StepEnd.CANCELLED)
+    assert (dropped.trade.state, dropped.trade.pending, dropped.trade.owner) == (_S.WARNING_L2, None, Owner.DTMS)
+    assert dropped.trade.version == begun.trade.version + 1
+    again = end(begin(warned(), -4.0), StepEnd.CANCELLED)
+    assert pending(again).attempt == 2
+
+
+def test_a_plan_names_the_present_tickets_in_steps_and_fallbacks() -> None:
+    trade = settle.begin(
+        make_hedged(), decide(snapshot(now=T0, gone=False), make_hedged(deadline=Millis(T0)), POLICY), scene()
+    ).trade
+    present = settle.readdressed(trade, {TICKET: Ticket(7), HEDGE_TICKET: Ticket(8)})
+    assert present.pending is not None
+    named = actions(present.pending.steps)
+    assert named == [Reduce(ticket=Ticket(7), remaining=Lots(0.5)), Close(ticket=Ticket(7), by=Ticket(8))]
+    assert actions(present.pending.steps[1].fallback) == [Close(ticket=Ticket(7)), Close(ticket=Ticket(8))]
+    assert settle.readdressed(make_trade(), {TICKET: Ticket(7)}) == make_trade()
+
+
+def test_a_confirmed_trades_closing_is_planned_anew_and_any_other_plan_is_dropped() -> None:
+    closing = begin(make_hedged(deadline=Millis(T0)), None, at=T0).trade
+    assert closing.pending is not None
+    smaller = settle.replanned(replace(closing, volume=Lots(0.5)), NOW)
+    assert smaller.pending is not None
+    assert actions(smaller.pending.steps) == [Close(ticket=TICKET, by=HEDGE_TICKET)]
+    assert (smaller.pending.step, smaller.pending.attempt, smaller.pending.retry_at) == (0, 1, NOW)
+    assert smaller.pending.decision_id != closing.pending.decision_id
+    hedging = begin(in_l2(), -6.0).trade
+    assert settle.replanned(hedging, NOW).pending is None

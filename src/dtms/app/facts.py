@@ -11,7 +11,9 @@ from dataclasses import dataclass, field, replace
 from dtms.app import journal
 from dtms.app.evidence import flat
 from dtms.app.market_desk import SymbolDesk
-from dtms.domain.action import SetStop
+from dtms.app.rewritten import rewriting
+from dtms.core import settle
+from dtms.domain.action import Close, Reduce, SetStop
 from dtms.domain.intent import Intent, IntentState, Planner
 from dtms.domain.market import Timeframe
 from dtms.domain.policy import Policy
@@ -19,13 +21,14 @@ from dtms.domain.position import Deal, Position, PositionsRead
 from dtms.domain.receipt import RETRYABLE
 from dtms.domain.records import StopRecord
 from dtms.domain.trade import Hold, Leg, LegKind, Marks, Owner, Trade, TradeState
-from dtms.domain.units import SECOND, Lots, Millis, Price
+from dtms.domain.units import SECOND, Lots, Millis, Price, Ticket
 from dtms.errors import BrokerError, StaleWriteError
 from dtms.ports.broker import BrokerReads
 from dtms.ports.ledger import Ledger, LedgerWrite
 from dtms.ports.notifier import AlertKind, Notifier
 
 _COUNTERS_A_BAR = 5
+_LOTS_NOISE = 1e-9
 _COUNTER_WAIT = 2 * SECOND
 """A position may be without its stop for as long as the hand's change is not taken back: a failed try is repeated soon."""
 
@@ -84,17 +87,22 @@ class FactKeeper:
             return trade
         self._alarm_naked(trade, main, read.as_of, desk.policy)
         if unfinished:
-            return trade
+            return self._measured(trade, main, read.as_of)
         changed = _with_facts(trade, main, desk, read.as_of)
+        if rewriting(trade, main):
+            changed = replace(changed, hold=Hold.QUARANTINED)
         changed = _with_leg_facts(changed, read)
+        changed = settle.readdressed(changed, _moved(trade, changed))
         changed, ended = self._without_ended(changed, read, desk.policy)
         counter = _counter_move(changed, main, desk)
         if changed == trade and counter is None:
             return trade
-        self._alarm_grown(trade, changed, main)
+        self._alarm_held(trade, changed, main)
         grown = replace(changed, version=trade.version + 1) if _public(changed) != _public(trade) else changed
         try:
             with self.ledger.write() as tx:
+                if tx.unfinished(trade.trade_id):
+                    return trade  # an order was planned since the book was read: what was seen may be its work
                 tx.add_deals(ended)
                 saved = trade if changed == trade else tx.save_trade(grown)
                 _record_hand(tx, trade, main, desk, read.as_of)
@@ -105,6 +113,20 @@ class FactKeeper:
         except StaleWriteError:
             return trade
         return saved
+
+    def _measured(self, trade: Trade, main: Position, now: Millis) -> Trade:
+        """Return the trade with its time without a stop written, so that a restart goes on measuring from its begin.
+
+        Everything else waits for the order that is on its way.
+        """
+        changed = _with_naked(trade, main, now)
+        if changed == trade:
+            return trade
+        try:
+            with self.ledger.write() as tx:
+                return tx.save_trade(changed)
+        except StaleWriteError:
+            return trade
 
     def _without_ended(self, trade: Trade, read: PositionsRead, policy: Policy) -> tuple[Trade, tuple[Deal, ...]]:
         """Return the trade without the children that are proved to have ended, and their deals.
@@ -128,8 +150,10 @@ class FactKeeper:
     def follow(self, trade: Trade, unfinished: tuple[Intent, ...], desk: SymbolDesk, now: Millis) -> None:
         """Plan what brings each child's stop and target to its parent's: a hedge's target is the parent's stop.
 
-        What the broker refused is asked again on the next bar.
+        A hedge that is larger than what a hand has left of its parent is brought down to that. What the broker refused is
+        asked again on the next bar.
         """
+        self._pair(trade, unfinished, desk, now)
         for leg in trade.legs:
             wanted = _followed(trade, leg)
             busy = any(intent.position == leg.identifier for intent in unfinished)
@@ -149,6 +173,26 @@ class FactKeeper:
             )
             with self.ledger.write() as tx:
                 tx.add_intent(intent)
+
+    def _pair(self, trade: Trade, unfinished: tuple[Intent, ...], desk: SymbolDesk, now: Millis) -> None:
+        hedge = trade.hedge
+        if hedge is None or trade.pending_to is TradeState.CLOSED or hedge.volume - trade.volume <= _LOTS_NOISE:
+            return
+        if any(intent.position == hedge.identifier for intent in unfinished):
+            return
+        remaining = desk.instrument.lots_down(trade.volume)
+        action = Reduce(ticket=hedge.ticket, remaining=remaining) if remaining > 0 else Close(ticket=hedge.ticket)
+        intent = journal.new_intent(
+            trade,
+            action,
+            decision_id=f"pair:{hedge.identifier}v{trade.version}@{Timeframe.M5.start_of(now)}",
+            owner=Planner.DTMS,
+            rule="child.pairs",
+            now=now,
+            priced_expiry_s=desk.policy.operation.priced_expiry_s,
+        )
+        with self.ledger.write() as tx:
+            tx.add_intent(intent)
 
     def next_check(self, now: Millis) -> Millis | None:
         """Return when the next position that was missed may be proved gone, None where none was missed lately."""
@@ -187,10 +231,29 @@ class FactKeeper:
         except BrokerError:
             return None
 
-    def _alarm_grown(self, before: Trade, after: Trade, main: Position) -> None:
-        if after.hold is Hold.VOLUME_ADDED and before.hold is Hold.NONE:
-            detail = f"volume grew to {main.volume} by hand; the trade is observed only until it is confirmed"
-            self.notifier.alert(AlertKind.QUARANTINED, str(before.ticket), detail)
+    def _alarm_held(self, before: Trade, after: Trade, main: Position) -> None:
+        if after.hold is before.hold or before.hold is not Hold.NONE:
+            return
+        words = rewriting(before, main)
+        if words:
+            self.notifier.alert(AlertKind.QUARANTINED, str(before.ticket), words)
+            return
+        if after.hold is Hold.BY_HAND:
+            change = f"the stop was moved from {before.stop} to {main.stop} by hand"
+        else:
+            change = f"volume grew from {before.volume} to {main.volume} by hand"
+        detail = f"{change}; the trade is observed only until: dtms confirm {after.ticket}"
+        self.notifier.alert(AlertKind.QUARANTINED, str(before.ticket), detail)
+
+    def alarm_blind(self, trades: Iterable[Trade], now: Millis, after_s: float) -> None:
+        """Alarm for each position that had no stop when it was last seen, where the broker cannot be asked now."""
+        for trade in trades:
+            since = self._bare.get(trade.identifier, trade.naked_since)
+            if since is not None and now - since >= after_s * SECOND:
+                detail = (
+                    "the position had no stop at the broker when it was last seen, and the broker does not answer now"
+                )
+                self.notifier.alert(AlertKind.UNPROTECTED, str(trade.ticket), detail)
 
     def _alarm_naked(self, trade: Trade, main: Position, now: Millis, policy: Policy) -> None:
         """Alarm on every pass that finds a position without a stop for too long, whatever else is under way.
@@ -217,7 +280,9 @@ def _with_facts(trade: Trade, main: Position, desk: SymbolDesk, now: Millis) -> 
     if not instrument.same_price(main.target, trade.target):
         changed = replace(changed, target=None if main.target is None else Price(main.target))
     if not instrument.same_price(main.stop, trade.stop) and _accepts(trade, main, desk):
-        changed = replace(changed, stop=None if main.stop is None else Price(main.stop))
+        changed = replace(
+            changed, stop=None if main.stop is None else Price(main.stop), hold=_asking(trade, main, desk)
+        )
     return _with_naked(changed, main, now)
 
 
@@ -231,6 +296,21 @@ def _accepts(trade: Trade, main: Position, desk: SymbolDesk) -> bool:
     if tighter or rule in ("yield", "ask") or trade.owner is Owner.NONE:
         return True
     return rule == "floor" and trade.marks.countermoves > 0
+
+
+def _asking(trade: Trade, main: Position, desk: SymbolDesk) -> Hold:
+    """Return the hold of a trade whose stop a hand has loosened or removed: under `ask` it stays so until confirmed."""
+    tighter = main.stop is not None and desk.instrument.is_tighter(trade.side, main.stop, trade.stop)
+    asks = desk.policy.defence.by_hand == "ask" and not tighter and trade.owner is not Owner.NONE
+    return Hold.BY_HAND if asks and trade.hold is Hold.NONE else trade.hold
+
+
+def _moved(before: Trade, after: Trade) -> dict[Ticket, Ticket]:
+    """Return the tickets that have changed, old to new: a swap that re-opens a position gives it another one."""
+    pairs = [(before.ticket, after.ticket)]
+    now = {leg.identifier: leg.ticket for leg in after.legs}
+    pairs += [(leg.ticket, now.get(leg.identifier, leg.ticket)) for leg in before.legs]
+    return {old: new for old, new in pairs if old != new}
 
 
 def _counter_move(trade: Trade, main: Position, desk: SymbolDesk) -> SetStop | None:

@@ -104,7 +104,7 @@ def write_verdict(tx: LedgerWrite, trade: Trade, verdict: Verdict, scene: Scene,
         StaleWriteError: The trade was written since it was read; reload and decide again.
     """
     if verdict.row is not None and trade.pending is not None:
-        _cancel_plan(tx, trade, scene.now)
+        cancel_plan(tx, trade, scene.now)
     begun = settle.begin(trade, verdict, scene)
     saved = _save(tx, trade, begun, scene, regime=regime)
     if verdict.row is not None:
@@ -136,15 +136,49 @@ def conclude(
         settled = _settled(trade, ended, end, receipt, scene)
         saved = _save(tx, trade, settled, scene, regime=intent.regime)
         settled = replace(settled, trade=saved)
-        _record_stop(tx, ended, end, scene.now)
         if intent.owner is Planner.EXITS:
             _settle_book(tx, ended, end, saved, scene)
     elif trade is not None and end in (StepEnd.APPLIED, StepEnd.PARTIAL):
         _close_orphan(tx, trade, ended, scene)
     elif trade is not None and intent.rule == _ORPHAN and end is not StepEnd.QUARANTINED:
         _close_again(tx, ended, scene)
+    if trade is not None:
+        _record_stop(tx, ended, end, scene.now)  # also of a trade that was closed while the stop was on its way
     _tell_action(tx, ended, trade, scene.now)
     return settled
+
+
+def settle_by_hand(
+    tx: LedgerWrite, intent: Intent, *, applied: bool, receipt: Receipt | None, scene: Scene, actor: str
+) -> Intent:
+    """Write what a person says of a quarantined order; what an opening has opened becomes its trade's, or is closed.
+
+    Stops and volumes are not taken from it: the broker shows them, and much may have happened since.
+
+    Raises:
+        StaleWriteError: It is not quarantined any more.
+    """
+    end = StepEnd.APPLIED if applied else StepEnd.NOT_APPLIED
+    told = intent.receipt if receipt is None else receipt
+    ended = replace(intent, state=_END_STATE[end], receipt=told, reason=f"settled by {actor}", settled_at=scene.now)
+    tx.save_intent(ended, expected=IntentState.QUARANTINED)
+    trade = tx.trade_by_id(intent.trade_id)
+    if receipt is not None and trade is not None:
+        _take_in(tx, trade, ended, scene)
+    _tell_action(tx, ended, trade, scene.now)
+    return ended
+
+
+def _take_in(tx: LedgerWrite, trade: Trade, opening: Intent, scene: Scene) -> None:
+    position = None if opening.receipt is None else opening.receipt.position
+    if any(leg.identifier == position for leg in trade.legs):
+        return
+    second = isinstance(opening.action, OpenHedge) and trade.hedge is not None
+    if not trade.is_open or second:
+        _close_orphan(tx, replace(trade, legs=()), opening, scene)
+        return
+    saved = tx.save_trade(settle.apply_facts(trade, opening.action, opening.receipt, scene))
+    tell_state(tx, saved, scene.now, row="settled")
 
 
 def _close_orphan(tx: LedgerWrite, trade: Trade, intent: Intent, scene: Scene) -> None:
@@ -194,11 +228,21 @@ def _settled(trade: Trade, intent: Intent, end: StepEnd, receipt: Receipt | None
         intent.step,
         intent.attempt,
     ):
-        return settle.settle(trade, intent.action, end, receipt, scene)
+        return settle.settle(trade, _present(trade, intent), end, receipt, scene)
     if end in (StepEnd.APPLIED, StepEnd.PARTIAL):
         partial = end is StepEnd.PARTIAL
-        return Settled(trade=settle.apply_facts(trade, intent.action, receipt, scene, partial=partial))
+        return Settled(trade=settle.apply_facts(trade, _present(trade, intent), receipt, scene, partial=partial))
     return Settled(trade=trade)
+
+
+def _present(trade: Trade, intent: Intent) -> Action:
+    """Return an intent's action with the present ticket of its position, which may have changed since it was planned."""
+    named = intent.action.hedge if isinstance(intent.action, CloseHedge) else getattr(intent.action, "ticket", None)
+    if named is None or intent.position is None:
+        return intent.action
+    legs = {leg.identifier: leg.ticket for leg in trade.legs}
+    present = trade.ticket if intent.position == trade.identifier else legs.get(intent.position, named)
+    return settle.action_to(intent.action, {named: present})
 
 
 def _save(tx: LedgerWrite, before: Trade, settled: Settled, scene: Scene, *, regime: str) -> Trade:
@@ -239,7 +283,8 @@ def _with_present_target(trade: Trade, action: Action) -> Action:
     return action
 
 
-def _cancel_plan(tx: LedgerWrite, trade: Trade, now: Millis) -> None:
+def cancel_plan(tx: LedgerWrite, trade: Trade, now: Millis) -> None:
+    """Cancel what the defence has planned for a trade and nobody has sent."""
     for intent in tx.unfinished(trade.trade_id):
         if intent.state is IntentState.PLANNED and intent.owner is Planner.DTMS:
             cancelled = replace(intent, state=IntentState.CANCELLED, reason="superseded", settled_at=now)
@@ -279,6 +324,18 @@ def tell_state(tx: LedgerWrite, trade: Trade, now: Millis, *, row: str) -> None:
     }
     tx.add_event(EventKind.STATE, trade.ticket, now, json.dumps(body))
     _audit(tx, now, "state", trade, body)
+
+
+def tell_sending(tx: LedgerWrite, intent: Intent, now: Millis) -> None:
+    """Record that an intent is about to leave, in the transaction that claims it: what cannot be audited is not sent."""
+    body = {
+        "intent_id": intent.intent_id,
+        "kind": intent.kind,
+        "rule": intent.rule,
+        "tag": intent.tag,
+        "epoch": intent.epoch,
+    }
+    tx.add_audit(at=now, actor="gateway", what="sending", trade_id=intent.trade_id, body=json.dumps(body))
 
 
 def _tell_action(tx: LedgerWrite, intent: Intent, trade: Trade | None, now: Millis) -> None:

@@ -37,6 +37,9 @@ class RefusalKind(StrEnum):
     HEDGE_OPEN = "hedge_open"
     ON_ITS_WAY = "intent_on_its_way"
     TRADE_UNKNOWN = "trade_unknown"
+    INTENT_UNKNOWN = "intent_unknown"
+    NOT_QUARANTINED = "not_quarantined"
+    OTHERWISE = "broker_shows_otherwise"
 
 
 class RegistrationRefusedError(DtmsError):

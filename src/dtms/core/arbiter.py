@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from dtms.core import rails
 from dtms.domain.action import Action, Close, OpenHedge, OpenTrade, Reduce, RiskDirection, SetStop, risk_of
+from dtms.domain.modes import Mode
 from dtms.domain.policy import Policy
 from dtms.domain.trade import Hold, Trade
-from dtms.domain.verdict import Approved, KillLevel, Mode, Refusal, Snapshot
+from dtms.domain.verdict import Approved, KillLevel, Refusal, Snapshot
 
 _NOISE_TICKS = 0.01
 """The difference of two prices on the grid is no exact multiple of it in binary fractions."""

@@ -121,8 +121,9 @@ def _before_close(_trade: Trade, snap: Snapshot, policy: MachinePolicy) -> bool:
 
 
 def _before_close_recovering(trade: Trade, snap: Snapshot, policy: MachinePolicy) -> bool:
+    """Say whether a supported trade goes on over the close: its hedge is lifted, or it was reduced and has none."""
     supported = snap.score is not None and snap.score >= policy.healthy_score
-    return trade.hedge is not None and supported and _before_close(trade, snap, policy)
+    return supported and _before_close(trade, snap, policy)
 
 
 _DEADLINES: dict[str, _Condition] = {

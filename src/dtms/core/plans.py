@@ -213,6 +213,8 @@ def _unhedge(trade: Trade, snap: Snapshot, policy: Policy) -> Plan:
         return plan if plan.steps else replace(plan, impossible=True)
     if trade.marks.hedge_equivalent <= 0 or trade.stop is None:
         return Plan()
+    if machine.before_long_close(snap.now, snap.hours, policy.machine.no_hedge_before_close_minutes, policy.machine):
+        return Plan(fallbacks=("close_is_near",))  # nothing is added so late: it stays reduced
     restore = ReAdd(
         ticket=trade.ticket,
         side=trade.side,

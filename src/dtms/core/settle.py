@@ -6,6 +6,7 @@ applied action; the state changes once, when the plan is through.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import assert_never
@@ -145,6 +146,9 @@ def _refused(trade: Trade, step: PlanStep, end: StepEnd, receipt: Receipt | None
         return _advance(_next_step(trade), scene)
     if ROWS[pending.row].plan is PlanKind.UNHEDGE:
         return _still_hedged(trade, pending, scene)
+    if end is StepEnd.CANCELLED and step.price_based and pending.step == 0:
+        # Its target came from a price that is too old: the next decision makes a fresh one, where it still holds.
+        return Settled(trade=_owned(replace(trade, pending=None, version=trade.version + 1)))
     if passing and pending.attempt < _QUICK_TRIES:
         return Settled(trade=_again(trade, scene.now, _QUICK_WAIT))
     child = any(leg.ticket == getattr(step.action, "ticket", None) for leg in trade.legs)
@@ -236,6 +240,53 @@ def commit(trade: Trade, scene: Scene) -> Settled:
     if pending.row == "hedge_gone":
         entered = replace(entered, legs=tuple(leg for leg in entered.legs if leg.kind is not LegKind.HEDGE))
     return Settled(trade=_owned(entered), committed=done)
+
+
+def readdressed(trade: Trade, tickets: Mapping[Ticket, Ticket]) -> Trade:
+    """Return the trade whose plan under way names the present tickets: a position that was re-opened has another one."""
+    pending = trade.pending
+    if pending is None or not tickets:
+        return trade
+    steps = tuple(_step_to(step, tickets) for step in pending.steps)
+    return trade if steps == pending.steps else replace(trade, pending=replace(pending, steps=steps))
+
+
+def _step_to(step: PlanStep, tickets: Mapping[Ticket, Ticket]) -> PlanStep:
+    fallback = tuple(_step_to(each, tickets) for each in step.fallback)
+    return replace(step, action=action_to(step.action, tickets), fallback=fallback)
+
+
+def action_to(action: Action, tickets: Mapping[Ticket, Ticket]) -> Action:
+    """Return an action with each ticket that has changed replaced by the present one."""
+    if isinstance(action, OpenTrade):
+        return action
+    ticket = tickets.get(action.ticket, action.ticket)
+    match action:
+        case Close(by=by) if by is not None:
+            return replace(action, ticket=ticket, by=tickets.get(by, by))
+        case CloseHedge(hedge=hedge):
+            return replace(action, ticket=ticket, hedge=tickets.get(hedge, hedge))
+        case _:
+            return replace(action, ticket=ticket)
+
+
+def replanned(trade: Trade, now: Millis) -> Trade:
+    """Return the trade with a plan that fits its present facts: a closing is planned anew, any other is decided again."""
+    pending = trade.pending
+    if pending is None:
+        return trade
+    if pending.to is not TradeState.CLOSED:
+        return _owned(replace(trade, pending=None))
+    again = replace(
+        pending,
+        decision_id=f"{pending.row}@{now}v{trade.version}",
+        decided_at=now,
+        steps=plans.closing(trade).steps,
+        step=0,
+        attempt=1,
+        retry_at=now,
+    )
+    return replace(trade, pending=again)
 
 
 def apply_facts(trade: Trade, action: Action, receipt: Receipt | None, scene: Scene, *, partial: bool = False) -> Trade:
