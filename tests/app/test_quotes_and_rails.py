@@ -89,10 +89,18 @@ def test_a_confirmation_that_comes_too_late_is_none() -> None:
     assert made.offer(quote(7_000, 1_978.0), ATR)
 
 
-def test_after_a_pause_there_is_nothing_to_compare_with() -> None:
+def test_after_a_pause_a_gap_is_believed_with_its_second_quote_whenever_that_comes() -> None:
     made = fed(*[quote(place * 100) for place in range(30)])
     assert made.stale_after() == 5_000
-    assert made.offer(quote(2_900 + 5_001, 1_900.0), ATR)
+    assert not made.offer(quote(2_900 + 5_001, 1_900.0), ATR)
+    assert made.offer(quote(2_900 + 5_001 + 90_000, 1_901.0), ATR)
+
+
+def test_a_lone_spike_after_a_pause_is_not_believed() -> None:
+    made = fed(*[quote(place * 100) for place in range(30)])
+    assert not made.offer(quote(2_900 + 5_001, 2_100.0), ATR)
+    assert made.offer(quote(2_900 + 5_101, 2_000.1), ATR)
+    assert made.last == quote(2_900 + 5_101, 2_000.1)
 
 
 def test_without_an_atr_a_jump_is_no_fault() -> None:

@@ -6,7 +6,8 @@ the ledger and brought up to date from the broker's history.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
 from dtms.app.quotes import QuoteFeed
 from dtms.core.market_state import MarketState
@@ -29,6 +30,9 @@ _FEW_BARS = 8
 _CLOSE_DELAY = 2 * SECOND
 _AHEAD = 2 * MINUTE
 """A quote from further ahead than two clocks may differ is none."""
+_SPREADS_EVERY = 500
+"""New quotes after which the spreads are saved again."""
+
 _M5 = Timeframe.M5.value
 
 
@@ -43,6 +47,8 @@ class SymbolDesk:
     state: MarketState
     view: MarketView | None = None
     next_close: Millis = Millis(0)
+    dropped_bars: int = 0
+    spreads_saved: int = 0
 
     @property
     def atr(self) -> float | None:
@@ -81,14 +87,22 @@ class MarketDesk:
         """Read the newest quote; return it where it was accepted and is new, else None."""
         desk = self.symbol(symbol, now)
         try:
-            quote = self.reads.quote(symbol)
+            quote = _on_grid(self.reads.quote(symbol), desk.instrument)
         except StaleDataError:
+            return None
+        except InvalidDataError:
+            desk.feed.refuse()  # no number, crossed, not positive: not a price that anybody could have had
             return None
         if quote.at > now + _AHEAD:
             # A broker's clock that jumped: believed, it would be the newest quote for as long as the jump.
-            desk.feed.rejected += 1
+            desk.feed.refuse()
             return None
-        return quote if desk.feed.offer(quote, desk.atr) else None
+        return quote if desk.feed.offer(quote, desk.atr, now) else None
+
+    def doubt(self) -> None:
+        """Hold every quote for stale until a new one comes: the machine has slept."""
+        for desk in self._desks.values():
+            desk.feed.forget_age()
 
     def poll_bars(self, symbol: str, now: Millis) -> tuple[MarketView, ...]:
         """Close the bars whose time has come; return the new views, oldest first (only the newest is to be decided)."""
@@ -100,8 +114,7 @@ class MarketDesk:
         if views:
             desk.view = views[-1]
             if self.scored:
-                with self.ledger.write() as tx:
-                    tx.put_market_state(symbol, views[-1].at, desk.state.dump())
+                self._save(desk, views[-1].at)
         desk.next_close = Millis(Timeframe.M5.start_of(Millis(now - _CLOSE_DELAY)) + _M5 + _CLOSE_DELAY)
         return views
 
@@ -114,16 +127,30 @@ class MarketDesk:
         """Return when the next bar closes, None where nothing is watched."""
         return min((desk.next_close for desk in self._desks.values()), default=None)
 
+    def _save(self, desk: SymbolDesk, at: Millis) -> None:
+        """Write what a restart must not lose: the indicators with each bar, the spreads when enough are new."""
+        symbol, seen = desk.instrument.symbol, desk.feed.seen
+        with self.ledger.write() as tx:
+            tx.put_market_state(symbol, at, desk.state.dump())
+            if seen - desk.spreads_saved >= _SPREADS_EVERY:
+                tx.put_market_state(_spreads_of(symbol), at, desk.feed.dump_spreads())
+                desk.spreads_saved = seen
+
     def _open(self, symbol: str, now: Millis) -> SymbolDesk:
         instrument = self.reads.instrument(symbol)
         policy = self.policies.of(instrument.canonical)
         hours = MarketHours(instrument.asset)
         state = self._restored(symbol, instrument, policy, now)
         feed = QuoteFeed(symbol=symbol, hours=hours, policy=policy.rails, spread_typical=policy.spread_typical)
-        desk = SymbolDesk(instrument=instrument, hours=hours, policy=policy, feed=feed, state=state)
+        self._recall_spreads(feed)
+        desk = SymbolDesk(
+            instrument=instrument, hours=hours, policy=policy, feed=feed, state=state, spreads_saved=feed.seen
+        )
         self._catch_up(desk, now)
         newest = state.catch_up(now)
         desk.view = newest if newest is not None else state.score_now(now)
+        if desk.view is not None:
+            feed.reference = desk.view.close
         desk.next_close = Millis(Timeframe.M5.start_of(Millis(now - _CLOSE_DELAY)) + _M5 + _CLOSE_DELAY)
         return desk
 
@@ -145,9 +172,20 @@ class MarketDesk:
         ahead = state.last_m1_start is not None and state.last_m1_start > now
         return fresh if ahead else state
 
+    def _recall_spreads(self, feed: QuoteFeed) -> None:
+        """Go on with the spreads of before a restart, where there are any and they can be read."""
+        with self.ledger.read() as tx:
+            saved = tx.market_state(_spreads_of(feed.symbol))
+        if saved is not None:
+            with suppress(InvalidDataError):  # the typical spread stands in, as at the very first start
+                feed.load_spreads(saved)
+
     def _catch_up(self, desk: SymbolDesk, now: Millis) -> None:
-        """Feed the M1 bars that were closed since the last one."""
+        """Feed the M1 bars that were closed since the last one; one off the minute is dropped, not the whole symbol."""
         for bar in self._bars_since(desk.instrument.symbol, desk.state.last_m1_start, now):
+            if bar.start % MINUTE:
+                desk.dropped_bars += 1
+                continue
             desk.state.on_m1(bar)
 
     def _bars_since(self, symbol: str, last: Millis | None, now: Millis) -> tuple[Bar, ...]:
@@ -162,3 +200,14 @@ class MarketDesk:
                 return tuple(bar for bar in bars if bar.start > last)
             count = min(most, count * _FEW_BARS)
         return ()
+
+
+def _spreads_of(symbol: str) -> str:
+    """Return under which name the spreads of a symbol are saved: no symbol has a space in it."""
+    return f"spreads of {symbol}"
+
+
+def _on_grid(quote: Quote, instrument: Instrument) -> Quote:
+    """Return the quote at the nearest prices that the instrument has."""
+    bid, ask = instrument.nearest(quote.bid), instrument.nearest(quote.ask)
+    return quote if bid == quote.bid and ask == quote.ask else replace(quote, bid=bid, ask=ask)

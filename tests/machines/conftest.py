@@ -1,0 +1,8 @@
+"""This folder's helpers made importable whoever starts pytest."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
