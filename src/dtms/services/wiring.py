@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import threading
 import time
 from collections.abc import Callable
@@ -13,11 +11,11 @@ from typing import Final
 
 import structlog
 
-from dtms.adapters.clocks import SystemClock, TapeClock, TapeTime
+from dtms.adapters.clocks import AnchoredClock, FileAnchor, TapeClock, TapeTime
 from dtms.adapters.files.news import read_calendar
 from dtms.adapters.gateway_client import GatewayClient
 from dtms.adapters.notify import LogTarget, QueueNotifier, Target, apprise_target
-from dtms.adapters.sql import open_ledger
+from dtms.adapters.sql import SqlLedger, open_ledger
 from dtms.bootstrap import Parts
 from dtms.errors import BrokerUnavailableError, SettingsError
 from dtms.ports.clock import Clock
@@ -25,6 +23,7 @@ from dtms.ports.crash import CrashPoints, NoCrash
 from dtms.ports.ledger import Ledger
 from dtms.ports.news import NewsCalendar, NoCalendar
 from dtms.ports.notifier import Notifier
+from dtms.services.armed import CrashLedger, crash_points_of
 from dtms.services.web.access import OneToken, load_or_make_token
 from dtms.services.web.guard import Gate, loopback_policy
 from dtms.settings import Settings, load_policy
@@ -41,28 +40,21 @@ _POLL_S: Final = 0.05
 _log = structlog.get_logger("dtms.wiring")
 
 
-class CrashAt:
-    """A drill's crash point: the process is killed when it is reached, as by a power cut."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def reach(self, name: str) -> None:
-        """End here where this is the place."""
-        if name == self._name:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
 def clock_of(settings: Settings) -> Clock:
-    """Return the market's clock: a tape's where one is told, else the machine's.
+    """Return the market's clock: a tape's where one is told, else the one that all processes here anchor to boot-time.
 
     Raises:
         SettingsError: The tape's clock cannot be read.
     """
     if settings.clock_file is None:
-        return SystemClock()
+        return AnchoredClock(FileAnchor(anchor_of(settings)))
     _tape_time(settings.clock_file)
     return TapeClock(settings.clock_file)
+
+
+def anchor_of(settings: Settings) -> Path:
+    """Return the file of the anchor that the processes of this installation share."""
+    return settings.data_dir / "clock-anchor.json"
 
 
 def _tape_time(path: Path) -> TapeTime:
@@ -85,16 +77,31 @@ def notifier_of(settings: Settings, clock: Clock) -> QueueNotifier:
     return QueueNotifier(tuple(targets), now_ns=clock.boot_ns)
 
 
-def parts_of(settings: Settings, clock: Clock, ledger: Ledger, notifier: Notifier) -> Parts:
-    """Return what every service is made of.
+def parts_of(settings: Settings, clock: Clock, ledger: Ledger, notifier: Notifier, *, role: str) -> Parts:
+    """Return what every service is made of. A drill arms its crash points here, in the code and around the commits.
 
     Raises:
-        SettingsError: The policy file or the economic calendar cannot be used.
+        SettingsError: The policy file, the economic calendar or the crash points cannot be used.
     """
     news: NewsCalendar = NoCalendar() if settings.news_file is None else read_calendar(settings.news_file)
-    crash: CrashPoints = CrashAt(settings.crash_point) if settings.crash_point else NoCrash()
+    crash: CrashPoints = NoCrash()
     policies = load_policy(settings.policy_file)
-    return Parts(ledger=ledger, clock=clock, policies=policies, notifier=notifier, news=news, crash=crash)
+    if settings.crash_point:
+        crash = crash_points_of(settings.crash_point, settings.data_dir, clock.market_now)
+        ledger = CrashLedger(ledger, crash, role)
+        crash.reach(f"{role}.starting")
+    anchor = clock if isinstance(clock, AnchoredClock) else None
+    return Parts(
+        ledger=ledger, clock=clock, policies=policies, notifier=notifier, news=news, crash=crash, anchor=anchor
+    )
+
+
+def on_sent(settings: Settings, clock: Clock) -> Callable[[str], None]:
+    """Return what a link to the simulated terminal tells of each call on its way: a drill ends the process there."""
+    if not settings.crash_point:
+        return lambda _op: None
+    crash = crash_points_of(settings.crash_point, settings.data_dir, clock.market_now)
+    return lambda op: crash.reach("gateway.sending") if op == "order_send" else None
 
 
 def is_advisory(settings: Settings) -> bool:
@@ -146,7 +153,7 @@ def gate_of(settings: Settings, port: int) -> Gate:
     return Gate(loopback_policy(port), OneToken(token_of(settings)))
 
 
-def ledger_through_gateway(settings: Settings, gateway: GatewayClient, clock: Clock) -> Ledger:
+def ledger_through_gateway(settings: Settings, gateway: GatewayClient, clock: Clock) -> SqlLedger:
     """Open the ledger of the account behind the gateway, waiting for a gateway that is starting.
 
     Raises:
@@ -157,11 +164,11 @@ def ledger_through_gateway(settings: Settings, gateway: GatewayClient, clock: Cl
     while True:
         try:
             key = gateway.account().key
+            gateway.check_service()
             break
         except BrokerUnavailableError as error:
             if time.monotonic() >= end:
                 msg = f"the gateway at {settings.gateway_url} gives no account ({error}); start it with: dtms gateway"
                 raise BrokerUnavailableError(msg) from error
             time.sleep(_POLL_S)
-    gateway.check_service()
     return open_ledger(settings.ledger, account=key, clock=clock.market_now)
