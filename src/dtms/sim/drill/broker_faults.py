@@ -52,6 +52,8 @@ UNKNOWN_CODE: Final = 10_099
 _LATE_SHARE: Final = 0.3
 """Of the settle time, for each of the three delays."""
 
+_FEW_FILLS: Final = 5.0
+
 _MAYBE: Final = tuple(code for code, meaning in RETCODES.items() if meaning.reaction is Reaction.UNKNOWN)
 _NEVER: Final = tuple(
     code
@@ -127,6 +129,22 @@ def _read_faults(settle_ms: int) -> tuple[tuple[Fault, str], ...]:
     )
 
 
+def _answers() -> tuple[Fault, ...]:
+    refused = (Answer(code=code, applied=False) for code in (*_NEVER, *_MAYBE, UNKNOWN_CODE))
+    return (*refused, *(Answer(code=code) for code in (*_MAYBE, UNKNOWN_CODE)))
+
+
+def fault_names() -> tuple[str, ...]:
+    """Return the words under which the terminal's faults are counted: all that a seed may get."""
+    faults = (*_answers(), *_order_faults(SECOND), *(fault for fault, _op in _read_faults(SECOND)))
+    return tuple(dict.fromkeys(fault.name for fault in faults))
+
+
+def _often(fault: Fault) -> float:
+    """Return how many times as often a fault comes as others: the dealer's meet fills alone, few of all orders."""
+    return _FEW_FILLS if isinstance(fault, PartFill | Slipped | Restamped) else 1.0
+
+
 def _picked(stream: Random, found: Sequence[Chance], most: int) -> list[Chance]:
     return stream.sample(list(found), stream.randint(0, min(most, len(found))))
 
@@ -134,16 +152,16 @@ def _picked(stream: Random, found: Sequence[Chance], most: int) -> list[Chance]:
 def broker_plan(seed: int, stream: Random, settle_s: float) -> FaultPlan:
     """Return the terminal's faults of one seed: a random subset, each at a random rate."""
     settle_ms = round(settle_s * SECOND)
-    codes: list[Fault] = [Answer(code=code, applied=False) for code in (*_NEVER, *_MAYBE, UNKNOWN_CODE)]
-    codes += [Answer(code=code) for code in (*_MAYBE, UNKNOWN_CODE)]
     heat = stream.choice((0.3, 1.0, 1.0, 2.0))
     chances = _picked(
-        stream, [Chance(fault=fault, rate=heat * stream.uniform(0.005, 0.04), op=ORDER_SEND) for fault in codes], 12
+        stream,
+        [Chance(fault=fault, rate=heat * stream.uniform(0.005, 0.04), op=ORDER_SEND) for fault in _answers()],
+        12,
     )
     chances += _picked(
         stream,
         [
-            Chance(fault=fault, rate=heat * stream.uniform(0.005, 0.05), op=ORDER_SEND)
+            Chance(fault=fault, rate=_often(fault) * heat * stream.uniform(0.005, 0.05), op=ORDER_SEND)
             for fault in _order_faults(settle_ms)
         ],
         10,

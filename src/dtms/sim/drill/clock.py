@@ -11,11 +11,12 @@ _NS_A_MS = 1_000_000
 
 @dataclass(slots=True)
 class DrillClock:
-    """Fulfils `Clock`."""
+    """Fulfils `Clock` for the world outside, and `Machine` for the processes: each anchors its own clock to it."""
 
     now: Millis
     wall_shift: int = 0
     booted: int = 0
+    slept: int = 0
 
     def market_now(self) -> Millis:
         """Return the market's instant."""
@@ -28,6 +29,24 @@ class DrillClock:
     def boot_ns(self) -> int:
         """Return nanoseconds since the last boot."""
         return (self.now - self.booted) * _NS_A_MS
+
+    def awake_ns(self) -> int:
+        """Return nanoseconds since the last boot, without those slept through."""
+        return self.boot_ns() - self.slept * _NS_A_MS
+
+    def boot_id(self) -> str:
+        """Return a word that is another one after each boot."""
+        return str(self.booted)
+
+    def reboot(self) -> None:
+        """Boot: the boot-time clock begins anew, and the time service has set the wall clock."""
+        self.booted, self.wall_shift, self.slept = self.now, 0, 0
+
+    def suspend(self, seconds: float) -> None:
+        """Let time pass asleep."""
+        before = self.now
+        self.sleep(seconds)
+        self.slept += self.now - before
 
     def sleep(self, seconds: float) -> None:
         """Let time pass."""

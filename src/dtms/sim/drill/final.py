@@ -14,7 +14,7 @@ from dtms.domain.action import Close, CloseHedge, Reduce, SetStop
 from dtms.domain.intent import Intent, IntentState
 from dtms.domain.records import AuditEntry
 from dtms.domain.trade import Hold, Leg, Owner, Trade
-from dtms.domain.units import Millis
+from dtms.domain.units import SECOND, Millis
 from dtms.ports.notifier import AlertKind
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ _LOTS: Final = 1e-6
 RELEASED: Final = "released"
 """The reason for which a trade is CLOSED and its position may stay open."""
 
+_CLOCKS_APART: Final = 4 * SECOND
+"""The processes follow small steps of the wall clock slowly, so theirs may be so far from the world's."""
 _SAME_PRICE = 1e-6
 """Price units; far under any tick."""
 
@@ -196,7 +198,7 @@ def _met(world: World, intent: Intent) -> bool:
         if entry.identifier == intent.position
         and entry.kind is AppliedKind.POSITION
         and intent.settled_at is not None
-        and entry.at <= intent.settled_at
+        and entry.at <= intent.settled_at + _CLOCKS_APART
     ]
     last = states[-1] if states else None
     match intent.action:
@@ -221,7 +223,7 @@ def _traceless(world: World, intent: Intent) -> bool:
         return False
     after = [e for e in world.oracle.entries if e.identifier == intent.position and e.kind is not AppliedKind.POSITION]
     place = next((number for number, entry in enumerate(after) if entry.tag == intent.tag), len(after))
-    return any(entry.at <= (intent.settled_at or 0) for entry in after[place + 1 :])
+    return any(entry.at <= (intent.settled_at or 0) + _CLOCKS_APART for entry in after[place + 1 :])
 
 
 def _words(intent: Intent) -> str:

@@ -8,7 +8,7 @@ from typing import Final
 
 from dtms.adapters.terminal.oracle import OracleEntry
 from dtms.adapters.terminal.recorder import AppliedKind
-from dtms.domain.action import OpenHedge, Reduce
+from dtms.domain.action import OpenHedge, OpenTrade, ReAdd, Reduce
 from dtms.domain.intent import Intent, IntentState
 from dtms.domain.units import Millis
 from dtms.sim.drill.record import Record, stem
@@ -53,12 +53,16 @@ class OrderLaws:
     _epoch: int = 0
     _changed: dict[int, Millis] = field(default_factory=dict)
     _last_stem: dict[int, str] = field(default_factory=dict)
+    _opened_with: dict[int, float] = field(default_factory=dict)
+    """Lots of each position as whoever opened it wanted it."""
 
     def on_entry(self, entry: OracleEntry) -> None:
         """Check one operation as the broker applies it."""
         if entry.kind not in _OPERATIONS:
             return
         if entry.tag not in self.record.log.epochs:
+            if entry.kind in _OPENINGS:
+                self._opened_with[entry.identifier] = entry.volume_after
             self.record.by_others.add(entry.identifier)
             self._changed[entry.identifier] = entry.at
             self._last_stem[entry.identifier] = ""
@@ -150,6 +154,10 @@ class OrderLaws:
         if entry.stop_after is None:
             detail = f"{entry.tag} opened position {entry.identifier} without a stop"
             self.record.report("I5 protection", detail)
+        if isinstance(intent.action, OpenTrade):
+            self._opened_with[entry.identifier] = entry.volume_after
+        if isinstance(intent.action, ReAdd) and not self._late(entry):
+            self._not_more_than_at_first(entry, intent)
         if not isinstance(intent.action, OpenHedge):
             return
         hedges = self.record.hedges[intent.trade_id]
@@ -161,6 +169,18 @@ class OrderLaws:
         if main is not None and entry.volume_after > main.volume + _TICK and not self._late(entry):
             detail = f"hedge {entry.identifier} of {entry.volume_after} against {main.volume} lots"
             self.record.report("I7 hedge volume", detail)
+
+    def _not_more_than_at_first(self, entry: OracleEntry, intent: Intent) -> None:
+        """I6: what is added again leaves the trade no larger than it was opened."""
+        trade = self.record.trades.get(intent.trade_id)
+        first = None if trade is None else self._opened_with.get(trade.identifier)
+        if trade is None or first is None:
+            return
+        of_trade = {trade.identifier, *trade.children} - self.record.hedges[trade.trade_id] - {entry.identifier}
+        others = sum(p.volume for p in self.record.sim.state.positions.values() if p.identifier in of_trade)
+        if others + entry.volume_after > first + _LOTS:
+            detail = f"{entry.tag} made trade {trade.trade_id} {others + entry.volume_after} lots, it was opened with {first}"
+            self.record.report("I6 exposure", detail)
 
 
 def _is_whole(entry: OracleEntry, intent: Intent | None) -> bool:

@@ -30,7 +30,8 @@ _MOST_TRADES: Final = 3
 _MOST_FOREIGN: Final = 2
 _OPEN_SHARE: Final = 0.1
 _AGAIN: Final = 4 * SECOND
-"""Between two tries at registering."""
+"""Before the second try at registering; twice as long before each further one, as programs do."""
+_AGAIN_MOST: Final = 32 * SECOND
 _PROFILES: Final = ("intraday", "early", "early", "short", "stall")
 
 
@@ -44,6 +45,7 @@ class _Waiting:
     profile: str
     registered: bool = False
     again_at: int = 0
+    pause: int = _AGAIN
 
 
 @dataclass(slots=True, kw_only=True)
@@ -182,7 +184,8 @@ class Operator:
             elif waiting.registered:
                 self._give_exits(waiting)
             elif self.clock() >= waiting.again_at:
-                waiting.again_at = self.clock() + _AGAIN
+                waiting.again_at = self.clock() + waiting.pause
+                waiting.pause = min(2 * waiting.pause, _AGAIN_MOST)
                 self._enable(waiting, held)
 
     def _enable(self, waiting: _Waiting, held: SimPosition) -> None:

@@ -11,16 +11,19 @@ import requests
 from starlette.types import ASGIApp
 
 from dtms import bootstrap
+from dtms.adapters.clocks import AnchoredClock, MemoryAnchor
 from dtms.adapters.mt5 import Mt5Broker, Mt5Sender
 from dtms.adapters.notify import MemoryNotifier
 from dtms.adapters.terminal.backend import TerminalBackend
 from dtms.adapters.terminal.link import Link
 from dtms.adapters.terminal.server_time import eet_new_york_dst
 from dtms.adapters.terminal.terminal import SimTerminal
+from dtms.app.clock_watch import ClockWatch, Jump
 from dtms.app.executor import Executor
 from dtms.app.kill import KillSwitch
 from dtms.app.opening import Opening
 from dtms.app.outbox import Outbox
+from dtms.app.reconcile import Reconciler
 from dtms.bootstrap import Exits, Parts, Server
 from dtms.domain.market import Timeframe
 from dtms.domain.policy import PolicyBook
@@ -65,12 +68,15 @@ class Ground:
     quotes: QuoteTrouble
     wire: Wire
     log: SendLog = field(default_factory=SendLog)
+    anchor: MemoryAnchor = field(default_factory=MemoryAnchor)
 
     def parts(self, who: str) -> Parts:
         """Return the parts of one process."""
+        clock = AnchoredClock(self.anchor, self.clock)
         return Parts(
             ledger=ProcessLedger(self.disk, self.dice, self.hooks, who),
-            clock=self.clock,
+            clock=clock,
+            anchor=clock,
             policies=self.policies,
             notifier=self.notifier,
             crash=Points(self.hooks, who),
@@ -89,10 +95,12 @@ class Gateway:
     who: str = "gateway"
     broker: Mt5Broker | None = None
     executor: Executor | None = None
+    watch: ClockWatch | None = None
+    reconciler: Reconciler | None = None
     recovered: bool = False
 
     def turn(self) -> None:
-        """Start, recover, or carry out what there is to do.
+        """Start, reconcile, recover, or carry out what there is to do.
 
         Raises:
             DtmsError: As live: the loop tries again.
@@ -100,31 +108,44 @@ class Gateway:
         executor = self.executor
         if executor is None:
             executor = self.executor = self._start()
+        assert self.reconciler is not None, "made together with the executor"  # noqa: S101 - narrows the type
+        if self.watch is not None and self.watch.look() is Jump.SLEPT:
+            self.recovered = False
         if not self.recovered:
+            self.reconciler.start()
             executor.recover()
             self.recovered = True
+        self.reconciler.step(executor.book.page().unfinished)
+        executor.watch()
         for _ in range(_TICKS):
             if not executor.tick():
-                return
+                break
+        if self.watch is not None:
+            self.watch.passed()
 
     def _start(self) -> Executor:
         ground = self.ground
+        parts = ground.parts(self.who)
         if self.broker is None:
             self.broker = Mt5Broker(
                 SimTerminal(ground.backend.server, backend=ground.backend, link=ground.link),
                 expected_login=ground.backend.server.state.account.login,
                 expected_server=ground.backend.server.state.account.server,
                 magic=MAGIC,
-                clock=ground.clock.market_now,
+                clock=parts.clock.market_now,
                 server_offset=eet_new_york_dst,
                 simulated=True,
             )
-        self.broker.connect()
-        parts = ground.parts(self.who)
+        account = self.broker.connect().key
         epoch = next_epoch(parts.ledger)
         sender = Sender(inner=Mt5Sender(self.broker), epoch=epoch, log=ground.log, clock=ground.clock.market_now)
         reads = Reads(who=self.who, door=self, hooks=ground.hooks, dice=ground.dice, quotes=ground.quotes)
-        return bootstrap.make_executor(parts, reads, sender, epoch=epoch)
+        executor = bootstrap.make_executor(parts, reads, sender, epoch=epoch)
+        self.watch = bootstrap.make_watch(parts, executor.modes)
+        self.reconciler = bootstrap.make_reconciler(
+            parts, reads, account=account, magic=MAGIC, causes=executor.modes, book=executor.book
+        )
+        return executor
 
     def broker_for(self, who: str) -> BrokerReads:
         """Return its own broker; fulfils `Door`."""
@@ -254,7 +275,7 @@ class MainApi:
         self.opening = Opening(
             ledger=self.parts.ledger,
             reads=reads,
-            clock=ground.clock,
+            clock=self.parts.clock,
             desk=self.desk,
             new_rails=lambda: bootstrap.make_rails(self.parts),
             lock=RLock(),
@@ -265,12 +286,12 @@ class MainApi:
         self.outbox = Outbox(
             ledger=self.parts.ledger,
             reads=reads,
-            clock=ground.clock,
+            clock=self.parts.clock,
             policies=ground.policies,
             registrar=HttpRegistrar(SERVER_URL, token=TOKEN, session=session),
             notifier=ground.notifier,
         )
-        self.kill = KillSwitch(ledger=self.parts.ledger, clock=ground.clock, notifier=ground.notifier)
+        self.kill = KillSwitch(ledger=self.parts.ledger, clock=self.parts.clock, notifier=ground.notifier)
         self._feed = InProcessDtms(ledger=self.parts.ledger, app=server)
 
     def works(self) -> tuple[Callable[[], object], ...]:
@@ -284,4 +305,4 @@ class MainApi:
         if not self.ground.wire.up() or self.ground.dice.strikes(Kind.FEED_GAP):
             self.exits.client.feed_lost()
             return
-        self._feed.push(self.exits.client, self.ground.clock.boot_ns())
+        self._feed.push(self.exits.client, self.parts.clock.boot_ns())

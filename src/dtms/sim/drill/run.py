@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
+from dtms.domain.intent import Intent, IntentState
 from dtms.domain.units import SECOND, Millis
 from dtms.sim.drill.final import converged, last_checks
 from dtms.sim.drill.record import Violation
@@ -34,16 +36,27 @@ class SeedResult:
     seed: int
     steps: int
     violations: tuple[Violation, ...]
-    faults: Counter[str]
+    faults: dict[str, int]
     applied: int
     intents: int
-    transitions: Counter[str]
-    retcodes: Counter[int]
-    unknown: int
-    quarantined: int
-    places: Counter[str]
+    transitions: dict[str, int]
+    retcodes: dict[int, int]
+    unknown: dict[str, int]
+    """Intents whose outcome was ever unknown, by kind."""
+    quarantined: dict[str, int]
+    """Intents that are left to the operator at the end, by kind."""
+    places: dict[str, int]
     healed_ms: int
+    """How long the system took to come to rest once all trouble had ended."""
     digest: str
+
+
+Observer = Callable[[World], None]
+"""Is shown the world after each step."""
+
+
+def _nobody(_world: World) -> None:
+    pass
 
 
 def run_seed(seed: int, steps: int) -> SeedResult:
@@ -51,22 +64,23 @@ def run_seed(seed: int, steps: int) -> SeedResult:
     return run_plan(make_plan(seed, steps))
 
 
-def run_plan(plan: SeedPlan) -> SeedResult:
+def run_plan(plan: SeedPlan, observer: Observer = _nobody) -> SeedResult:
     """Run one plan: its steps in trouble, then the healing phase, then the last checks."""
     world = World(plan)
     healed = 0
     for _ in range(plan.steps):
         world.step()
+        observer(world)
         if world.record.found:
             break
     if not world.record.found:
         world.heal()
-        healed = _recover(world)
+        healed = _recover(world, observer)
         last_checks(world)
     return _result(plan, world, healed)
 
 
-def _recover(world: World) -> int:
+def _recover(world: World, observer: Observer) -> int:
     """Let the system come to rest; return how long it took, without what had to be waited for.
 
     Where the market is closed, its next session is waited for; a step that is held back, its instant.
@@ -76,6 +90,7 @@ def _recover(world: World) -> int:
     for number in range(_HEALING_STEPS):
         waited += _until_open(world)
         world.calm_step(_CALM_S if number < _FINE_STEPS else _COARSE_S)
+        observer(world)
         if world.record.found:
             break
         at = converged(world)
@@ -111,14 +126,18 @@ def _result(plan: SeedPlan, world: World, healed: int) -> SeedResult:
         seed=plan.seed,
         steps=world.steps,
         violations=tuple(world.record.found),
-        faults=world.dice.counts + world.injector.counts,
+        faults=dict(world.dice.counts + world.injector.counts),
         applied=sum(applied.count for applied in watch.orders.applied.values()),
         intents=len(intents),
-        transitions=watch.ledger.rows,
-        retcodes=world.tap.retcodes,
-        unknown=len(world.record.unknown),
-        quarantined=sum(intent.state.value == "QUARANTINED" for intent in intents),
-        places=world.places,
+        transitions=dict(watch.ledger.rows),
+        retcodes=dict(world.tap.retcodes),
+        unknown=_by_kind(intent for intent in intents if intent.intent_id in world.record.unknown),
+        quarantined=_by_kind(intent for intent in intents if intent.state is IntentState.QUARANTINED),
+        places=dict(world.places),
         healed_ms=healed,
         digest=digest.hexdigest(),
     )
+
+
+def _by_kind(intents: Iterable[Intent]) -> dict[str, int]:
+    return dict(Counter(intent.kind.value for intent in intents))

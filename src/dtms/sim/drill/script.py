@@ -36,7 +36,10 @@ _LENGTH: Final = 600
 _STALE_BARS: Final = 3
 _LOOK_BACK: Final = 4 * DAY
 """A weekend is shorter."""
-_EVENT_SHARE: Final = 0.06
+_EVENT_SHARE: Final = 0.07
+_RELIEVED: Final = (-0.6, -0.4)
+"""Scores of bars on which a trade recovers: a change of character there is rarer than the rows that ask for it."""
+_RELIEVED_EVENT_SHARE: Final = 0.25
 
 _EPISODES: Final[tuple[tuple[float | None, ...], ...]] = (
     (0.5, 1.2, 0.2),
@@ -72,7 +75,10 @@ def _lines(stream: Random) -> tuple[_Line, ...]:
         sign = stream.choice((1.0, 1.0, -1.0))
         for score in stream.choice(_EPISODES):
             shown = None if score is None else round(sign * score + stream.uniform(-0.2, 0.2), 3)
-            event = stream.choice(tuple(StructureEventKind)) if stream.random() < _EVENT_SHARE else None
+            share = (
+                _EVENT_SHARE if score is None or not _RELIEVED[0] <= score <= _RELIEVED[1] else _RELIEVED_EVENT_SHARE
+            )
+            event = stream.choice(tuple(StructureEventKind)) if stream.random() < share else None
             lines.append(_Line(shown, stream.choice((0, 0, 0, 1, -1)), event))
     return tuple(lines)
 

@@ -6,7 +6,7 @@ Source:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from random import Random
@@ -32,7 +32,7 @@ _TUESDAY = from_utc(datetime(2025, 6, 17, 12, 0, tzinfo=UTC))
 _BEFORE_OVERLAP = from_utc(datetime(2025, 6, 17, 12, 50, tzinfo=UTC))
 _BEFORE_BREAK = from_utc(datetime(2025, 6, 17, 20, 20, tzinfo=UTC))
 _FRIDAY = from_utc(datetime(2025, 6, 20, 20, 5, tzinfo=UTC))
-_CLOSING = from_utc(datetime(2025, 6, 20, 20, 39, tzinfo=UTC))
+_CLOSING = from_utc(datetime(2025, 6, 20, 20, 33, tzinfo=UTC))
 _WINDOW = from_utc(datetime(2025, 6, 20, 20, 50, tzinfo=UTC))
 """Ten minutes before gold and currencies close for the weekend."""
 _EARLIER_FRIDAY = from_utc(datetime(2025, 6, 20, 18, 30, tzinfo=UTC))
@@ -79,7 +79,7 @@ _RATES: Final[Mapping[Kind, tuple[float, float]]] = {
 
 _CALM_SHARE: Final = 0.05
 """Of the seeds, without any trouble at all."""
-_CLOSING_SHARE: Final = 0.08
+_CLOSING_SHARE: Final = 0.12
 """Of the seeds, with trades that are hedged when the market closes for the weekend."""
 
 
@@ -107,6 +107,14 @@ class SeedPlan:
         rates = {kind: rate for kind, rate in self.rates.items() if kind.value != name}
         return replace(self, rates=rates, broker=self.broker.without(name))
 
+    def only(self, names: Sequence[str]) -> SeedPlan:
+        """Return the plan with these kinds of trouble and no others."""
+        plan = self
+        for name in self.kinds:
+            if name not in names:
+                plan = plan.without(name)
+        return plan
+
     def shortened(self, steps: int) -> SeedPlan:
         """Return the plan with another number of steps."""
         return replace(self, steps=steps)
@@ -129,10 +137,15 @@ def make_plan(seed: int, steps: int) -> SeedPlan:
             start=Millis(_CLOSING + stream.randrange(0, 6) * MINUTE),
             account=AccountSpec(balance=1_000_000.0),
             symbols=(stream.choice(("XAUUSD", "EURUSD")),),
-            policy=replace(policy, machine=replace(machine, dwell_bars=1, hedged_minutes=75.0)),
+            policy=replace(
+                policy,
+                machine=replace(machine, dwell_bars=1, hedged_minutes=75.0),
+                defence=replace(policy.defence, defence="hedge"),
+                rails=RailsPolicy(day_loss=0.5, hour_loss=0.5, losing_trades=50),
+            ),
             rates=rates,
             broker=broker,
-            deep_until=_WINDOW,
+            deep_until=Millis(_WINDOW - stream.choice((0, MINUTE))),
         )
     start = stream.choice((_TUESDAY, _TUESDAY, _BEFORE_OVERLAP, _BEFORE_BREAK, _FRIDAY, _EARLIER_FRIDAY))
     return SeedPlan(

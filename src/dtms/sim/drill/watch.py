@@ -1,7 +1,25 @@
 """The independent checker: what the broker really did, beside what the disk says was intended, after every step.
 
-The laws are those of reliability.md section 11.1; each group stands in a module of its own. I13 is checked by running a seed
-twice, I14 by the probes, I2, I11 and I15 at the end of a run.
+The laws are those of reliability.md section 11.1. Where each is checked:
+
+* I1 exactly once: `law_orders` at each operation, `final` against the terminal states
+* I2 nothing lost: `final`
+* I3 write-ahead: `law_orders`, against what a power cut would leave (`disk`)
+* I4 single writer: `law_orders`, by the epoch that stood at the gateway's door (`ways.Sender`)
+* I5 protection: `law_orders` for what is opened, `law_time` for how long a stop may be missing and how wide it may be
+* I6 ratchet: `law_orders` for stops, targets, reductions and what is added; `law_ledger` for exits beside the defence
+* I7 hedge pairing: `law_orders` for volume and number, `law_time` for orphans, `final` for strays
+* I8 bad input: `law_ledger` for the age of a price, `believes` here for what a process takes for a quote
+* I9 foreign: `law_orders`
+* I10 transitions, versions, deadlines: `law_ledger`, `law_time`
+* I11 audit: `final`, the whole chain and each effect in it
+* I12 limits: `law_time`
+* I13 determinism: a seed run twice, and by one process or several (tests, and the trace hash of the report)
+* I14 HTTP: `probes`, and each answer that the API gets (`world.answered`)
+* I15 recovery: `final`, a crash and a recovery beside a stop and a start
+
+An error that no handler of the program expects is a finding too ("own error"), as is a law that the program itself finds
+broken ("own invariant").
 """
 
 from __future__ import annotations

@@ -181,8 +181,9 @@ class World:
         seconds = stream.choice(_BUSY if self.watch.busy else _QUIET)
         self._slept = self.dice.strikes(Kind.SUSPEND)
         if self._slept:
-            seconds = stream.uniform(60.0, 4 * 3_600.0)
-        self.clock.sleep(seconds)
+            self.clock.suspend(stream.uniform(60.0, 4 * 3_600.0))
+        else:
+            self.clock.sleep(seconds)
         self.link.pump()
 
     def _trouble(self) -> None:
@@ -191,7 +192,7 @@ class World:
         if self.dice.strikes(Kind.WALL_JUMP):
             self.clock.wall_shift += stream.choice((-1, 1)) * stream.choice((SECOND, HOUR, 10 * 365 * 24 * HOUR))
         if self.dice.strikes(Kind.REBOOT):
-            self.clock.booted = now
+            self.clock.reboot()
             raise PowerLoss
         if self.dice.strikes(Kind.PAUSE):
             self._stopped[stream.choice(tuple(_CRASHES))] = Millis(now + stream.randrange(1, 60) * SECOND)

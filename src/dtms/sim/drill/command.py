@@ -1,0 +1,109 @@
+"""What `dtms drill simulate` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from dtms.errors import SettingsError
+from dtms.sim.drill.batch import run_drill
+from dtms.sim.drill.portions import append, appending, read_portions
+from dtms.sim.drill.quiet import quietly
+from dtms.sim.drill.report import DrillReport, commit_of
+from dtms.sim.drill.run import SeedResult, run_plan
+from dtms.sim.drill.shrink import NO_TROUBLE, shrink
+from dtms.sim.drill.swarm import make_plan
+from dtms.sim.drill.trace import Tracer
+
+Say = Callable[[str], None]
+_SHRUNK: Final = 3
+"""Failing seeds that are made smaller: each takes up to a minute."""
+_OFTEN: Final = 50
+
+
+def simulate_seeds(
+    *, seeds: int, steps: int, first_seed: int, jobs: int, resume: Path | None, smaller: bool, say: Say
+) -> dict[str, Any]:
+    """Run seeds and return the report; failing ones are made smaller and told as the command that repeats them."""
+    commit = commit_of()
+    known = {} if resume is None else read_portions(resume, commit=commit, steps=steps)
+    ended = 0
+
+    def told(result: SeedResult) -> None:
+        nonlocal ended
+        ended += 1
+        for found in result.violations:
+            say(f"seed {result.seed}, step {found.step}: {found.law}: {found.detail}")
+        if ended % _OFTEN == 0:
+            say(f"{ended} seeds have ended")
+
+    with ExitStack() as ending:
+        kept = None
+        if resume is not None:
+            kept = partial(append, ending.enter_context(appending(resume, commit=commit, steps=steps)))
+
+        def each(result: SeedResult) -> None:
+            told(result)
+            if kept is not None:
+                kept(result)
+
+        report = run_drill(seeds=seeds, steps=steps, first_seed=first_seed, jobs=jobs, told=each, known=known)
+    answer = report.as_json()
+    answer["repeat"] = _smallest(report, say) if smaller else [_plain(result, steps) for result in report.failed]
+    return answer
+
+
+def _plain(result: SeedResult, steps: int) -> str:
+    return f"dtms drill simulate --seed {result.seed} --steps {steps}"
+
+
+def _smallest(report: DrillReport, say: Say) -> list[str]:
+    commands = []
+    for number, result in enumerate(report.failed):
+        command = _plain(result, report.steps)
+        if number < _SHRUNK:
+            say(f"looking for the smallest run in which seed {result.seed} breaks the same law ...")
+            with quietly():
+                found = shrink(make_plan(result.seed, report.steps))
+            command = command if found is None else found.command
+        commands.append(command)
+        say(f"repeat with: {command}")
+    return commands
+
+
+def repeat(seed: int, steps: int, only: tuple[str, ...], *, say: Say) -> dict[str, Any]:
+    """Run one seed, tell what happened step by step, and return what it came to.
+
+    Raises:
+        SettingsError: A kind of trouble that is asked for is not in this seed.
+    """
+    plan = make_plan(seed, steps)
+    strange = [name for name in only if name not in (*plan.kinds, NO_TROUBLE)]
+    if strange:
+        msg = f"--only {strange[0]!r}: seed {seed} has no such trouble; it has {', '.join(plan.kinds)}"
+        raise SettingsError(msg)
+    if only:
+        plan = plan.only(only)
+    say(f"seed {seed}, {steps} steps: {', '.join(plan.symbols)}; {', '.join(plan.kinds) or 'no trouble'}")
+    with quietly():
+        result = run_plan(plan, Tracer(say))
+    for found in result.violations:
+        say(f"broken at step {found.step}: {found.law}: {found.detail}")
+    say(f"trace hash {result.digest}")
+    return {
+        "seed": seed,
+        "steps": steps,
+        "kinds": list(plan.kinds),
+        "violations": len(result.violations),
+        "violated": [
+            {"step": found.step, "at": found.at, "law": found.law, "words": found.detail} for found in result.violations
+        ],
+        "faults_by_kind": dict(sorted(result.faults.items())),
+        "applied_operations": result.applied,
+        "healed_ms": result.healed_ms,
+        "trace_hash": result.digest,
+        "commit": commit_of(),
+    }

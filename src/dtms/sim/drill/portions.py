@@ -1,0 +1,73 @@
+"""A file of results, a line a seed, so that a drill of hours can be stopped and gone on with.
+
+A line that was cut off by a crash is left out: its seed runs again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+import msgspec
+
+from dtms.errors import SettingsError
+from dtms.sim.drill.run import SeedResult
+
+
+class _Head(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """The first line: results of other steps or of another commit say nothing about this one."""
+
+    commit: str
+    steps: int
+
+
+def read_portions(path: Path, *, commit: str, steps: int) -> dict[int, SeedResult]:
+    """Return the results that stand in a file, by seed; nothing where there is no file yet.
+
+    Raises:
+        SettingsError: It holds results of another commit or of other steps, or is no such file.
+    """
+    if not path.exists():
+        return {}
+    lines = path.read_bytes().splitlines()
+    if not lines:
+        return {}
+    try:
+        head = msgspec.json.decode(lines[0], type=_Head)
+    except msgspec.DecodeError as error:
+        msg = f"--resume {path} holds no results of a drill; name another file"
+        raise SettingsError(msg) from error
+    if head != _Head(commit=commit, steps=steps):
+        msg = (
+            f"--resume {path} holds results of commit {head.commit} with {head.steps} steps, this is {commit} with "
+            f"{steps}; name another file"
+        )
+        raise SettingsError(msg)
+    return {result.seed: result for result in _results(lines[1:])}
+
+
+def _results(lines: list[bytes]) -> Iterator[SeedResult]:
+    for line in lines:
+        try:
+            yield msgspec.json.decode(line, type=SeedResult)
+        except msgspec.DecodeError:
+            continue
+
+
+@contextmanager
+def appending(path: Path, *, commit: str, steps: int) -> Iterator[TextIO]:
+    """Open a file for more results; a new one is given its first line."""
+    fresh = not path.exists() or path.stat().st_size == 0
+    with path.open("a", encoding="utf-8", buffering=1) as file:
+        if fresh:
+            file.write(msgspec.json.encode(_Head(commit=commit, steps=steps)).decode() + "\n")
+        else:
+            file.write("\n")  # after a line that was cut off
+        yield file
+
+
+def append(file: TextIO, result: SeedResult) -> None:
+    """Write one result down."""
+    file.write(msgspec.json.encode(result).decode() + "\n")

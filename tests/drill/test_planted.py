@@ -1,0 +1,46 @@
+"""The drill finds bugs: a small sample of the planted ones, each within a few seeds. `make planted` measures all of them."""
+
+from __future__ import annotations
+
+import pytest
+from tests.drill.measure_planted import hunt
+from tests.drill.planted import (
+    PLANTED,
+    Switch,
+    no_record_of_a_stop,
+    omit_the_target,
+    planted,
+    retry_on_time_out,
+    send_before_writing,
+    state_before_action,
+)
+
+from dtms.sim.drill.run import run_seed
+
+_WITHIN = 12
+_SAMPLE = {
+    omit_the_target: "I6",
+    retry_on_time_out: "I1",
+    send_before_writing: "I3",
+    state_before_action: "I10",
+    no_record_of_a_stop: "I11",
+}
+
+
+@pytest.mark.parametrize(("switch", "law"), _SAMPLE.items(), ids=lambda value: getattr(value, "__name__", value))
+def test_a_planted_bug_is_found_within_a_few_seeds_by_the_law_that_it_breaks(switch: Switch, law: str) -> None:
+    found = hunt(switch.__name__, 20_000, most=_WITHIN)
+    assert found.law.split(" ")[0] == law, found
+
+
+def test_there_are_at_least_twelve_planted_bugs_and_each_says_what_it_does() -> None:
+    assert len(PLANTED) >= 12
+    assert len({switch.__name__ for switch in PLANTED}) == len(PLANTED)
+    assert all(switch.__doc__ for switch in PLANTED)
+
+
+def test_a_switch_is_off_again_afterwards() -> None:
+    before = run_seed(20_000, 40)
+    with planted(omit_the_target):
+        run_seed(20_000, 40)
+    assert run_seed(20_000, 40) == before
