@@ -5,8 +5,10 @@ Order of authority: environment (`DTMS_...`), then the TOML file that `DTMS_CONF
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass, replace
@@ -23,6 +25,9 @@ from dtms.domain.symbols import canonical
 from dtms.errors import SettingsError
 
 CONFIG_VARIABLE = "DTMS_CONFIG"
+_PREFIX = "DTMS_"
+_SWITCHES_OF_TESTS = frozenset({"DTMS_EXAMPLES", "DTMS_HANG_S", "DTMS_NO_SHARED", "DTMS_WRITE_DOCS"})
+"""They stand in the environment of every process that a test starts, beside `DTMS_TEST_...`; no setting is read from them."""
 _LEAST_SPREAD, _WIDEST_SPREAD = 1e-8, 1e6
 """A spread of 0 would let the spread rail pass nothing; eight digits and the dearest coin lie far inside."""
 
@@ -43,7 +48,9 @@ class Settings(BaseSettings):
         news_file: Economic calendar as CSV.
         terminal_socket: Socket of the simulated terminal's process.
         clock_file: Where a tape's clock is told; without it the wall clock is the market's.
-        crash_point: Name of a crash point at which this process ends, for drills.
+        lease_s: On PostgreSQL, how long a silent gateway keeps the right to send, in seconds.
+        send_limit_s: After how many seconds a send without an answer counts as unknown.
+        crash_point: Crash points at which this installation's processes end, for drills (see `services.armed`).
     """
 
     model_config = SettingsConfigDict(env_prefix="DTMS_", extra="forbid", frozen=True)
@@ -64,6 +71,8 @@ class Settings(BaseSettings):
     terminal_socket: Path | None = None
     clock_file: Path | None = None
     crash_point: str = ""
+    lease_s: float = Field(default=15.0, ge=0.5, le=600)
+    send_limit_s: float = Field(default=10.0, ge=0.1, le=60)
     magic: int = Field(default=20_010_800, ge=1, le=2**31 - 1)
 
     @classmethod
@@ -108,8 +117,9 @@ def load_settings(config: Path | None = None, **given: object) -> Settings:
     """Return the checked settings.
 
     Raises:
-        SettingsError: One sentence for each field that cannot be; nothing starts.
+        SettingsError: One sentence for each field that cannot be, or a variable that no setting has; nothing starts.
     """
+    _refuse_unknown_variables(os.environ)
     if config is not None and not config.is_file():
         raise SettingsError(f"settings file {config} does not exist; create it or leave --config out")
 
@@ -123,6 +133,22 @@ def load_settings(config: Path | None = None, **given: object) -> Settings:
         raise SettingsError(faults) from error
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"settings file {config} is not TOML: {error}") from error
+
+
+def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:
+    """Refuse a name that looks like ours and is none: who sets DTMS_ARMD believes that something is set.
+
+    The value is not repeated, for it may be a secret.
+    """
+    known = {CONFIG_VARIABLE, *(f"{_PREFIX}{name.upper()}" for name in Settings.model_fields)}
+    given = {name for name in environment if name.upper().startswith(_PREFIX)}
+    passed = {name for name in given if name in _SWITCHES_OF_TESTS or name.startswith(f"{_PREFIX}TEST_")}
+    unknown = sorted(name for name in given - passed if name.upper() not in known)
+    if not unknown:
+        return
+    nearest = difflib.get_close_matches(unknown[0].upper(), known, n=1)
+    hint = f"{nearest[0]} may be meant" if nearest else f"known are {', '.join(sorted(known))}"
+    raise SettingsError(f"environment variable {unknown[0]} names no setting; {hint}: correct or unset it")
 
 
 def _fault(error: Mapping[str, Any]) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 from dtms.adapters.worker import faulty
 from dtms.adapters.worker.jitter import measure_hang, measure_jitter
 
-HANG_S = float(os.environ.get("DTMS_HANG_S", "1"))
-"""CI asks for 5, a drill by hand for 60."""
+HANG_S = 1.0
+"""Enough for the measure itself; the hang that counts is longer, and stands in test_hanging_broker.py."""
 
 _MS = 1_000_000
 
@@ -19,7 +18,7 @@ def test_a_loop_does_not_feel_a_child_that_hangs_with_its_own_lock() -> None:
     print(report, f"ratio {report.ratio:.2f}")  # the figures of this machine, shown by -s
     assert report.ended == f"quote: the broker's process: it did not answer within {HANG_S} s and was killed"
     assert report.hung.beats >= 50 * HANG_S
-    # Three times the calm one; on a crowded machine both are noise, a felt hang is tens of times the floor.
+    # A second is too short for a ratio on a crowded machine; a hang that is felt is twenty times this.
     assert report.hung.p99_ns <= max(3 * report.calm.p99_ns, 50 * _MS)
 
 

@@ -1,0 +1,151 @@
+"""The exit manager cut off from the DTMS server while that defends a trade (reliability.md 11.2, scenario 49).
+
+After 30 s the mandated default is "not defensive". Belief is not permission: ledger and broker say who may act.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+
+import pytest
+from tests.api.conftest import World
+from tests.api.test_loop import Wire
+
+from dtms import bootstrap
+from dtms.adapters.terminal.constants import Mt5
+from dtms.app import journal
+from dtms.core.settle import Scene
+from dtms.domain.action import Close
+from dtms.domain.calendar import MarketHours
+from dtms.domain.intent import IntentState, Planner
+from dtms.domain.trade import LegKind, PlanStep, TradeState
+from dtms.domain.verdict import Verdict
+from dtms.services.api.loop import ExitPace
+
+
+@dataclass
+class CutOff:
+    """A world whose exit manager has a wire of its own to the server."""
+
+    world: World
+    wire: Wire
+    exits: bootstrap.Exits
+    pace: ExitPace
+
+    def run(self, seconds: int, *, bid: float | None = None) -> None:
+        """Let the exits' loop and the gateway work for so long, a quote each second; the price goes there in small steps."""
+        quote = self.world.broker.quote("EURUSD").bid
+        for _ in range(seconds):
+            if bid is not None:
+                quote = round(quote + max(-0.0002, min(0.0002, bid - quote)), 5)
+            self.world.later(1, bid=quote)
+            self.pace.step()
+            self.world.act()
+
+    @property
+    def by_exits(self) -> list[IntentState]:
+        return [intent.state for intent in self.world.intents() if intent.owner is Planner.EXITS]
+
+
+@pytest.fixture
+def cut(world: World) -> CutOff:
+    wire = Wire(world)
+    exits = bootstrap.make_exit_manager(
+        world.parts,
+        world.broker,
+        world.desk,
+        server_url="http://127.0.0.1:8001",
+        sleep=world.clock.sleep,
+        transport=wire,
+    )
+    return CutOff(world, wire, exits, ExitPace(exits.manager, world.desk, world.clock, threading.RLock()))
+
+
+def eager(cut: CutOff, ticket: int) -> None:
+    """Give the trade exit rules that soon want its stop moved, a part taken, and after six minutes all of it closed."""
+    book = cut.world.book(ticket)
+    assert book is not None
+    profile = replace(book.profile, breakeven_r=0.2, partial_r=0.4, max_age=True, max_age_hours=0.1)
+    with cut.world.ledger.write() as tx:
+        tx.put_exit_book(replace(book, profile=profile))
+
+
+def test_no_exit_touches_a_hedged_trade_however_long_the_server_is_out_of_reach(cut: CutOff) -> None:
+    ticket = cut.world.hedged()
+    eager(cut, ticket)
+    cut.run(5)
+    before, held = cut.world.trade(ticket), cut.world.positions()
+    cut.wire.down = True
+
+    cut.run(400, bid=1.0975)
+
+    assert cut.exits.manager.stats.fallbacks > 0
+    assert cut.exits.client.is_defensive(ticket) is False  # the mandated default
+    assert cut.by_exits == []
+    assert cut.world.positions() == held
+    after = cut.world.trade(ticket)
+    assert (after.state, after.stop, after.volume, after.version) == (
+        TradeState.HEDGED,
+        before.stop,
+        before.volume,
+        before.version,
+    )
+    assert [leg.kind for leg in after.legs] == [LegKind.HEDGE]
+
+
+def test_the_same_signals_are_acted_on_where_nobody_defends_the_trade(cut: CutOff) -> None:
+    """The other side of it: a dead server must not freeze the exits of a healthy trade."""
+    ticket = cut.world.managed()
+    eager(cut, ticket)
+    cut.wire.down = True
+    cut.run(400, bid=1.0975)
+    assert {intent.kind.value for intent in cut.world.intents() if intent.owner is Planner.EXITS} == {
+        "set_stop",
+        "reduce",
+        "close",
+    }
+    assert cut.world.positions() == []
+
+
+def test_a_defence_that_is_planned_and_not_sent_yet_is_not_doubled_by_an_exit(cut: CutOff) -> None:
+    """The server has decided to close both legs, the gateway is dead, and the exits want the trade closed as well."""
+    ticket = cut.world.hedged()
+    eager(cut, ticket)
+    cut.run(5)
+    cut.wire.down = True
+    cut.world.gateway_works = False
+    close_all(cut, ticket)
+    cut.run(400, bid=1.0975)
+    assert cut.by_exits == []
+
+    cut.world.gateway_works = True
+    cut.run(60)
+
+    assert cut.world.positions() == []
+    outs = [deal for deal in cut.world.sim.state.deals if deal.entry == Mt5.DEAL_ENTRY_OUT]
+    assert sorted(deal.volume for deal in outs) == [0.1, 0.2]
+
+
+def close_all(cut: CutOff, ticket: int) -> None:
+    """Write the server's decision to close the trade and its hedge."""
+    world, trade = cut.world, cut.world.trade(ticket)
+    assert trade.hedge is not None
+    actions = (Close(ticket=trade.ticket), Close(ticket=trade.hedge.ticket))
+    verdict = Verdict(
+        trade_id=trade.trade_id,
+        ticket=trade.ticket,
+        at=world.clock.now,
+        bar=None,
+        version=trade.version,
+        state=trade.state,
+        score=None,
+        row="hedged_timeout",
+        to=TradeState.CLOSED,
+        steps=tuple(PlanStep(action=action, rule="defence.close", required=True) for action in actions),
+    )
+    instrument = world.broker.instrument("EURUSD")
+    policy = world.parts.policies.of("EURUSD")
+    scene = Scene(now=world.clock.now, instrument=instrument, hours=MarketHours(instrument.asset), policy=policy)
+    with world.ledger.write() as tx:
+        journal.write_verdict(tx, trade, verdict, scene)
