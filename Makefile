@@ -11,7 +11,7 @@ RUN := .venv/run
 JOBS ?= 2
 COVERAGE_FLOOR := 80
 
-.PHONY: help setup demo test check bench-quick lock clean
+.PHONY: help setup demo test check bench-quick drill planted lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -46,6 +46,12 @@ test: check ## Run every check and every test
 
 bench-quick: $(DEV)/.done ## Time the parts that need no peer (under 60 s)
 	$(BIN)/python -m bench.quick
+
+drill: $(DEV)/.done ## Run the fault simulator: 500 worlds of 400 steps (some 4 minutes)
+	$(BIN)/dtms drill simulate --seeds 500 --steps 400 --jobs $(JOBS)
+
+planted: $(DEV)/.done ## Hunt each planted bug with the simulator and write docs/planted-bugs.md (some 10 minutes)
+	$(BIN)/python -m tests.drill.measure_planted --jobs $(JOBS)
 
 lock: ## Renew the hash-locked requirements (needs uv)
 	uv pip compile pyproject.toml --generate-hashes --no-emit-index-url --python-version 3.11 --quiet -o requirements/run.txt

@@ -4,21 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from random import Random
 
+from dtms.app.book import Book
+from dtms.app.clock_watch import ClockWatch
 from dtms.app.executor import Executor
 from dtms.app.exit_cycle import IntelligentExitManager
 from dtms.app.facts import FactKeeper
+from dtms.app.kill import KillSwitch
+from dtms.app.listening import HeardReads, MarginReads
 from dtms.app.market_desk import MarketDesk
+from dtms.app.mode_facts import Role
+from dtms.app.modes import ModeKeeper
 from dtms.app.monitor import Monitor
 from dtms.app.rail_desk import RailDesk
+from dtms.app.reconcile import Causes, NoCauses, Reconciler
 from dtms.app.registry import Registry
+from dtms.app.send_gate import SendGate
+from dtms.app.sentry import Sentry
 from dtms.client import DtmsClient, StateCache, Transport, new_last_known_cache, new_state_cache
 from dtms.domain.policy import PolicyBook
 from dtms.domain.score import MarketView
 from dtms.domain.trade import Trade
 from dtms.domain.verdict import Refusal, Verdict
 from dtms.ports.broker import BrokerReads, BrokerWrites
-from dtms.ports.clock import Clock
+from dtms.ports.clock import Anchor, Clock
 from dtms.ports.crash import CrashPoints, NoCrash
 from dtms.ports.ledger import Ledger
 from dtms.ports.news import NewsCalendar, NoCalendar
@@ -35,6 +46,7 @@ class Parts:
     notifier: Notifier
     news: NewsCalendar = NoCalendar()
     crash: CrashPoints = NoCrash()
+    anchor: Anchor | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,17 +66,82 @@ class Exits:
     client: DtmsClient
 
 
-def make_executor(parts: Parts, reads: BrokerReads, writes: BrokerWrites | None, *, epoch: int) -> Executor:
-    """Return the gateway's hand; without `writes` it is advisory and cannot send."""
+def make_modes(parts: Parts, role: Role) -> ModeKeeper:
+    """Return the keeper of one process's causes of a lesser mode."""
+    return ModeKeeper(role, parts.ledger, parts.clock, parts.notifier)
+
+
+def make_watch(parts: Parts, causes: Causes, *, on_sleep: Callable[[], None] = lambda: None) -> ClockWatch:
+    """Return what watches the machine's clocks in one process."""
+    return ClockWatch(parts.clock, causes, anchor=parts.anchor, on_sleep=on_sleep)
+
+
+def make_executor(
+    parts: Parts,
+    reads: BrokerReads,
+    writes: BrokerWrites | None,
+    *,
+    epoch: int,
+    lease: str | None = None,
+    sentinel: Path | None = None,
+    random: Random | None = None,
+) -> Executor:
+    """Return the gateway's hand; without `writes` it is advisory and cannot send.
+
+    Args:
+        parts: What it is made of.
+        reads: The broker.
+        writes: Its sender.
+        epoch: This gateway's fencing number.
+        lease: The lease that claiming asks for, None where one host needs none.
+        sentinel: The kill switch's file, None where the ledger alone holds its level.
+        random: For the jitter of waits; always the same numbers when None.
+    """
+    modes = make_modes(parts, "gateway")
+    gate = SendGate(
+        ledger=parts.ledger,
+        reads=HeardReads(reads, modes, parts.clock.boot_ns),
+        clock=parts.clock,
+        policies=parts.policies,
+        notifier=parts.notifier,
+        causes=modes,
+        kill=KillSwitch(ledger=parts.ledger, clock=parts.clock, notifier=parts.notifier, sentinel=sentinel),
+        random=Random(0) if random is None else random,  # noqa: S311 - jitter, no secret
+    )
     return Executor(
         ledger=parts.ledger,
-        reads=reads,
+        gate=gate,
         writes=writes,
         clock=parts.clock,
         policies=parts.policies,
         notifier=parts.notifier,
         crash=parts.crash,
         epoch=epoch,
+        lease=lease,
+        modes=modes,
+    )
+
+
+def make_reconciler(
+    parts: Parts,
+    reads: BrokerReads,
+    *,
+    account: str,
+    magic: int,
+    causes: Causes | None = None,
+    book: Book | None = None,
+) -> Reconciler:
+    """Return the gateway's reconciliation of one account; it may share the executor's book."""
+    return Reconciler(
+        ledger=parts.ledger,
+        reads=reads,
+        clock=parts.clock,
+        notifier=parts.notifier,
+        causes=NoCauses() if causes is None else causes,
+        account=account,
+        magic=magic,
+        settle_s=parts.policies.default.operation.settle_s,
+        book=Book(parts.ledger) if book is None else book,
     )
 
 
@@ -87,14 +164,19 @@ def make_server(
     on_verdict: Callable[[Verdict, MarketView | None], None] = lambda _verdict, _view: None,
 ) -> Server:
     """Return the DTMS server's brain over a desk."""
+    modes = make_modes(parts, "server")
+    heard = MarginReads(reads, modes, parts.policies.default.rails.margin_level)
     monitor = Monitor(
         ledger=parts.ledger,
-        reads=reads,
+        reads=heard,
         clock=parts.clock,
         desk=desk,
         rails=make_rails(parts),
-        facts=FactKeeper(ledger=parts.ledger, reads=reads, notifier=parts.notifier),
+        facts=FactKeeper(ledger=parts.ledger, reads=heard, notifier=parts.notifier),
+        sentry=Sentry(ledger=parts.ledger, reads=reads),
         crash=parts.crash,
+        modes=modes,
+        watch=make_watch(parts, modes, on_sleep=desk.doubt),
         on_verdict=on_verdict,
     )
     registry = Registry(ledger=parts.ledger, reads=reads, clock=parts.clock, desk=desk, advisory=advisory)
@@ -138,6 +220,7 @@ def make_exit_manager(
         rails=make_rails(parts),
         new_caches=(lambda: new_state_cache(now_ns), lambda: new_last_known_cache(now_ns)),
         connect=connect,
+        watch=make_watch(parts, NoCauses(), on_sleep=desk.doubt),
         on_deferral=on_deferral,
         on_refusal=on_refusal,
     )

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tests.ledger.choice import CHOSEN
+
 from dtms import bootstrap
 from dtms.adapters.clocks import VirtualClock
 from dtms.adapters.mt5 import Mt5Broker, Mt5Sender
 from dtms.adapters.notify import MemoryNotifier
-from dtms.adapters.sql import open_ledger
 from dtms.adapters.terminal.constants import Mt5
 from dtms.adapters.terminal.dealer import Fill
 from dtms.adapters.terminal.oracle import OracleLog
@@ -54,6 +55,7 @@ from dtms.domain.trade import Trade
 from dtms.domain.units import HOUR, MINUTE, SECOND, Millis, Side, Ticket, TradeId
 from dtms.domain.verdict import RailFacts, Snapshot, Verdict
 from dtms.errors import BrokerUnavailableError, OutcomeUnknownError
+from dtms.ports.notifier import AlertKind
 
 T0 = Millis(1_750_161_600_000)
 """A Tuesday, 12:00 UTC: every market is open."""
@@ -192,7 +194,7 @@ class Rig:
             simulated=True,
         )
         key = self.broker.connect().key
-        self.ledger = open_ledger("sqlite://", account=key, clock=self.clock.market_now, epoch="test")
+        self.ledger = CHOSEN.open(key, self.clock.market_now, epoch="test")
         self.notifier = MemoryNotifier()
         self.reads = Blink(self.broker)
         self.writes = Unsure(Mt5Sender(self.broker))
@@ -333,7 +335,8 @@ class Rig:
         return len(self.oracle.of(*kinds))
 
     def alerts(self) -> list[str]:
-        return [alert.kind.value for alert in self.notifier.alerts]
+        """The kinds of all alerts but those that tell a mode, which accompany others."""
+        return [alert.kind.value for alert in self.notifier.alerts if alert.kind is not AlertKind.MODE]
 
     # ----- decisions
 

@@ -18,6 +18,8 @@ from dtms.adapters.files.tape import write_tape
 from dtms.cli.main import main
 from dtms.replay.weather import make_tape
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the helpers of other folders
+
 
 @dataclass(frozen=True, slots=True)
 class Ended:

@@ -48,7 +48,7 @@ def test_a_question_that_nobody_answers_ends_with_3(arguments: tuple[str, ...], 
     assert (ended.out, len(ended.err.splitlines())) == ("", 1)
 
 
-@pytest.mark.parametrize("command", ["adopt", "release"])
+@pytest.mark.parametrize("command", ["adopt", "release", "confirm"])
 @pytest.mark.usefixtures("ports")
 def test_a_request_without_an_installation_ends_with_3_and_makes_none(
     command: str, dtms: Command, tmp_path: Path

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tests.ledger.choice import CHOSEN
+
 from dtms import bootstrap
 from dtms.adapters.clocks import VirtualClock
 from dtms.adapters.mt5 import Mt5Broker, Mt5Sender
 from dtms.adapters.notify import MemoryNotifier
-from dtms.adapters.sql import open_ledger
 from dtms.adapters.terminal.backend import TerminalBackend
 from dtms.adapters.terminal.catalogue import CATALOGUE, SymbolSpec
 from dtms.adapters.terminal.constants import Mt5
@@ -43,6 +44,7 @@ from dtms.domain.trade import PlanStep, Trade, TradeState
 from dtms.domain.units import Lots, Millis, Price, Side, Ticket
 from dtms.domain.verdict import Verdict
 from dtms.errors import BrokerError, MarketDataError
+from dtms.ports.notifier import AlertKind
 
 T0 = Millis(1_750_161_600_000)
 """A Tuesday, 12:00 UTC: every market is open."""
@@ -194,7 +196,7 @@ class House(Bench):
         self.policies = PolicyBook(default=replace(Policy(), spread_typical=ASK - BID))
         self.notifier = MemoryNotifier()
         key = self.broker.connect().key
-        self.ledger = open_ledger("sqlite://", account=key, clock=self.clock.market_now, epoch="test")
+        self.ledger = CHOSEN.open(key, self.clock.market_now, epoch="test")
         self.epoch = 0
         self.failures = 0
         self.services: Server
@@ -297,7 +299,7 @@ class House(Bench):
         return self.intents(trade)[0].tag
 
     def alerts(self) -> list[str]:
-        return [alert.kind.value for alert in self.notifier.alerts]
+        return [alert.kind.value for alert in self.notifier.alerts if alert.kind is not AlertKind.MODE]
 
 
 RULE = "drill"

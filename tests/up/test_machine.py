@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.up.conftest import FALL, Installed, free_ports
 
-from dtms.adapters.clocks import SystemClock, TapeClock, TapeTime, write_tape_time
+from dtms.adapters.clocks import AnchoredClock, SystemClock, TapeClock, TapeTime, write_tape_time
 from dtms.adapters.files.tape import Tape
 from dtms.adapters.notify import MemoryNotifier
 from dtms.adapters.sql import open_ledger
@@ -22,7 +22,7 @@ from dtms.domain.verdict import Verdict
 from dtms.errors import InvariantError, SettingsError
 from dtms.services.host import RoleLock, bind_port, claimed
 from dtms.services.run_log import ExitLog, VerdictLog, read_exit_counts, read_verdicts
-from dtms.services.wiring import CrashAt, clock_of, is_advisory, parts_of
+from dtms.services.wiring import clock_of, is_advisory, parts_of
 from dtms.settings import load_settings
 from dtms.sim.entries import Order
 from dtms.sim.entry import Entry, money_of
@@ -79,7 +79,7 @@ def test_the_market_runs_on_the_tapes_clock_where_there_is_one(installed: Instal
     clock = clock_of(settings)
 
     assert (type(clock), clock.market_now()) == (TapeClock, FALL)
-    assert isinstance(clock_of(settings.model_copy(update={"clock_file": None})), SystemClock)
+    assert isinstance(clock_of(settings.model_copy(update={"clock_file": None})), AnchoredClock)
 
 
 @pytest.mark.parametrize("text", [None, "", "{}", '{"start": 1}', "nonsense"])
@@ -98,7 +98,7 @@ def test_a_calendar_that_cannot_be_read_is_refused(installed: Installed) -> None
     ledger = open_ledger("sqlite://", account="S:1", clock=lambda: FALL)
 
     with pytest.raises(SettingsError, match=r"news file news\.csv cannot be read"):
-        parts_of(settings, SystemClock(), ledger, MemoryNotifier())
+        parts_of(settings, SystemClock(), ledger, MemoryNotifier(), role="server")
 
 
 def test_every_account_but_the_simulated_one_is_advisory_until_armed(installed: Installed) -> None:
@@ -106,10 +106,6 @@ def test_every_account_but_the_simulated_one_is_advisory_until_armed(installed: 
 
     assert (is_advisory(installed.settings), is_advisory(real)) == (False, True)
     assert is_advisory(real.model_copy(update={"armed": True})) is False
-
-
-def test_a_crash_point_of_another_name_does_nothing() -> None:
-    CrashAt("gateway.sent").reach("gateway.claimed")
 
 
 def test_the_environment_makes_the_same_settings(installed: Installed, monkeypatch: pytest.MonkeyPatch) -> None:

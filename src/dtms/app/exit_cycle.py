@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 from dtms.app import journal
 from dtms.app.book import Book
+from dtms.app.clock_watch import ClockWatch
 from dtms.app.market_desk import MarketDesk, SymbolDesk
 from dtms.app.rail_desk import RailDesk
 from dtms.core.arbiter import review
@@ -20,6 +21,7 @@ from dtms.domain.action import resource_of
 from dtms.domain.exits import ExitBook, ExitDecision, ExitSnapshot, Proposal
 from dtms.domain.intent import Planner
 from dtms.domain.market import Quote, Timeframe
+from dtms.domain.modes import Mode
 from dtms.domain.position import Account, Position
 from dtms.domain.trade import Trade, TradeState
 from dtms.domain.units import HOUR, Millis
@@ -68,6 +70,7 @@ class IntelligentExitManager(Generic[_Cache]):
         rails: Facts for the one exit that may add risk (widening).
         new_caches: Makes the 10 s and the 30 s cache of the query contract.
         connect: Makes the client that works on these two caches.
+        watch: Looks at the machine's clocks: after a jump nothing is proposed until a whole cycle was made.
         vix: Returns the last VIX value known with its age in ms, None where none is known.
     """
 
@@ -81,6 +84,7 @@ class IntelligentExitManager(Generic[_Cache]):
         rails: RailDesk,
         new_caches: tuple[Callable[[], _Cache], Callable[[], _Cache]],
         connect: Callable[[_Cache, _Cache], DefenceState],
+        watch: ClockWatch,
         vix: Callable[[Millis], tuple[float, int] | None] = lambda _now: None,
         on_deferral: Callable[[Trade], None] = lambda _trade: None,
         on_refusal: Callable[[Refusal], None] = lambda _refusal: None,
@@ -94,11 +98,13 @@ class IntelligentExitManager(Generic[_Cache]):
         self._clock = clock
         self._desk = desk
         self._rails = rails
+        self._watch = watch
         self._vix = vix
         self._on_deferral = on_deferral
         self._on_refusal = on_refusal
         self._items: tuple[_Item, ...] = ()
         self._kill: KillLevel | None = None
+        self._mode = Mode.NORMAL
         self._book = Book(ledger)
         self._revision = -1
         self._swaps: dict[int, float] = {}
@@ -121,8 +127,10 @@ class IntelligentExitManager(Generic[_Cache]):
         Raises:
             LedgerError: Nothing can be written; the caller alarms and tries again.
         """
+        self._watch.look()
         now = self._clock.market_now()
         self.stats.cycles += 1
+        errors = self.stats.errors
         self._load()
         try:
             if self._items:
@@ -131,6 +139,8 @@ class IntelligentExitManager(Generic[_Cache]):
             self.stats.errors += 1
         else:
             self.beat_ns = self._clock.boot_ns()
+            if self.stats.errors == errors:
+                self._watch.passed()
 
     def _load(self) -> None:
         """Read trades and rules again where anybody has written since."""
@@ -140,7 +150,7 @@ class IntelligentExitManager(Generic[_Cache]):
         with self._ledger.read() as tx:
             books = tx.exit_books()
         trades = {trade.ticket: trade for trade in page.trades}
-        self._kill = page.kill
+        self._kill, self._mode = page.kill, page.mode
         items = []
         for book in books:
             trade = trades.get(book.ticket)
@@ -169,7 +179,8 @@ class IntelligentExitManager(Generic[_Cache]):
             decision = propose_all(
                 item.trade, item.book, snapshot, self._desk.symbol(item.trade.symbol, now).policy.exits
             )
-            if decision.proposals and (answer.defensive or item.defended or self._kill is KillLevel.PAUSE):
+            held = self._kill is KillLevel.PAUSE or self._watch.frozen
+            if decision.proposals and (answer.defensive or item.defended or held):
                 self.stats.deferrals += 1
                 self._on_deferral(item.trade)
                 decision = replace(decision, proposals=(), book=_observed(item.book, decision.book))
@@ -291,6 +302,7 @@ class IntelligentExitManager(Generic[_Cache]):
             hedge_gone=False,
             rails=self._rails.facts(desk, account, now),
             kill=self._kill,
+            mode=self._mode,
         )
 
     def _remember(self, books: Iterable[ExitBook]) -> None:

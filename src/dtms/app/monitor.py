@@ -10,13 +10,17 @@ from dataclasses import dataclass, field, replace
 
 from dtms.app import journal
 from dtms.app.book import Book
+from dtms.app.clock_watch import ClockWatch
 from dtms.app.facts import Ends, FactKeeper
 from dtms.app.market_desk import MarketDesk, SymbolDesk
+from dtms.app.modes import ModeKeeper, watch_markets
 from dtms.app.rail_desk import RailDesk
+from dtms.app.sentry import Sentry
 from dtms.core import machine
 from dtms.core.decide import decide
 from dtms.core.settle import Scene
 from dtms.domain.intent import Intent
+from dtms.domain.modes import Cause, Mode
 from dtms.domain.position import PositionsRead
 from dtms.domain.score import MarketView
 from dtms.domain.trade import Hold, Trade, TradeState
@@ -52,12 +56,16 @@ class Monitor:
     desk: MarketDesk
     rails: RailDesk
     facts: FactKeeper
+    sentry: Sentry
     crash: CrashPoints
+    modes: ModeKeeper
+    watch: ClockWatch
     on_verdict: Callable[[Verdict, MarketView | None], None] = lambda _verdict, _view: None
     stats: MonitorStats = field(default_factory=MonitorStats)
     beat_ns: int = 0
     book: Book = field(init=False)
     _open_count: int = 0
+    _mode: Mode = Mode.NORMAL
 
     def __post_init__(self) -> None:
         self.book = Book(self.ledger)
@@ -68,15 +76,21 @@ class Monitor:
         Raises:
             LedgerError: Nothing can be written; the caller alarms and tries again, the broker's stops stay.
         """
+        self.watch.look()
         now = self.clock.market_now()
         self.stats.passes += 1
+        errors = self.stats.errors
         self.stats.last_check = now
         try:
             self._pass(now)
         except BrokerError:
             self.stats.errors += 1
+            naked_s = self.desk.policies.default.operation.naked_alarm_s
+            self.facts.alarm_blind(self.book.page().trades, now, naked_s)
         else:
             self.beat_ns = self.clock.boot_ns()
+            if self.stats.errors == errors:
+                self.watch.passed()
 
     def next_wake(self) -> Millis | None:
         """Return the next instant at which a pass may decide something without a new quote, None where there is none.
@@ -93,12 +107,17 @@ class Monitor:
 
     def _pass(self, now: Millis) -> None:
         page = self.book.page()
+        self._mode = self.modes.review(page)
         if len(page.trades) < self._open_count:
             self.rails.changed()
         self._open_count = len(page.trades)
         if self.rails.due(now):
             self.rails.sample(self.reads.account(), now)
+        elif Cause.STOP_OUT in self.modes.active():
+            self.reads.account()  # its margin level ends the cause
         self._market(page.trades, now)
+        watch_markets(self.modes, page.trades, self.desk, now)
+        self._mode = self.modes.review(page)
         if page.trades:
             read = self.reads.positions()
             for trade in page.trades:
@@ -137,11 +156,13 @@ class Monitor:
         now: Millis,
     ) -> None:
         desk = self.desk.symbol(trade.symbol, now)
-        view = _undecided(trade, desk)
+        view = None if self.watch.frozen else _undecided(trade, desk)
         ends = self.facts.ends(trade, read, unfinished, desk.policy)
         if not ends.gone:
+            self.sentry.before(trade, read, unfinished, desk.instrument)
             trade = self.facts.reconcile(trade, read, unfinished, desk)
             self.facts.follow(trade, unfinished, desk, now)
+            self.sentry.after(trade, read, now, desk.instrument)
         if view is None and not self._due(trade, ends, desk, now):
             return
         snap = self._snapshot(trade, read, view, ends, desk, kill, now)
@@ -153,7 +174,12 @@ class Monitor:
         self._write(trade, observed, verdict, desk, view, now)
 
     def _due(self, trade: Trade, ends: Ends, desk: SymbolDesk, now: Millis) -> bool:
-        """Say whether something other than a closed bar may change the trade now."""
+        """Say whether something other than a closed bar may change the trade now.
+
+        After a jump of the clocks nothing that time alone asks for, until a whole pass was made.
+        """
+        if self.watch.frozen:
+            return ends.gone or ends.hedge_gone
         pending = trade.pending
         retry = pending is not None and pending.retry_at is not None and now >= pending.retry_at
         overdue = trade.deadline is not None and now >= trade.deadline
@@ -193,6 +219,7 @@ class Monitor:
             hedge_gone=ends.hedge_gone,
             rails=self.rails.facts(desk, account, now, extra_margin=extra),
             kill=kill,
+            mode=self._mode,
             commission_per_lot=trade.commission_per_lot,
             swap_per_lot=0.0 if position is None else position.swap / position.volume,
             oldest_on_symbol=position is None or oldest is position,

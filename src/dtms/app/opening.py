@@ -16,6 +16,7 @@ from typing import Final, NoReturn
 from dtms.app import journal
 from dtms.app.book import KILL_FACT
 from dtms.app.market_desk import MarketDesk, SymbolDesk
+from dtms.app.mode_facts import read_modes
 from dtms.app.opening_checks import OpeningRefusal, OpeningRefusedError, Order, checked, expected_margin
 from dtms.app.rail_desk import RailDesk
 from dtms.core.arbiter import review_opening
@@ -23,6 +24,7 @@ from dtms.core.settle import Scene, StepEnd
 from dtms.domain.action import OpenTrade
 from dtms.domain.intent import Intent, IntentState, Planner, Precondition, intent_id, tag_of
 from dtms.domain.market import Quote
+from dtms.domain.modes import Mode
 from dtms.domain.position import Account, PositionsRead
 from dtms.domain.records import OutboxKind
 from dtms.domain.units import SECOND, Millis, TradeId
@@ -173,6 +175,7 @@ class Opening:
         rails = self.new_rails()
         if rails.due(now):
             rails.sample(account, now)
+        kill, mode = self._limits()
         extra = expected_margin(action, desk.instrument, quote.opening(action.side), account, read.positions)
         snap = Snapshot(
             now=now,
@@ -187,16 +190,18 @@ class Opening:
             gone=False,
             hedge_gone=False,
             rails=rails.facts(desk, account, now, extra_margin=extra),
-            kill=self._kill(),
+            kill=kill,
+            mode=mode,
         )
         answer = review_opening(action, snap, desk.policy, rule=RULE).answer
         if isinstance(answer, Refusal):
             _denied(answer.rule, f"Not opened: {answer.reason}.")
 
-    def _kill(self) -> KillLevel | None:
+    def _limits(self) -> tuple[KillLevel | None, Mode]:
+        """Return the kill switch's level and the mode, as the ledger has them now."""
         with self.ledger.read() as tx:
-            level = tx.fact(KILL_FACT)
-        return None if level is None else KillLevel(level)
+            level, mode = tx.fact(KILL_FACT), read_modes(tx).mode
+        return None if level is None else KillLevel(level), mode
 
 
 def _profile(order: Order, desk: SymbolDesk) -> str:

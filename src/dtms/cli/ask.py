@@ -40,7 +40,9 @@ def status(config: options.Config = None, as_json: options.Json = False) -> None
         return
     from dtms.cli.show import show_pairs
 
-    show_pairs("dtms", ((name.replace("_", " "), value) for name, value in answer.items()))
+    causes = [f"{each['cause']} ({each['mode']}): {each['remedy']}" for each in answer["causes"]]
+    told = {**answer, "causes": "\n".join(causes) or "none"}
+    show_pairs("dtms", ((name.replace("_", " "), value) for name, value in told.items()))
 
 
 def _readiness(url: str, service: str) -> str:

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from dtms.cli import ask, config, processes, run
+from dtms.cli import ask, audit, config, drill, ledger, mode, person, processes, run
 from dtms.cli.output import exit_of, say
 from dtms.errors import DtmsError
 
@@ -26,6 +26,11 @@ run.add(app)
 processes.add(app)
 ask.add(app)
 config.add(app)
+mode.add(app)
+person.add(app)
+audit.add(app)
+ledger.add(app)
+drill.add(app)
 
 
 def main() -> None:

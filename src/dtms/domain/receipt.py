@@ -36,6 +36,7 @@ class Rejection(StrEnum):
     LOOSENS = "loosens"
     NOT_ARMED = "not_armed"
     KILL_SWITCH = "kill_switch"
+    MODE = "mode"
     NOT_SENT = "not_sent"
 
 

@@ -48,6 +48,7 @@ class Hold(StrEnum):
     VOLUME_ADDED = "volume_added"
     QUARANTINED = "quarantined"
     INVARIANT = "invariant"
+    BY_HAND = "by_hand"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

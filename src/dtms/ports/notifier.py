@@ -18,6 +18,8 @@ class AlertKind(StrEnum):
     BREAKER = "breaker"
     UNCALIBRATED = "uncalibrated"
     HALT = "halt"
+    MODE = "mode"
+    ORPHAN = "orphan"
 
 
 class Notifier(Protocol):

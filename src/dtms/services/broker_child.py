@@ -9,7 +9,7 @@ import importlib
 from pathlib import Path
 from typing import Any, Final
 
-from dtms.adapters.clocks import SystemClock, TapeClock
+from dtms.adapters.clocks import AnchoredClock, FileAnchor, TapeClock
 from dtms.adapters.mt5 import Mt5Broker, Mt5Sender
 from dtms.domain.action import Action
 from dtms.domain.position import Position
@@ -32,7 +32,13 @@ class TerminalLink(Mt5Broker):
 
 
 def build(
-    *, account: int | None, server: str | None, magic: int, socket: str | None = None, clock_file: str | None = None
+    *,
+    account: int | None,
+    server: str | None,
+    magic: int,
+    anchor_file: str,
+    socket: str | None = None,
+    clock_file: str | None = None,
 ) -> TerminalLink:
     """Return the link, not yet connected.
 
@@ -40,13 +46,15 @@ def build(
         account: The login that must be found; None takes the first one seen.
         server: Its trade server, likewise.
         magic: The number under which this installation sends.
+        anchor_file: Where the installation's anchor of the market's clock is kept: a child that starts later goes by it.
         socket: The simulated terminal's socket; None is MetaTrader 5 itself.
         clock_file: The tape's clock; None is the machine's.
 
     Raises:
         SettingsError: The MetaTrader5 package is not installed.
     """
-    clock = SystemClock() if clock_file is None else TapeClock(Path(clock_file))
+    anchored = FileAnchor(Path(anchor_file))
+    clock = AnchoredClock(anchored) if clock_file is None else TapeClock(Path(clock_file))
     facts: dict[str, Any] = {
         "expected_login": account,
         "expected_server": server,

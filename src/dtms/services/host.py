@@ -13,12 +13,13 @@ from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import structlog
 from starlette.types import ASGIApp
 
 from dtms.errors import SettingsError
+from dtms.services.log_sink import LogSink
 from dtms.services.web.serve import make_server, require_loopback
 
 if sys.platform == "win32":
@@ -150,7 +151,7 @@ def _watch_stdin() -> None:
 
 def configure_logs(role: str, to: TextIO | None = None) -> None:
     """Write one JSON object a line, by default to stderr: time, level, role, and what happened."""
-    out = sys.stderr if to is None else to
+    out = cast("TextIO", LogSink(sys.stderr if to is None else to))  # it is one for all that loggers use
 
     def name_role(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         event["role"] = role

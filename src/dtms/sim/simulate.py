@@ -158,8 +158,15 @@ class Run:
             entry.refused = f"{answer.get('code')}: {answer.get('detail')}"
 
 
-def make_run(tape: Tape, *, policies: PolicyBook, signals: Entries, start: Millis | None = None) -> Run:
-    """Return a simulation of one tape, ready to run.
+def make_run(
+    tape: Tape,
+    *,
+    policies: PolicyBook,
+    signals: Entries,
+    start: Millis | None = None,
+    ledger_url: str = "sqlite://",
+) -> Run:
+    """Return a simulation of one tape, ready to run; its ledger is in memory unless another is named.
 
     Raises:
         SettingsError: The tape is coarser than M1, empty, or of an unknown symbol.
@@ -172,6 +179,7 @@ def make_run(tape: Tape, *, policies: PolicyBook, signals: Entries, start: Milli
         policies=policies,
         start=start,
         account=AccountSpec(balance=signals.balance),
+        ledger_url=ledger_url,
         on_verdict=tally.on_verdict,
         on_deferral=tally.on_deferral,
         on_refusal=tally.on_refusal,

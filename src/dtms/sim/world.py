@@ -25,6 +25,7 @@ from dtms.adapters.terminal.server_time import eet_new_york_dst
 from dtms.adapters.terminal.terminal import SimTerminal
 from dtms.app.executor import Executor
 from dtms.app.market_desk import MarketDesk
+from dtms.app.reconcile import Reconciler
 from dtms.bootstrap import Exits, Parts, Server
 from dtms.domain.policy import PolicyBook
 from dtms.domain.score import MarketView
@@ -67,6 +68,7 @@ class World:
     policies: PolicyBook
     desk: MarketDesk
     executor: Executor
+    reconciler: Reconciler
     server: Server
     exits: Exits
     dtms: InProcessDtms
@@ -97,6 +99,10 @@ class World:
         self.exits.manager.cycle()
         while self.executor.tick():
             self.server.monitor.tick()
+        page = self.executor.book.page()
+        if page.causes:
+            # Live the gateway's loop compares from its start on; here only what waits for a comparison asks for one.
+            self.reconciler.step(page.unfinished)
         self._last_pass = self.clock.now
 
     def _wake_until(self, at: Millis) -> None:
@@ -117,6 +123,7 @@ def make_world(
     policies: PolicyBook,
     start: Millis | None = None,
     account: AccountSpec | None = None,
+    ledger_url: str = "sqlite://",
     on_verdict: Callable[[Verdict, MarketView | None], None] = lambda _verdict, _view: None,
     on_deferral: Callable[[Trade], None] = lambda _trade: None,
     on_refusal: Callable[[Refusal], None] = lambda _refusal: None,
@@ -142,13 +149,16 @@ def make_world(
         simulated=True,
     )
     key = broker.connect().key
-    ledger = open_ledger("sqlite://", account=key, clock=clock.market_now, epoch="simulated")
+    ledger = open_ledger(ledger_url, account=key, clock=clock.market_now, epoch="simulated")
     notifier = MemoryNotifier()
     parts = Parts(ledger=ledger, clock=clock, policies=policies, notifier=notifier)
     desk = bootstrap.make_desk(parts, broker, scored=False)
     server = bootstrap.make_server(parts, broker, desk, advisory=False, on_verdict=on_verdict)
     executor = bootstrap.make_executor(parts, broker, Mt5Sender(broker), epoch=1)
     executor.recover()
+    reconciler = bootstrap.make_reconciler(
+        parts, broker, account=key, magic=MAGIC, causes=executor.modes, book=executor.book
+    )
     site = Site(simulated_parts(parts, server, broker, act=executor.tick))
     app = make_simulated_app(site, gate=Gate(loopback_policy(SERVER_PORT), OneToken(TOKEN)))
     dtms = InProcessDtms(ledger=ledger, app=app)
@@ -178,6 +188,7 @@ def make_world(
         policies=policies,
         desk=desk,
         executor=executor,
+        reconciler=reconciler,
         server=server,
         exits=exits,
         dtms=dtms,

@@ -58,7 +58,13 @@ class AppriseTarget:
 
     def deliver(self, alert: Alert) -> None:
         """Send one notification."""
-        if not self.apprise.notify(title=alert.title, body=alert.detail):
+        try:
+            done = self.apprise.notify(title=alert.title, body=alert.detail)
+        except Exception as error:  # noqa: BLE001 - a hundred vendors' code: one that raises must not end all alerts
+            # Its text may hold the URL, and that the secret.
+            msg = f"the alert target failed on {alert.title!r} with {type(error).__name__}; check alerts.url"
+            raise NotifyError(msg) from None
+        if not done:
             raise NotifyError(f"the alert target refused {alert.title!r}; check alerts.url")
 
 

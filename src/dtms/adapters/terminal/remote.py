@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,14 @@ class SocketLink:
 
     After a failure the connection is gone until `open`: -10004 says that nothing was sent, -10001 that a part may have
     been, -10002 that the reply is missing, -10000 that it belonged to another call. Without `timeout` a call waits for
-    ever, as the package does: the watchdog is the caller's.
+    ever, as the package does: the watchdog is the caller's. `on_sent` is told of each call that is on its way.
     """
 
-    def __init__(self, path: Path, timeout: float | None = None) -> None:
+    def __init__(
+        self, path: Path, timeout: float | None = None, *, on_sent: Callable[[str], None] = lambda _op: None
+    ) -> None:
         self._path = path
+        self._on_sent = on_sent
         self._timeout = timeout
         self._socket: socket.socket | None = None
         self._number = 0
@@ -55,6 +59,7 @@ class SocketLink:
             self._number += 1
             try:
                 self._send(self._socket, call_frame(Call(self._number, op, args)))
+                self._on_sent(op)
                 return self._receive(self._socket)
             except IpcError:
                 self.close()
@@ -92,8 +97,10 @@ def _exactly(source: socket.socket, count: int) -> bytes:
 class RemoteTerminal(TerminalSurface):
     """Usable as `mt5=`, like the simulated terminal in the same process; `initialize` connects, and reconnects."""
 
-    def __init__(self, socket_path: Path, *, timeout: float | None = None) -> None:
-        super().__init__(SocketLink(socket_path, timeout))
+    def __init__(
+        self, socket_path: Path, *, timeout: float | None = None, on_sent: Callable[[str], None] = lambda _op: None
+    ) -> None:
+        super().__init__(SocketLink(socket_path, timeout, on_sent=on_sent))
 
 
 class HostControl:

@@ -8,6 +8,7 @@ from dtms.adapters.gateway_client import GatewayClient
 from dtms.services.api.live import make_live_api
 from dtms.services.api.loop import Periodic
 from dtms.services.host import claimed, serve
+from dtms.services.leasing import keep_place
 from dtms.services.run_log import SAMPLE_EVERY_S, ExitLog
 from dtms.services.wiring import (
     clock_of,
@@ -26,7 +27,7 @@ def run(settings: Settings) -> None:
     """Run the main API until SIGTERM.
 
     Raises:
-        SettingsError: The port is taken, or a setting cannot be used; nothing was changed.
+        SettingsError: The port or the ledger is taken, or a setting cannot be used; nothing was changed.
         BrokerUnavailableError: The gateway does not answer.
     """
     clock = clock_of(settings)
@@ -41,8 +42,11 @@ def run(settings: Settings) -> None:
         ending.callback(ledger.close)
         notifier = notifier_of(settings, clock)
         ending.callback(notifier.close)
+        keeper = keep_place(settings, ledger, "api", notifier)
+        ending.callback(keeper.end)
+        parts = parts_of(settings, clock, ledger, notifier, role="api")
         live = make_live_api(
-            parts_of(settings, clock, ledger, notifier),
+            parts,
             gateway,
             gate=gate,
             server_url=settings.server_url,
@@ -53,8 +57,11 @@ def run(settings: Settings) -> None:
         counted = ExitLog(settings, lambda: live.exits.manager.stats)
         sampling = Periodic("run-log", counted.sample, every_s=SAMPLE_EVERY_S, notifier=notifier)
         ending.callback(counted.sample)
+        keeper.start()
         live.start()
+        parts.crash.reach("api.started")
         ending.callback(live.stop)
         sampling.start()
         ending.callback(sampling.stop)
         serve(live.app, bound)
+        keeper.require_place()

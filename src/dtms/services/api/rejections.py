@@ -41,6 +41,7 @@ _ROWS: Final[Mapping[Rejection, _Row]] = {
     Rejection.LOOSENS: _Row(409, "It would loosen a stop."),
     Rejection.NOT_ARMED: _Row(403, "The account is advisory; arm it before anything is opened."),
     Rejection.KILL_SWITCH: _Row(409, "The kill switch is pressed; nothing is opened."),
+    Rejection.MODE: _Row(409, "The system is not in a mode in which anything is opened; see dtms mode."),
     Rejection.NOT_SENT: _Row(503, "The broker could not be reached; nothing was sent. Use a new Idempotency-Key."),
 }
 

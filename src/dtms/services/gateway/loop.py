@@ -8,9 +8,14 @@ from typing import Final
 
 import structlog
 
+from dtms.app.clock_watch import ClockWatch, Jump
 from dtms.app.executor import Executor
+from dtms.app.lease import LeaseHolder
+from dtms.app.reconcile import Reconciler
+from dtms.domain.modes import Cause
 from dtms.errors import BrokerError, DtmsError, InvariantError, LedgerError, MarketDataError, StaleWriteError
 from dtms.ports.clock import Clock
+from dtms.ports.lease import EpochOverError, FencedError
 from dtms.ports.ledger import Ledger
 from dtms.ports.notifier import AlertKind, Notifier
 from dtms.services.web.health import ReadyReport
@@ -35,6 +40,10 @@ class ExecutorLoop:
         ledger: Asked for its revision.
         clock: For ages.
         notifier: Called when the ledger or the broker fails, or we do.
+        reconciler: Compares broker and ledger before anything is sent, and from then on.
+        lease: Without it nothing is done; None where one host needs none.
+        watch: Looks at the machine's clocks; after a sleep everything is reconciled before anything is sent.
+        on_fenced: Ends the process, whose place another has taken.
         pause: Waits so many seconds or until `stop`; replaced in tests.
     """
 
@@ -45,12 +54,20 @@ class ExecutorLoop:
         ledger: Ledger,
         clock: Clock,
         notifier: Notifier,
+        reconciler: Reconciler | None = None,
+        lease: LeaseHolder | None = None,
+        watch: ClockWatch | None = None,
+        on_fenced: Callable[[FencedError], None] = lambda _error: None,
         pause: Callable[[float], object] | None = None,
     ) -> None:
         self._executor = executor
         self._ledger = ledger
         self._clock = clock
         self._notifier = notifier
+        self._reconciler = reconciler
+        self._lease = lease
+        self._watch = watch
+        self._on_fenced = on_fenced
         self._ending = threading.Event()
         self._pause = self._ending.wait if pause is None else pause
         self._thread: threading.Thread | None = None
@@ -86,24 +103,58 @@ class ExecutorLoop:
             LedgerError: Nothing can be read or written.
             BrokerError: What was done could not be concluded now; the ledger has it, and the next step goes on.
         """
+        if not self._holds():
+            self.beat_ns = self._clock.boot_ns()
+            return
+        if self._watch is not None and self._watch.look() is Jump.SLEPT:
+            self.recovered = False
         if not self.recovered:
+            if self._reconciler is not None:
+                self._reconciler.start()
             self._executor.recover()
             self.recovered = True
             _log.info("recovered", epoch=self._executor.epoch)
-        now_ns = self._clock.boot_ns()
         revision = self._ledger.revision()
-        if revision != self._revision or now_ns - self._ticked_ns >= SETTLE_EVERY_NS:
+        changed = revision != self._revision
+        if self._reconciler is not None:
+            self._reconciler.step(self._executor.book.page().unfinished if changed else None)
+        self._executor.watch()
+        now_ns = self._clock.boot_ns()
+        if changed or now_ns - self._ticked_ns >= SETTLE_EVERY_NS:
             self._revision, self._ticked_ns = revision, now_ns
             while self._executor.tick() and not self._ending.is_set():
                 pass
+        if self._watch is not None:
+            self._watch.passed()
         self.beat_ns = self._clock.boot_ns()
+
+    def _holds(self) -> bool:
+        """Say whether this gateway has its lease; with a new one everything that was on its way is in doubt again."""
+        if self._lease is None:
+            return True
+        if not self._lease.hold():
+            self._executor.modes.set(Cause.FENCED, "waiting for the lease of another gateway to run out")
+            return False
+        if self._lease.epoch != self._executor.epoch:
+            self._executor.epoch = self._lease.epoch
+            self.recovered = False
+        self._executor.modes.clear(Cause.FENCED)
+        return True
 
     def _guarded(self) -> None:
         try:
             self.step()
-        except StaleWriteError as error:
+        except FencedError as error:
+            self._failed("fenced", AlertKind.HALT, error)
+            if self._lease is not None and self._lease.fenced:
+                self._ending.set()
+                self._on_fenced(error)
+        except EpochOverError as error:
             # A newer gateway has claimed: sending on would be a second writer.
             self._failed("fenced", AlertKind.HALT, error)
+        except StaleWriteError as error:
+            # Another writer won (a deadlock with a person's query on PostgreSQL, for example): the next pass reads afresh.
+            self._failed("conflict", AlertKind.HALT, error)
         except LedgerError as error:
             self._failed("ledger", AlertKind.HALT, error)
         except (BrokerError, MarketDataError) as error:
@@ -118,11 +169,15 @@ class ExecutorLoop:
     def _failed(self, what: str, kind: AlertKind, error: Exception) -> None:
         self._failures += 1
         self._revision = -1
+        if self._reconciler is not None:
+            self._reconciler.want()
         known = isinstance(error, DtmsError)
         _log.error("pass failed", what=what, failures=self._failures, error=repr(error), exc_info=not known)
-        if isinstance(error, BrokerError) and self._failures < 5:  # noqa: PLR2004 - a terminal that reconnects
+        passes = isinstance(error, (BrokerError, StaleWriteError)) and not isinstance(error, EpochOverError)
+        if passes and self._failures < 5:  # noqa: PLR2004 - a terminal that reconnects, a person's query that holds a row
             return
-        detail = f"nothing is sent until it works ({type(error).__name__}); stops at the broker hold"
+        reason = str(error) if known else type(error).__name__
+        detail = f"nothing is sent until it works: {reason}; stops at the broker hold"
         self._notifier.alert(kind, f"dtms-gateway {what}", detail)
 
     def report(self, broker: Callable[[], object]) -> ReadyReport:
@@ -130,12 +185,20 @@ class ExecutorLoop:
         beats = self.beat_ns > 0 and self._clock.boot_ns() - self.beat_ns < BEAT_LIMIT_NS
         states = {
             "ledger": _state(self._ledger.revision),
+            "lease": "ok" if self._lease is None or self._lease.may_send() else "waiting",
             "recovery": "ok" if self.recovered else "recovering",
             "broker": _state(broker),
             "executor": "ok" if beats else "stalled",
         }
         ready = all(state == "ok" for state in states.values())
-        return ReadyReport(ready=ready, dependencies=states, details={"sent": self._executor.sent})
+        gate = self._executor.gate
+        details = {
+            "sent": self._executor.sent,
+            "sent_today": gate.limits.today,
+            "breaker": gate.breaker.state.value,
+            "account": gate.guard.wrong or "ok",
+        }
+        return ReadyReport(ready=ready, dependencies=states, details=details)
 
 
 def _state(ask: Callable[[], object]) -> str:

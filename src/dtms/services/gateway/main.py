@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
+from random import Random
 from typing import Final
 
 import structlog
 
 from dtms import bootstrap
-from dtms.adapters.sql import open_ledger
-from dtms.errors import BrokerUnavailableError
+from dtms.adapters.sql import SqlLedger, open_ledger, verify_chain
+from dtms.app.modes import ModeKeeper
+from dtms.domain.modes import Cause
+from dtms.errors import BrokerUnavailableError, LedgerError, LedgerUnavailableError
 from dtms.ports.ledger import Ledger
 from dtms.services.gateway.app import make_gateway_app
 from dtms.services.gateway.loop import ExecutorLoop
 from dtms.services.gateway.way import Way, way_of
 from dtms.services.host import claimed, serve
-from dtms.services.wiring import clock_of, gate_of, is_advisory, notifier_of, parts_of
+from dtms.services.leasing import keep_gateway
+from dtms.services.wiring import clock_of, gate_of, is_advisory, notifier_of, parts_of, sentinel_of
 from dtms.settings import Settings
 
 EPOCH_FACT: Final = "gateway_epoch"
@@ -31,8 +35,9 @@ def run(settings: Settings) -> None:
     """Run the gateway until SIGTERM.
 
     Raises:
-        SettingsError: The port or the account is taken, or a setting cannot be used; nothing was changed.
+        SettingsError: The port, the account or its ledger is taken, or a setting cannot be used; nothing was changed.
         BrokerUnavailableError: No terminal answers.
+        FencedError: Another gateway took the account over; this one has ended.
     """
     clock = clock_of(settings)
     way = way_of(settings, clock)
@@ -44,14 +49,39 @@ def run(settings: Settings) -> None:
     ):
         gate = gate_of(settings, settings.gateway_port)
         ending.callback(way.close)
-        ledger = open_ledger(settings.ledger, account=_connected(way), clock=clock.market_now)
+        account = _connected(way)
+        ledger = open_ledger(settings.ledger, account=account, clock=clock.market_now)
         ending.callback(ledger.close)
         notifier = notifier_of(settings, clock)
         ending.callback(notifier.close)
-        parts = parts_of(settings, clock, ledger, notifier)
-        writes = None if is_advisory(settings) else way.writes
-        executor = bootstrap.make_executor(parts, way.reads, writes, epoch=next_epoch(ledger))
-        loop = ExecutorLoop(executor=executor, ledger=ledger, clock=clock, notifier=notifier)
+        parts = parts_of(settings, clock, ledger, notifier, role="gateway")
+        settle_s = parts.policies.default.operation.settle_s
+        keeper, lease = keep_gateway(settings, ledger, clock, notifier, settle_s=settle_s)
+        ending.callback(keeper.end)
+        sender = way.writes if lease is None else way.leased(lease)
+        executor = bootstrap.make_executor(
+            parts,
+            way.reads,
+            None if is_advisory(settings) else sender,
+            epoch=next_epoch(ledger) if lease is None else lease.epoch,
+            lease=None if lease is None else lease.name,
+            sentinel=sentinel_of(settings),
+            random=Random(),  # noqa: S311 - jitter, no secret
+        )
+        look_for_damage(ledger, executor.modes)
+        reconciler = bootstrap.make_reconciler(
+            parts, executor.reads, account=account, magic=settings.magic, causes=executor.modes, book=executor.book
+        )
+        loop = ExecutorLoop(
+            executor=executor,
+            ledger=ledger,
+            clock=clock,
+            notifier=notifier,
+            reconciler=reconciler,
+            lease=lease,
+            watch=bootstrap.make_watch(parts, executor.modes),
+            on_fenced=keeper.fence,
+        )
         app = make_gateway_app(
             way.served,
             ready=lambda: loop.report(way.reads.account),
@@ -60,9 +90,11 @@ def run(settings: Settings) -> None:
             gate=gate,
             lock=way.lock,
         )
+        keeper.start()
         loop.start()
         ending.callback(loop.stop)
         serve(app, bound)
+        keeper.require_place()
 
 
 def next_epoch(ledger: Ledger) -> int:
@@ -72,6 +104,18 @@ def next_epoch(ledger: Ledger) -> int:
         epoch = 1 if last is None else int(last) + 1
         tx.set_fact(EPOCH_FACT, str(epoch))
     return epoch
+
+
+def look_for_damage(ledger: SqlLedger, modes: ModeKeeper) -> None:
+    """Verify the audit chain; a broken link halts the system. The file's own check was made when it was opened."""
+    try:
+        verify_chain(ledger)
+    except LedgerUnavailableError:
+        raise
+    except LedgerError as error:
+        modes.set(Cause.LEDGER_DAMAGED, str(error))
+    else:
+        modes.clear(Cause.LEDGER_DAMAGED)
 
 
 def _connected(way: Way) -> str:

@@ -10,22 +10,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 from dtms.adapters.mt5 import Mt5Broker, Mt5Sender
 from dtms.adapters.terminal.remote import RemoteTerminal
 from dtms.adapters.terminal.server_time import eet_new_york_dst
 from dtms.adapters.worker.broker import BrokerWorker
 from dtms.adapters.worker.pin import AccountPin
+from dtms.app.lease import LeasedWrites
 from dtms.errors import SettingsError
 from dtms.ports.broker import BrokerReads, BrokerWrites
 from dtms.ports.clock import Clock
+from dtms.ports.lease import SendingRight
 from dtms.services.broker_child import FACTORY, metatrader
 from dtms.services.gateway.turns import TurnReads, TurnWrites
+from dtms.services.wiring import anchor_of, on_sent
 from dtms.settings import Settings
-
-SEND_LIMIT_S: Final = 10.0
-"""A call to the terminal that takes longer has an unknown outcome (reliability.md section 1, rule 9)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +35,7 @@ class Way:
         served: The reads that are served over HTTP.
         reads: The executor's own.
         writes: The sender.
+        leased: The same sender, which asks for the right to send with the link in its hand.
         lock: Under which `served` is asked; it is the executor's too where both share one link.
         connect: Connects and returns the account's key; `BrokerUnavailableError` where nobody answers.
         close: Leaves the broker.
@@ -44,6 +44,7 @@ class Way:
     served: BrokerReads
     reads: BrokerReads
     writes: BrokerWrites
+    leased: Callable[[SendingRight], BrokerWrites]
     lock: threading.Lock
     connect: Callable[[], str]
     close: Callable[[], None]
@@ -60,7 +61,7 @@ def way_of(settings: Settings, clock: Clock) -> Way:
 
 def _simulated(settings: Settings, clock: Clock) -> Way:
     broker = Mt5Broker(
-        RemoteTerminal(settings.socket, timeout=SEND_LIMIT_S),
+        RemoteTerminal(settings.socket, timeout=settings.send_limit_s, on_sent=on_sent(settings, clock)),
         expected_login=settings.account,
         expected_server=settings.server_name,
         magic=settings.magic,
@@ -69,10 +70,12 @@ def _simulated(settings: Settings, clock: Clock) -> Way:
         simulated=True,
     )
     lock = threading.Lock()
+    sender = Mt5Sender(broker)
     return Way(
         served=broker,
         reads=TurnReads(broker, lock),
-        writes=TurnWrites(Mt5Sender(broker), lock),
+        writes=TurnWrites(sender, lock),
+        leased=lambda right: TurnWrites(LeasedWrites(sender, right), lock),
         lock=lock,
         connect=lambda: broker.connect().key,
         close=broker.close,
@@ -96,6 +99,7 @@ def in_children(settings: Settings, clock: Clock, *, socket: str | None) -> Way:
         "server": settings.server_name,
         "magic": settings.magic,
         "socket": socket,
+        "anchor_file": str(anchor_of(settings)),
         "clock_file": None if settings.clock_file is None else str(settings.clock_file),
     }
     reader, sender = (
@@ -103,7 +107,7 @@ def in_children(settings: Settings, clock: Clock, *, socket: str | None) -> Way:
             FACTORY,
             args,
             now_ns=clock.boot_ns,
-            call_timeout_s=SEND_LIMIT_S,
+            call_timeout_s=settings.send_limit_s,
             pin=pin,
             log=settings.data_dir / "log" / f"{name}.log",
         )
@@ -119,4 +123,12 @@ def in_children(settings: Settings, clock: Clock, *, socket: str | None) -> Way:
         sender.close()
         reader.close()
 
-    return Way(served=reader, reads=sender, writes=sender, lock=threading.Lock(), connect=connect, close=close)
+    return Way(
+        served=reader,
+        reads=sender,
+        writes=sender,
+        leased=lambda right: LeasedWrites(sender, right),
+        lock=threading.Lock(),
+        connect=connect,
+        close=close,
+    )

@@ -10,6 +10,7 @@ from typing import Final
 from dtms.app.book import Page
 from dtms.app.explain import explain
 from dtms.app.queries import is_released
+from dtms.app.reconcile import Outcome, last_outcome
 from dtms.app.registry import RefusalKind
 from dtms.domain.intent import Intent
 from dtms.domain.trade import Trade, TradeState
@@ -18,8 +19,9 @@ from dtms.errors import DtmsError
 from dtms.ports.ledger import Ledger, LedgerRead
 from dtms.services.server import encode, wire
 from dtms.services.server.board import Encoded
+from dtms.services.server.mode_desk import cause_answers
 from dtms.services.server.parts import Site
-from dtms.services.server.status import Numbers, mode_of
+from dtms.services.server.status import Numbers, mode_shown
 from dtms.services.web.problem import Problem
 
 MOST_OTHERS: Final = 100_000
@@ -149,9 +151,11 @@ class Answers:
             unfinished_intents=dict(Counter(intent.state.value.lower() for intent in numbers.page.unfinished)),
             last_check=None if numbers.last_check is None else to_iso(numbers.last_check),
             policy=parts.policy_digest,
-            mode=mode_of(numbers.page.kill, ready=numbers.ready),
+            mode=mode_shown(numbers.page, ready=numbers.ready),
+            causes=cause_answers(numbers.page),
             advisory=parts.advisory,
             kill_switch=numbers.page.kill,
+            reconciled=encode.reconciled(self._last_outcome()),
             as_of=to_iso(parts.clock.market_now()),
         )
         return encode.JSON.encode(answer)
@@ -178,6 +182,10 @@ class Answers:
             uptime_s=(now_ns - self._site.started_ns) / 1e9,
             ready=self._is_ready(),
         )
+
+    def _last_outcome(self) -> Outcome | None:
+        with self._site.parts.ledger.read() as tx:
+            return last_outcome(tx)
 
     @property
     def _epoch(self) -> str:

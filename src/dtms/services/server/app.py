@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 
 from dtms.domain.trade import TradeState
 from dtms.domain.units import Millis, Ticket
-from dtms.services.server import wire
+from dtms.services.server import encode, wire
 from dtms.services.server.answers import Answers
 from dtms.services.server.bodies import (
     DEFAULT_PAGE,
@@ -23,20 +23,25 @@ from dtms.services.server.bodies import (
     ActionsLimit,
     EnableBody,
     InstantText,
+    IntentParameter,
+    ReasonBody,
+    SettleBody,
     StatesBody,
     TradesCursor,
     TradesLimit,
     instant,
 )
+from dtms.services.server.mode_desk import ModeDesk
 from dtms.services.server.parts import Site
-from dtms.services.server.registration import enable, release
+from dtms.services.server.person import confirm, release_or_let_go, settle
+from dtms.services.server.registration import enable
 from dtms.services.server.status import SystemCollector
 from dtms.services.web.api import Api, wrap
 from dtms.services.web.body import STATES_LIMIT, body_of
 from dtms.services.web.dispatch import HotAnswer
 from dtms.services.web.etag import matches
 from dtms.services.web.fields import SymbolField, TicketParameter
-from dtms.services.web.guard import Gate
+from dtms.services.web.guard import Gate, principal_of
 from dtms.services.web.health import SERVER_NAME, add_health, live_body, ready_answer
 from dtms.services.web.metrics import Metrics
 from dtms.services.web.offload import Offload, Sleep, in_thread
@@ -47,6 +52,7 @@ from dtms.services.web.sse import EventFeed
 TRADE_PREFIX: Final = "/dtms/trade/"
 
 TicketPath = Annotated[TicketParameter, PathParameter()]
+IntentPath = Annotated[IntentParameter, PathParameter()]
 
 
 def make_server_app(
@@ -79,6 +85,7 @@ def make_server_app(
     )
     _add_metrics(api, site, answers, counted, offload)
     _add_status(api, answers, offload)
+    _add_mode(api, ModeDesk(site), offload)
     _add_registration(api, site, answers, offload, ready)
     _add_trades(api, answers, offload, ready)
     _add_states(api, answers, offload, ready)
@@ -126,6 +133,28 @@ def _add_status(api: Api, answers: Answers, offload: Offload) -> None:
         return _json(await offload(answers.status))
 
 
+def _add_mode(api: Api, desk: ModeDesk, offload: Offload) -> None:
+    """Add the mode's routes; they answer before recovery has ended too, for a halt must be possible at any time."""
+
+    @api.get("/dtms/mode", responses=api.answers(wire.ModeAnswer), dependencies=[Depends(only())])
+    async def mode() -> Response:
+        return _json(await offload(desk.show))
+
+    takes = api.takes(ReasonBody)
+
+    @api.post(
+        "/dtms/mode/halt", responses=api.answers(wire.ModeAnswer), openapi_extra=takes, dependencies=[Depends(only())]
+    )
+    async def halt(request: Request, asked: Annotated[ReasonBody, Depends(body_of(ReasonBody))]) -> Response:
+        return _json(await offload(partial(desk.halt, asked, principal_of(request.scope).name)))
+
+    @api.post(
+        "/dtms/mode/resume", responses=api.answers(wire.ModeAnswer), openapi_extra=takes, dependencies=[Depends(only())]
+    )
+    async def resume(request: Request, asked: Annotated[ReasonBody, Depends(body_of(ReasonBody))]) -> Response:
+        return _json(await offload(partial(desk.resume, asked, principal_of(request.scope).name)))
+
+
 def _add_registration(api: Api, site: Site, answers: Answers, offload: Offload, recovered: Dependency) -> None:
     responses = {**api.answers(wire.RegisteredAnswer, 201), **api.answers(wire.RegisteredAnswer, 200)}
 
@@ -143,9 +172,32 @@ def _add_registration(api: Api, site: Site, answers: Answers, offload: Offload, 
         return _json(body, 200 if done.already else 201)
 
     @api.delete("/dtms/trade/{ticket}", status_code=204, dependencies=[recovered, Depends(only("force"))])
-    async def let_go(ticket: TicketPath, force: Literal["true", "false"] = "false") -> Response:
-        await release(site, offload, Ticket(ticket), force=force == "true")
+    async def let_go(request: Request, ticket: TicketPath, force: Literal["true", "false"] = "false") -> Response:
+        actor = principal_of(request.scope).name
+        await release_or_let_go(site, offload, Ticket(ticket), force=force == "true", actor=actor)
         return Response(status_code=204)
+
+    @api.post(
+        "/dtms/trade/{ticket}/confirm",
+        responses=api.answers(wire.TradeAnswer),
+        dependencies=[recovered, Depends(only())],
+    )
+    async def confirmed(request: Request, ticket: TicketPath) -> Response:
+        trade = await confirm(site, offload, Ticket(ticket), actor=principal_of(request.scope).name)
+        return _json((await offload(partial(answers.trade, trade.ticket))).body)
+
+    @api.post(
+        "/dtms/intents/{intent_id}/settle",
+        responses=api.answers(wire.SettledAnswer),
+        openapi_extra=api.takes(SettleBody),
+        dependencies=[recovered, Depends(only())],
+    )
+    async def settled(
+        request: Request, intent_id: IntentPath, asked: Annotated[SettleBody, Depends(body_of(SettleBody))]
+    ) -> Response:
+        done = await settle(site, offload, intent_id, asked, actor=principal_of(request.scope).name)
+        told = wire.SettledAnswer(id=done.intent_id, state=done.state, reason=done.reason)
+        return _json(encode.JSON.encode(told))
 
 
 def _add_trades(api: Api, answers: Answers, offload: Offload, recovered: Dependency) -> None:

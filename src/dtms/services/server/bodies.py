@@ -23,6 +23,9 @@ from dtms.services.web.fields import (
 )
 from dtms.services.web.problem import FieldFault, invalid
 
+ReasonField = Annotated[str, Field(min_length=1, max_length=300, pattern=r"^[^\x00-\x1f\x7f]*$")]
+"""A person's words: one line of text."""
+
 DEFAULT_PROFILE: Final = "intraday"
 MOST_TRADES: Final = 500
 MOST_ACTIONS: Final = 1_000
@@ -71,11 +74,26 @@ class StatesBody(Body):
     tickets: TicketsField
 
 
+class SettleBody(Body):
+    """POST /dtms/intents/{intent_id}/settle."""
+
+    applied: bool
+    ticket: TicketField | None = None
+
+
+class ReasonBody(Body):
+    """POST /dtms/mode/halt and /dtms/mode/resume: why, for the audit."""
+
+    reason: ReasonField
+
+
 TradesLimit = Annotated[int, PlainInteger, Field(ge=1, le=MOST_TRADES)]
 TradesCursor = Annotated[int, PlainInteger, Field(ge=0, le=MAX_TICKET)]
 ActionsLimit = Annotated[int, PlainInteger, Field(ge=1, le=MOST_ACTIONS)]
 ActionsCursor = Annotated[str, Field(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}$")]
 """The id of an intent: 26 letters of Crockford's base 32."""
+
+IntentParameter = ActionsCursor
 
 InstantText = Annotated[str, Field(max_length=40)]
 

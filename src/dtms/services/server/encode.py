@@ -9,6 +9,7 @@ import msgspec
 
 from dtms.app.explain import Explanation
 from dtms.app.queries import TradeFacts
+from dtms.app.reconcile import Outcome
 from dtms.domain.action import Action, kind_of
 from dtms.domain.intent import Intent
 from dtms.domain.records import TransitionRecord
@@ -47,6 +48,31 @@ def action(intent: Intent, trade_: Trade | None, scores: Sequence[tuple[Millis, 
         ticket=None if trade_ is None else trade_.ticket,
         decision_id=intent.decision_id,
         score_after=after,
+    )
+
+
+def reconciled(outcome: Outcome | None) -> wire.ReconciledAnswer | None:
+    """Return the last comparison of broker and ledger, None where there was none yet."""
+    if outcome is None:
+        return None
+    return wire.ReconciledAnswer(
+        at=to_iso(outcome.at),
+        clean=outcome.clean,
+        full=outcome.full,
+        why=outcome.why,
+        orphans=tuple(
+            wire.OrphanAnswer(
+                ticket=orphan.ticket,
+                symbol=orphan.symbol,
+                direction=orphan.side,
+                volume=orphan.volume,
+                stop_loss=orphan.stop,
+                why=orphan.why,
+                since=to_iso(orphan.since),
+            )
+            for orphan in outcome.orphans
+        ),
+        missing=outcome.missing,
     )
 
 

@@ -150,10 +150,12 @@ class MonitorLoop:
             BrokerError: The broker does not answer yet.
             LedgerError: The ledger does not.
         """
+        self._monitor.crash.reach("server.recovering")
         with self._lock:
             self._seen.account()
             self._seen.positions()
             self._whole_pass()
+        self._monitor.crash.reach("server.recovered")
         self._readiness.recovered = True
         _log.info("recovered", trades=len(self._monitor.book.page().trades))
 

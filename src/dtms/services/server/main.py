@@ -6,6 +6,7 @@ from contextlib import ExitStack
 
 from dtms.adapters.gateway_client import GatewayClient
 from dtms.services.host import claimed, serve
+from dtms.services.leasing import keep_place
 from dtms.services.run_log import VerdictLog
 from dtms.services.server.live import make_live_server
 from dtms.services.wiring import (
@@ -24,7 +25,7 @@ def run(settings: Settings) -> None:
     """Run the server until SIGTERM.
 
     Raises:
-        SettingsError: The port is taken, or a setting cannot be used; nothing was changed.
+        SettingsError: The port or the ledger is taken, or a setting cannot be used; nothing was changed.
         BrokerUnavailableError: The gateway does not answer.
     """
     clock = clock_of(settings)
@@ -41,15 +42,19 @@ def run(settings: Settings) -> None:
         ending.callback(ledger.close)
         notifier = notifier_of(settings, clock)
         ending.callback(notifier.close)
+        keeper = keep_place(settings, ledger, "server", notifier)
+        ending.callback(keeper.end)
         live = make_live_server(
-            parts_of(settings, clock, ledger, notifier),
+            parts_of(settings, clock, ledger, notifier, role="server"),
             gateway,
             gate=gate,
             advisory=is_advisory(settings),
             on_verdict=VerdictLog(settings).on_verdict,
         )
+        keeper.start()
         live.loop.start()
         ending.callback(live.loop.stop)
         # A loop that fails backs off: it is not woken then.
         ending.callback(pacemaker(settings, lambda: live.loop.wake() if live.loop.failures == 0 else None))
         serve(live.app, bound)
+        keeper.require_place()

@@ -42,6 +42,12 @@ _REFUSALS: Final[Mapping[RefusalKind, tuple[int, str]]] = {
     ),
     RefusalKind.HEDGE_OPEN: (409, "The trade has an open hedge; close it first, or ask again with ?force=true."),
     RefusalKind.ON_ITS_WAY: (409, "An order of this trade is on its way; try again when it is decided."),
+    RefusalKind.INTENT_UNKNOWN: (404, "There is no such order."),
+    RefusalKind.NOT_QUARANTINED: (
+        409,
+        "The order is decided, or still being decided; only a quarantined one waits for you.",
+    ),
+    RefusalKind.OTHERWISE: (409, "The broker shows otherwise; see fields."),
     RefusalKind.RISK_UNKNOWN: (422, "The risk of the trade cannot be told from the stops; see fields."),
     RefusalKind.WRONG_SIDE: (422, "The stop must lie on the losing side of the present price; see fields."),
     RefusalKind.INVALID: (422, "A part of the request is not valid; see fields."),
@@ -62,6 +68,8 @@ _REMEDIES: Final[Mapping[tuple[RefusalKind, str], str]] = {
     (RefusalKind.WRONG_SIDE, "stop_loss"): (
         "below the bid for a BUY, above the ask for a SELL, by the broker's stops level at least"
     ),
+    (RefusalKind.OTHERWISE, "applied"): "an open position or a deal carries the order's mark: it was applied",
+    (RefusalKind.OTHERWISE, "ticket"): "name the open position that the order has opened, of its symbol and side",
     (RefusalKind.UNKNOWN_PROFILE, "profile"): "name one of the policy's profiles, or leave it out",
 }
 
@@ -130,17 +138,18 @@ def _register(parts: ServerParts, wanted: Registration) -> Registered:
         with parts.lock:
             return parts.registry.register(wanted)
     except RegistrationRefusedError as error:
-        raise _refused(error, parts.ledger.epoch) from error
+        raise refused(error, parts.ledger.epoch) from error
 
 
 def _release(parts: ServerParts, ticket: Ticket, force: bool) -> bool:  # noqa: FBT001 - bound by `partial`
     try:
         return parts.registry.release(ticket, force=force)
     except RegistrationRefusedError as error:
-        raise _refused(error, parts.ledger.epoch) from error
+        raise refused(error, parts.ledger.epoch) from error
 
 
-def _refused(error: RegistrationRefusedError, epoch: str) -> Problem:
+def refused(error: RegistrationRefusedError, epoch: str) -> Problem:
+    """Return the answer that a refusal is."""
     status, detail = _REFUSALS[error.kind]
     code = _CODES.get(error.kind, error.kind.value)
     _log.info("registration refused", kind=error.kind.value, field=error.field, reason=str(error))

@@ -13,10 +13,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from dtms.app.book import Page
+from dtms.core.modes import shown_mode, worst
+from dtms.domain.modes import Mode
 from dtms.domain.records import EventKind
 from dtms.domain.trade import TradeState
 from dtms.domain.units import Millis
-from dtms.domain.verdict import KillLevel, Mode
 from dtms.ports.ledger import Ledger
 
 _PAGE: Final = 1_000
@@ -80,15 +81,10 @@ class Numbers:
     ready: bool
 
 
-def mode_of(kill: KillLevel | None, *, ready: bool) -> Mode:
-    """Return what the system may do by itself, as the kill switch and its own health leave it."""
-    match kill:
-        case KillLevel.PAUSE:
-            return Mode.HALT
-        case KillLevel.PROTECT_ONLY | KillLevel.FLATTEN:
-            return Mode.PROTECT_ONLY
-        case None:
-            return Mode.NORMAL if ready else Mode.DEGRADED
+def mode_shown(page: Page, *, ready: bool) -> Mode:
+    """Return the mode as people are shown it: the causes', the kill switch's, and DEGRADED where this service is not ready."""
+    mode = shown_mode(page.mode, page.kill)
+    return mode if ready else worst((mode, Mode.DEGRADED))
 
 
 class SystemCollector(Collector):
@@ -125,6 +121,7 @@ class SystemCollector(Collector):
         yield self._actions(numbers)
         yield self._unfinished(numbers)
         yield self._naked(numbers)
+        yield from self._modes(numbers)
 
     @staticmethod
     def _actions(numbers: Numbers) -> Metric:
@@ -139,6 +136,22 @@ class SystemCollector(Collector):
         for state, count in sorted(Counter(intent.state.value for intent in numbers.page.unfinished).items()):
             family.add_metric((state,), count)
         return family
+
+    @staticmethod
+    def _modes(numbers: Numbers) -> Iterator[Metric]:
+        shown = mode_shown(numbers.page, ready=numbers.ready)
+        family = GaugeMetricFamily("dtms_mode", "1 for the mode that the system is in.", labels=("mode",))
+        for mode in Mode:
+            family.add_metric((mode.value,), float(mode is shown))
+        yield family
+        causes = GaugeMetricFamily(
+            "dtms_mode_cause",
+            "1 for a cause that holds, 0 for one that waits for a reconcile.",
+            labels=("cause", "role"),
+        )
+        for told in numbers.page.causes:
+            causes.add_metric((told.cause.value, told.role), float(told.ended is None))
+        yield causes
 
     def _naked(self, numbers: Numbers) -> Metric:
         """Show each trade that was ever without a stop; the others would be ten thousand zeros."""

@@ -6,10 +6,11 @@ import msgspec
 
 from dtms.domain.action import ActionKind
 from dtms.domain.intent import IntentState, Planner
+from dtms.domain.modes import Cause, Mode
 from dtms.domain.receipt import Outcome, Rejection
 from dtms.domain.score import Confluence, Layer, Session, Structure, StructureEventKind, Volatility
 from dtms.domain.trade import Hold, LegKind, Owner, TradeState
-from dtms.domain.verdict import KillLevel, Mode
+from dtms.domain.verdict import KillLevel
 
 Target = dict[str, float | int | str | bool | None]
 
@@ -248,6 +249,58 @@ class ChecksAnswer(msgspec.Struct, frozen=True, kw_only=True):
     errors: int
 
 
+class OrphanAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A position in our name without a record; a person adopts or releases it."""
+
+    ticket: int
+    symbol: str
+    direction: str
+    volume: float
+    stop_loss: float | None
+    why: str
+    since: str
+
+
+class ReconciledAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The gateway's last comparison of broker and ledger; `why` says what did not fit."""
+
+    at: str
+    clean: bool
+    full: bool
+    why: str
+    orphans: tuple[OrphanAnswer, ...]
+    missing: tuple[int, ...]
+
+
+class SettledAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A quarantined order as a person has settled it."""
+
+    id: str
+    state: IntentState
+    reason: str
+
+
+class CauseAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """One cause that takes the system out of NORMAL; `ended` where it waits for a full reconcile alone."""
+
+    cause: Cause
+    mode: Mode
+    since: str
+    ended: str | None
+    told_by: str
+    detail: str
+    remedy: str
+
+
+class ModeAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What the system may do by itself, and why; `halted` where a person must resume."""
+
+    mode: Mode
+    causes: tuple[CauseAnswer, ...]
+    kill_switch: KillLevel | None
+    halted: bool
+
+
 class StatusAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """The whole system; counters are since the process started."""
 
@@ -262,6 +315,8 @@ class StatusAnswer(msgspec.Struct, frozen=True, kw_only=True):
     last_check: str | None
     policy: str
     mode: Mode
+    causes: tuple[CauseAnswer, ...]
     advisory: bool
     kill_switch: KillLevel | None
+    reconciled: ReconciledAnswer | None
     as_of: str

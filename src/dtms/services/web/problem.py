@@ -119,6 +119,12 @@ _OF_ERROR: Final[Mapping[type[errors.DtmsError], _Row]] = {
     errors.BrokerUnavailableError: _Row(
         status=503, code="broker_unavailable", detail="The broker cannot be reached; try again.", retry_after_s=1
     ),
+    errors.WrongAccountError: _Row(
+        status=503,
+        code="account_changed",
+        detail="Another account is behind the terminal; log it in to the expected one.",
+        retry_after_s=1,
+    ),
     errors.OutcomeUnknownError: _Row(
         status=504,
         code="outcome_unknown",
