@@ -117,7 +117,7 @@ def test_a_boot_time_clock_that_begins_anew_under_a_running_process_does_not_tur
 
 
 def test_the_anchor_survives_in_a_file_and_a_damaged_file_is_no_error(tmp_path: Path) -> None:
-    file = tmp_path / "data" / "anchor.json"
+    file = tmp_path / "anchor.json"
     under = machine()
     first = AnchoredClock(FileAnchor(file), under)
     under.set_wall(HOUR)

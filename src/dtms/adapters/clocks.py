@@ -106,7 +106,10 @@ class MemoryAnchor:
 
 
 class FileAnchor:
-    """The anchor in a file of the data folder: boot-time belongs to one machine, so it has no place in a shared ledger."""
+    """The anchor in a file of the data folder: boot-time belongs to one machine, so it has no place in a shared ledger.
+
+    The folder is there: a service takes its place in it before it makes its clock.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -128,7 +131,6 @@ class FileAnchor:
         """Replace the file as a whole; a disk that takes none costs a restart its continuity, and nothing else."""
         fresh = self._path.with_suffix(f".{os.getpid()}")
         try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             fresh.write_text(json.dumps(asdict(point)), encoding="utf-8")
             fresh.replace(self._path)
         except OSError:

@@ -30,11 +30,11 @@ def run(settings: Settings) -> None:
         SettingsError: The port or the ledger is taken, or a setting cannot be used; nothing was changed.
         BrokerUnavailableError: The gateway does not answer.
     """
-    clock = clock_of(settings)
     with (
         claimed(settings.host, settings.api_port, settings.data_dir, role="api", variable="DTMS_API_PORT") as bound,
         ExitStack() as ending,
     ):
+        clock = clock_of(settings)
         gate = gate_of(settings, settings.api_port)
         gateway = GatewayClient(settings.gateway_url)
         ending.callback(gateway.close)

@@ -39,14 +39,14 @@ def run(settings: Settings) -> None:
         BrokerUnavailableError: No terminal answers.
         FencedError: Another gateway took the account over; this one has ended.
     """
-    clock = clock_of(settings)
-    way = way_of(settings, clock)
     with (
         claimed(
             settings.host, settings.gateway_port, settings.data_dir, role="gateway", variable="DTMS_GATEWAY_PORT"
         ) as bound,
         ExitStack() as ending,
     ):
+        clock = clock_of(settings)
+        way = way_of(settings, clock)
         gate = gate_of(settings, settings.gateway_port)
         ending.callback(way.close)
         account = _connected(way)

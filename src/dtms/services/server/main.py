@@ -28,13 +28,13 @@ def run(settings: Settings) -> None:
         SettingsError: The port or the ledger is taken, or a setting cannot be used; nothing was changed.
         BrokerUnavailableError: The gateway does not answer.
     """
-    clock = clock_of(settings)
     with (
         claimed(
             settings.host, settings.server_port, settings.data_dir, role="server", variable="DTMS_SERVER_PORT"
         ) as bound,
         ExitStack() as ending,
     ):
+        clock = clock_of(settings)
         gate = gate_of(settings, settings.server_port)
         gateway = GatewayClient(settings.gateway_url)
         ending.callback(gateway.close)

@@ -24,7 +24,7 @@ HEALING_MS: Final = 60 * SECOND
 DECLARED_RETCODES: Final[tuple[int, ...]] = (*sorted(RETCODES), UNKNOWN_CODE)
 """Every code of the trade server that has a meaning, and one that has none."""
 
-_OPENINGS: Final = (ActionKind.OPEN.value, ActionKind.HEDGE.value, ActionKind.RE_ADD.value)
+OPENINGS: Final = (ActionKind.OPEN.value, ActionKind.HEDGE.value, ActionKind.RE_ADD.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,8 +108,8 @@ def _undecided(results: tuple[SeedResult, ...]) -> dict[str, Any]:
     Openings count apart: no software can tell whether one that left without an answer will still be applied.
     """
     unknown, quarantined = _sum(r.unknown for r in results), _sum(r.quarantined for r in results)
-    others = unknown.total() - sum(unknown[kind] for kind in _OPENINGS)
-    left = quarantined.total() - sum(quarantined[kind] for kind in _OPENINGS)
+    others = unknown.total() - sum(unknown[kind] for kind in OPENINGS)
+    left = quarantined.total() - sum(quarantined[kind] for kind in OPENINGS)
     return {
         "unknown": unknown.total(),
         "quarantined": quarantined.total(),
