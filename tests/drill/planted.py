@@ -86,9 +86,9 @@ def ignore_the_epoch(patch: Patch) -> None:
     """A gateway that was replaced goes on claiming."""
     claim = WriteTransaction.claim
 
-    def unfenced(tx: WriteTransaction, intent: Intent, *, epoch: int, now: Any) -> Intent | None:
+    def unfenced(tx: WriteTransaction, intent: Intent, *, epoch: int, **rest: Any) -> Intent | None:
         tx._meta.gateway_epoch = min(tx._meta.gateway_epoch, epoch)
-        return claim(tx, intent, epoch=epoch, now=now)
+        return claim(tx, intent, epoch=epoch, **rest)
 
     patch.setattr(WriteTransaction, "claim", unfenced)
 

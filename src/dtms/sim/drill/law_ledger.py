@@ -106,8 +106,10 @@ class LedgerLaws:
             self.record.report("I6 defence first", detail)
         quote = self.record.sim.state.quotes.get(trade.symbol)
         first = intent.step == 0 and intent.attempt == 1
-        if quote is not None and first and intent.precondition.price_based and intent.created_at - quote.at > _STALE_MS:
-            age = intent.created_at - quote.at
+        if quote is None or not first or not intent.precondition.price_based:
+            return
+        age = self.record.clock() - quote.at  # by the world's clock: the processes' own may be wrong after a reboot
+        if age > _STALE_MS:
             self.record.report(
                 "I8 bad input", f"{intent.rule} of {intent.trade_id} was decided on a price {age} ms old"
             )

@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 
 from starlette.types import ASGIApp
 
+from dtms.adapters.clocks import AnchoredClock
 from dtms.adapters.notify import MemoryNotifier
 from dtms.adapters.terminal.backend import TerminalBackend
 from dtms.adapters.terminal.catalogue import CATALOGUE
@@ -91,6 +92,7 @@ class World:
             quotes=self.market,
             wire=self,
         )
+        AnchoredClock(self.ground.anchor, self.clock)  # the installation began with a wall clock that was right
         self.record = Record(
             sim=self.sim,
             disk=lambda: self.ground.disk,
