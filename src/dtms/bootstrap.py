@@ -19,7 +19,7 @@ from dtms.app.mode_facts import Role
 from dtms.app.modes import ModeKeeper
 from dtms.app.monitor import Monitor
 from dtms.app.rail_desk import RailDesk
-from dtms.app.reconcile import Causes, NoCauses, Reconciler
+from dtms.app.reconcile import Reconciler
 from dtms.app.registry import Registry
 from dtms.app.send_gate import SendGate
 from dtms.app.sentry import Sentry
@@ -29,6 +29,7 @@ from dtms.domain.score import MarketView
 from dtms.domain.trade import Trade
 from dtms.domain.verdict import Refusal, Verdict
 from dtms.ports.broker import BrokerReads, BrokerWrites
+from dtms.ports.causes import Causes, NoCauses
 from dtms.ports.clock import Anchor, Clock
 from dtms.ports.crash import CrashPoints, NoCrash
 from dtms.ports.ledger import Ledger

@@ -102,7 +102,7 @@ def test_show_tells_the_newest_links_oldest_first(ledger: SqlLedger, dtms: Comma
 def test_without_a_ledger_it_ends_with_2_and_makes_none(dtms: Command, tmp_path: Path) -> None:
     ended = dtms("audit", "verify")
 
-    assert (ended.code, "does not exist; set DTMS_DATA_DIR" in ended.err) == (2, True)
+    assert (ended.code, "does not exist; name the right file, or set DTMS_DATA_DIR" in ended.err) == (2, True)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -116,5 +116,5 @@ def test_a_file_that_is_no_ledger_is_named_and_left_alone(
 
     ended = dtms("audit", "verify")
 
-    assert (ended.code, "cannot be read as a ledger" in ended.err) == (1, True)
+    assert (ended.code, "is not a database or is damaged" in ended.err) == (2, True)
     assert hashlib.sha256(path.read_bytes()).hexdigest() == before

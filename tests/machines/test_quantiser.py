@@ -16,8 +16,8 @@ STEPS = ((0.01, 0.01), (0.1, 0.1), (1.0, 1.0), (0.001, 0.001), (0.05, 0.01), (0.
 NOISE = st.sampled_from((0.0, 2.3e-16, -2.3e-16, 5e-16, -5e-16))
 """What binary fractions leave over in a price: no reason to move a tick."""
 
-MOST_STEPS = 1e8
-"""Prices of real symbols lie fewer ticks from zero: beyond 1e9 a double's own noise comes near the grid's tolerance."""
+MOST_STEPS = 1e12
+"""Far beyond any real price in ticks: from 1e9 on the grid's tolerance follows a double's own noise."""
 
 
 class Quantiser(RuleBasedStateMachine):

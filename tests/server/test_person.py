@@ -8,12 +8,13 @@ from typing import Any
 from dtms import bootstrap
 from dtms.adapters.terminal.constants import Mt5
 from dtms.app import journal
-from dtms.app.reconcile import NoCauses, Reconciler
+from dtms.app.reconcile import Reconciler
 from dtms.bootstrap import Parts
 from dtms.domain.action import SetStop
 from dtms.domain.intent import Intent, IntentState, Planner
 from dtms.domain.trade import Hold
 from dtms.domain.units import Price
+from dtms.ports.causes import NoCauses
 
 MAGIC = 20_010_800
 

@@ -21,8 +21,9 @@ from dtms.ports.causes import Causes
 from dtms.ports.notifier import AlertKind, Notifier
 
 TRADING_OFF = frozenset({Rejection.AUTO_TRADING_OFF, Rejection.TRADE_DISABLED})
-_PASSING = RETRYABLE | {Rejection.INVALID_STOPS, Rejection.POSITION_GONE}
-"""Refusals that say nothing about the account: another price, a moment later or a new decision may do."""
+_PASSING = RETRYABLE | {Rejection.INVALID_STOPS, Rejection.POSITION_GONE, Rejection.FIFO}
+"""Refusals that say nothing about the account: another price, a moment later, a new decision, or an older position closed
+first may do."""
 _NS = 1_000_000_000
 
 

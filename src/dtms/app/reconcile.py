@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field, replace
-from typing import Final, Protocol
+from typing import Final
 
 from dtms.app.book import Book
 from dtms.app.evidence import flat
@@ -23,6 +23,7 @@ from dtms.domain.trade import Hold, Trade
 from dtms.domain.units import DAY, SECOND, Millis, TradeId
 from dtms.errors import BrokerError, MarketDataError
 from dtms.ports.broker import BrokerReads
+from dtms.ports.causes import Causes
 from dtms.ports.clock import Clock
 from dtms.ports.ledger import Ledger, LedgerRead
 from dtms.ports.notifier import AlertKind, Notifier
@@ -37,28 +38,6 @@ _DOUBLED_FACT: Final = "doubled_told"
 _MOST_TOLD: Final = 200
 _OVERLAP: Final = DAY
 """Deals are read so far back behind the last clean one, and so far ahead: a broker's clock may be off by hours."""
-
-
-class Causes(Protocol):
-    """Where causes of a lesser mode are told; `dtms.app.modes.ModeKeeper` fulfils it."""
-
-    def set(self, cause: Cause, detail: str) -> None:
-        """Say that a cause holds."""
-        ...
-
-    def clear(self, cause: Cause) -> None:
-        """Say that it has ended."""
-        ...
-
-
-class NoCauses:
-    """For where there are no modes: a simulation without a gateway's loop."""
-
-    def set(self, cause: Cause, detail: str) -> None:
-        """Do nothing."""
-
-    def clear(self, cause: Cause) -> None:
-        """Do nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

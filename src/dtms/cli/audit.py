@@ -93,11 +93,16 @@ def _ledger(config: options.Config) -> Iterator[tuple[SqlLedger, str]]:
     import time
 
     from dtms.adapters.sql import open_ledger
-    from dtms.adapters.sql.identity import account_of
+    from dtms.adapters.sql.opening import identity_of
+    from dtms.adapters.sql.schema import SCHEMA
     from dtms.domain.units import Millis
+    from dtms.errors import SettingsError
 
     url = options.settings_of(config).ledger
-    account = account_of(url)
+    account, schema, _epoch = identity_of(url)
+    if schema != SCHEMA:  # opening it would migrate it, and looking changes nothing
+        msg = f"the ledger of {account} has schema {schema}, this program {SCHEMA}; look at it with the dtms that wrote it"
+        raise SettingsError(msg)
     ledger = open_ledger(url, account=account, clock=lambda: Millis(time.time_ns() // 1_000_000), create=False)
     try:
         yield ledger, account

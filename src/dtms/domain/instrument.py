@@ -130,12 +130,17 @@ def _nearest(steps: float) -> int:
 
 def _up(steps: float) -> int:
     near = round(steps)
-    return near if abs(steps - near) < _GRID_TOLERANCE else math.ceil(steps)
+    return near if abs(steps - near) < _noise(steps) else math.ceil(steps)
 
 
 def _down(steps: float) -> int:
     near = round(steps)
-    return near if abs(steps - near) < _GRID_TOLERANCE else math.floor(steps)
+    return near if abs(steps - near) < _noise(steps) else math.floor(steps)
+
+
+def _noise(steps: float) -> float:
+    """Return what a division may be off by: beyond some 1e9 steps the float's own spacing is more than the tolerance."""
+    return max(_GRID_TOLERANCE, 4.0 * math.ulp(steps))
 
 
 def _on_grid(value: float, step: float, digits: int, rounding: Callable[[float], int]) -> float:

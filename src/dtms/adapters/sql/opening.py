@@ -85,7 +85,7 @@ def identity_of(url: str) -> tuple[str, int, str]:
     if parsed.get_backend_name() == "sqlite":
         path = Path(str(parsed.database))
         if not path.exists():
-            msg = f"ledger {path} does not exist; name the right file"
+            msg = f"ledger {path} does not exist; name the right file, or set DTMS_DATA_DIR or DTMS_LEDGER_URL to the right one"
             raise SettingsError(msg)
         look_at_file(path, f"ledger {path}", None, note)
     else:
