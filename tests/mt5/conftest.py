@@ -109,6 +109,7 @@ class ScriptedTerminal:
             "EURUSD": {"bid": 1.10100, "ask": 1.10110, "time_msc": NOW + OFFSET - 500}
         }
         self.open: list[dict[str, Any]] = []
+        self.active: list[dict[str, Any]] = []
         self.history: list[dict[str, Any]] = []
         self.rates: list[tuple[int, float, float, float, float, int]] = []
         self.silent: dict[str, tuple[int, str]] = {}
@@ -155,6 +156,9 @@ class ScriptedTerminal:
     def positions_get(self, *, symbol: str | None = None, ticket: int | None = None) -> Any:
         found = [p for p in self.open if symbol in (None, p["symbol"]) and ticket in (None, p["ticket"])]
         return self._give("positions_get", lambda: tuple(struct("TradePosition", **p) for p in found))
+
+    def orders_get(self) -> Any:
+        return self._give("orders_get", lambda: tuple(struct("TradeOrder", **order) for order in self.active))
 
     def history_deals_get(
         self, first: int = 0, last: int = 0, *, position: int | None = None, ticket: int | None = None

@@ -9,7 +9,7 @@ import pytest
 
 from dtms.domain.instrument import AssetClass
 from dtms.domain.market import Bar, Quote, Timeframe
-from dtms.domain.position import AccountKind, DealEntry, DealReason, Position
+from dtms.domain.position import AccountKind, DealEntry, DealReason, Position, WorkingOrder
 from dtms.domain.units import DAY, HOUR, MINUTE, SECOND, Millis, Side, Ticket
 from dtms.errors import BrokerUnavailableError, InvalidDataError, StaleDataError
 
@@ -485,6 +485,21 @@ def test_deposits_are_no_deals(bench: Bench) -> None:
     bench.terminal.history = [DEAL | {"type": 2, "symbol": "", "profit": 1_000.0}]
 
     assert bench.broker.deals(501) == ()
+
+
+def test_an_order_at_the_market_is_one_that_may_still_fill(bench: Bench) -> None:
+    bench.terminal.active = [
+        {"ticket": 71, "symbol": "EURUSD", "type": 1, "position_id": 501, "comment": "ours"},
+        {"ticket": 72, "symbol": "EURUSD", "type": 0, "position_id": 0, "comment": ""},
+        {"ticket": 73, "symbol": "EURUSD", "type": 8, "position_id": 502, "comment": ""},
+        {"ticket": 74, "symbol": "EURUSD", "type": 2, "position_id": 0, "comment": "waits for a price"},
+    ]
+
+    assert bench.broker.working_orders() == (
+        WorkingOrder(order=71, symbol="EURUSD", position=501, comment="ours"),
+        WorkingOrder(order=72, symbol="EURUSD", position=None, comment=""),
+        WorkingOrder(order=73, symbol="EURUSD", position=502, comment=""),
+    )
 
 
 def test_a_window_is_asked_wider_by_a_day_and_cut_exactly(bench: Bench) -> None:

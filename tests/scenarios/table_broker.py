@@ -50,10 +50,11 @@ SCENARIOS = (
                 "terminal_faults/test_faults_through_the_executor.py",
                 "test_a_hedge_that_comes_late_but_before_the_quarantine_is_counted_once",
                 "test_a_hedge_that_comes_after_its_quarantine_is_still_one_and_no_second_one_is_sent",
+                "test_an_order_that_the_broker_still_works_on_is_never_not_applied_however_late_it_fills",
             ),
         ),
-        kinds=("late", "late after a read"),
-        later="A change of volume that arrives later than the settle time can be applied twice: a residual risk, see below.",
+        kinds=("late", "late after a read", "late 10008"),
+        later="One that no list of active orders shows, later than the settle time, can be applied twice: a residual risk.",
     ),
     Scenario(
         number=19,

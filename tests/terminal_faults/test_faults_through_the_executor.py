@@ -189,6 +189,16 @@ def test_a_hedge_that_comes_after_its_quarantine_is_still_one_and_no_second_one_
     assert "quarantined" in house.alerts()
 
 
+@pytest.mark.parametrize("case", VOLUMES, ids=lambda case: case.row)
+def test_an_order_that_the_broker_still_works_on_is_never_not_applied_however_late_it_fills(case: Case) -> None:
+    house, trade = decided(case, once(Late(delay_ms=30_000, code=10008)), 25)
+    assert house.ends(trade) == [IntentState.UNKNOWN]
+    house.run(15, step=0.5)
+
+    assert (house.ends(trade), len(house.operations(house.stem(trade)))) == ([APPLIED], 1)
+    assert done(house, trade, case)
+
+
 @cases
 def test_what_provably_never_left_is_tried_again_at_once(case: Case) -> None:
     house, trade = decided(case, once(NOT_SENT), 3)

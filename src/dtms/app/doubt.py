@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from dtms.app.evidence import Seen
-from dtms.app.witness import OPENINGS, Witness
+from dtms.app.walk import OPENINGS
+from dtms.app.witness import Witness
 from dtms.core.settle import StepEnd
+from dtms.domain.action import SetStop
 from dtms.domain.intent import Intent
 from dtms.domain.policy import OperationPolicy
 from dtms.domain.position import PositionsRead
 from dtms.domain.receipt import Receipt
 from dtms.domain.units import SECOND, Millis
+from dtms.ports.broker import GatewayReads
 
 _CLEAN_READS = 2
 
@@ -49,6 +52,7 @@ class Doubts:
     """What one gateway has seen of the intents in doubt; lost in a restart, then gathered anew."""
 
     witness: Witness
+    orders: GatewayReads
     _doubts: dict[str, _Doubt] = field(default_factory=dict)
 
     def settlement(self, intent: Intent, now: Millis, policy: OperationPolicy) -> Settlement | None:
@@ -69,7 +73,8 @@ class Doubts:
         if found.seen is Seen.PARTIAL:
             return Settlement(end=StepEnd.PARTIAL, receipt=found.receipt, reason="seen in part at the broker")
         settle = policy.settle_s * SECOND
-        doubt.look(read, now, 2 * settle, absent=found.seen is Seen.ABSENT)
+        absent = found.seen is Seen.ABSENT and not self._under_way(intent)
+        doubt.look(read, now, 2 * settle, absent=absent)
         if now - doubt.since < settle:
             return None  # the terminal may still show what it knew before it lost its server
         age = now - (intent.sent_at or intent.created_at)
@@ -80,6 +85,18 @@ class Doubts:
         if age >= policy.quarantine_s * SECOND:
             return Settlement(end=StepEnd.QUARANTINED, receipt=None, reason="not decided in time")
         return None
+
+    def _under_way(self, intent: Intent) -> bool:
+        """Say whether the broker still works on an order with the intent's tag, or on one of its position.
+
+        Then nothing is "not applied": it may fill at any moment. A change of levels is no order and is never listed.
+        """
+        if isinstance(intent.action, SetStop):
+            return False
+        return any(
+            order.comment == intent.tag or (order.position is not None and order.position == intent.position)
+            for order in self.orders.working_orders()
+        )
 
     def settled(self, intent: Intent) -> None:
         """Forget what was seen of an intent that has ended."""

@@ -113,6 +113,20 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WorkingOrder:
+    """An order at the market that the broker has accepted and not finished: it may still fill.
+
+    Orders that wait for a price are none. `position` is the identifier of what it closes, None where it opens; `comment`
+    is what the broker kept of our tag.
+    """
+
+    order: int
+    symbol: str
+    position: int | None
+    comment: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PositionsRead:
     """One whole, clean read of the open positions; `token` names the read and grows with each."""
 

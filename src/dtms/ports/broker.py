@@ -7,7 +7,7 @@ from typing import Protocol
 from dtms.domain.action import Action
 from dtms.domain.instrument import Instrument
 from dtms.domain.market import Bar, Quote, Timeframe
-from dtms.domain.position import Account, Deal, Position, PositionsRead
+from dtms.domain.position import Account, Deal, Position, PositionsRead, WorkingOrder
 from dtms.domain.receipt import Receipt
 from dtms.domain.units import Millis
 
@@ -44,6 +44,18 @@ class BrokerReads(Protocol):
 
     def deals_between(self, start: Millis, end: Millis) -> tuple[Deal, ...]:
         """Return all deals of the account in [start, end], oldest first."""
+        ...
+
+
+class GatewayReads(BrokerReads, Protocol):
+    """What the gateway reads beside: it alone has to tell whether an order that it sent is still under way."""
+
+    def working_orders(self) -> tuple[WorkingOrder, ...]:
+        """Return the orders at the market that are not finished, in one clean read.
+
+        Raises:
+            BrokerUnavailableError: It could not be told.
+        """
         ...
 
 

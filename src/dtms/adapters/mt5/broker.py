@@ -12,7 +12,7 @@ from dtms.adapters.mt5.server_time import ServerClock, ServerOffset
 from dtms.adapters.mt5.surface import AccountInfo, Mt5Module, SymbolInfo
 from dtms.domain.instrument import Instrument
 from dtms.domain.market import Bar, Quote, Timeframe
-from dtms.domain.position import Account, Deal, DealEntry, PositionsRead
+from dtms.domain.position import Account, Deal, DealEntry, PositionsRead, WorkingOrder
 from dtms.domain.symbols import canonical
 from dtms.domain.units import DAY, HOUR, Millis
 from dtms.errors import BrokerUnavailableError, InvalidDataError, StaleDataError
@@ -100,6 +100,10 @@ class Mt5Broker:
         raw = self._between_checks("positions_get", self._mt5.positions_get)
         found = tuple(mapping.position_of(position, self.server_clock) for position in raw)
         return PositionsRead(token=next(self._tokens), as_of=as_of, positions=found)
+
+    def working_orders(self) -> tuple[WorkingOrder, ...]:
+        """Return the orders at the market that are not finished."""
+        return mapping.working_of(self._between_checks("orders_get", self._mt5.orders_get))
 
     def quote(self, symbol: str) -> Quote:
         """Return the last quote; until the server's offset is known it raises `StaleDataError`."""

@@ -20,6 +20,9 @@ TRADE_ACTION_SLTP: Final = 6
 TRADE_ACTION_CLOSE_BY: Final = 10
 
 ORDER_TYPE: Final = {Side.BUY: 0, Side.SELL: 1}
+ORDER_TYPE_CLOSE_BY: Final = 8
+AT_THE_MARKET: Final = frozenset({*ORDER_TYPE.values(), ORDER_TYPE_CLOSE_BY})
+"""Types of orders that wait for no price: while one is active it may fill at any moment."""
 SIDE_OF_TYPE: Final = {0: Side.BUY, 1: Side.SELL}
 """Of positions and of deals; a deal of another type moves money without trading (deposit, correction)."""
 

@@ -12,10 +12,10 @@ from typing import Any
 
 from dtms.adapters.mt5 import constants as c
 from dtms.adapters.mt5.server_time import ServerClock
-from dtms.adapters.mt5.surface import AccountInfo, SymbolInfo, TerminalInfo, Tick, TradeDeal, TradePosition
+from dtms.adapters.mt5.surface import AccountInfo, SymbolInfo, TerminalInfo, Tick, TradeDeal, TradeOrder, TradePosition
 from dtms.domain.instrument import AssetClass, Instrument
 from dtms.domain.market import Bar, Quote
-from dtms.domain.position import Account, AccountKind, Deal, DealReason, Position
+from dtms.domain.position import Account, AccountKind, Deal, DealReason, Position, WorkingOrder
 from dtms.domain.symbols import asset_class, canonical
 from dtms.domain.units import Side, Ticket
 from dtms.errors import BrokerUnavailableError, InvalidDataError, StaleDataError
@@ -143,6 +143,20 @@ def deals_of(raw: Iterable[TradeDeal], clock: ServerClock) -> tuple[Deal, ...]:
     """Return the deals that traded, oldest first; deposits, corrections and fees booked apart are no deals of ours."""
     traded = [_deal(deal, clock) for deal in raw if deal.type in c.SIDE_OF_TYPE]
     return tuple(sorted(traded, key=lambda deal: (deal.at, deal.deal_id)))
+
+
+def working_of(raw: Iterable[TradeOrder]) -> tuple[WorkingOrder, ...]:
+    """Return the orders at the market; those that wait for a price are somebody else's business."""
+    return tuple(
+        WorkingOrder(
+            order=order.ticket,
+            symbol=order.symbol,
+            position=order.position_id if order.position_id > 0 else None,
+            comment=order.comment,
+        )
+        for order in raw
+        if order.type in c.AT_THE_MARKET
+    )
 
 
 def quote_of(symbol: str, tick: Tick, clock: ServerClock) -> Quote:

@@ -118,6 +118,16 @@ class TradeDeal(Protocol):
     time_msc: int
 
 
+class TradeOrder(Protocol):
+    """One active order."""
+
+    ticket: int
+    symbol: str
+    type: int
+    position_id: int
+    comment: str
+
+
 class TradeRequest(Protocol):
     """The request as the terminal understood it, repeated in its answer."""
 
@@ -156,6 +166,11 @@ class Mt5Module(Protocol):
     @property
     def positions_get(self) -> Callable[..., tuple[TradePosition, ...] | None]:
         """Open positions: all, or those of `symbol=` or `ticket=`."""
+        ...
+
+    @property
+    def orders_get(self) -> Callable[..., tuple[TradeOrder, ...] | None]:
+        """Active orders: all, or those of `symbol=` or `ticket=`."""
         ...
 
     @property

@@ -29,7 +29,9 @@ from dtms.adapters.terminal.fault_plan import OPEN_LINK, ORDER_SEND, Injector, s
 from dtms.adapters.terminal.fault_world import FaultyWorld
 from dtms.adapters.terminal.link import IpcError, Reply, out_of_step, reply_lost
 from dtms.adapters.terminal.records import Outcome, Request
+from dtms.adapters.terminal.rows import Row
 from dtms.adapters.terminal.server import SimServer
+from dtms.adapters.terminal.under_way import FIRST_TICKET, order_under_way
 
 _TEXTS = {
     Mt5.RES_E_FAIL: "Terminal: Call failed",
@@ -48,6 +50,8 @@ _TEXTS = {
     Mt5.RES_E_INTERNAL_FAIL_TIMEOUT: "IPC timeout",
 }
 _DONE = (Mt5.TRADE_RETCODE_DONE, Mt5.TRADE_RETCODE_DONE_PARTIAL)
+_EVERY_ORDER = (None, None, None)
+"""The filters of `orders_get` where everything is asked for."""
 _TEXT_PLACE = 7
 """Where the text stands in an `OrderSendResult`, behind the seven fields of an outcome."""
 
@@ -64,11 +68,12 @@ def hang() -> NoReturn:
 
 @dataclass(slots=True)
 class _Waiting:
-    """An order that will be applied later."""
+    """An order that will be applied later; `listed` once the broker has accepted it: the list of orders shows it then."""
 
     args: tuple[Any, ...]
     at: int
     reads: int
+    listed: bool
 
 
 class FaultyLink:
@@ -188,7 +193,8 @@ class FaultyLink:
                 raise reply_lost()
             case Late():
                 at = self._backend.server.now() + fault.delay_ms
-                self._waiting.append(_Waiting(args, at, fault.after_reads))
+                listed = fault.code == Mt5.TRADE_RETCODE_PLACED
+                self._waiting.append(_Waiting(args, at, fault.after_reads, listed))
                 if fault.code is None:
                     raise reply_lost()
                 return self._backend.answered(args[0], Outcome(fault.code))
@@ -228,9 +234,18 @@ class FaultyLink:
 
     def _forward(self, op: str, args: tuple[Any, ...]) -> Reply:
         reply = self._backend.call(op, args)
+        if op == "orders_get" and reply.data is not None and args == _EVERY_ORDER:
+            return reply._replace(data=[*reply.data, *self._under_way()])
         if op == ORDER_SEND and reply.data is not None:
             self._last_order = reply
         return reply
+
+    def _under_way(self) -> list[Row]:
+        """Return what the list of orders shows of those that are late."""
+        server = self._backend.server
+        listed = (Request._make(late.args[0]) for late in self._waiting if late.listed)
+        rows = (order_under_way(server, request, FIRST_TICKET + place) for place, request in enumerate(listed))
+        return [row for row in rows if row is not None]
 
 
 def _error(code: int) -> IpcError:

@@ -28,7 +28,7 @@ from dtms.adapters.worker.turns import Turns
 from dtms.domain.action import Action, kind_of
 from dtms.domain.instrument import Instrument
 from dtms.domain.market import Bar, Quote, Timeframe
-from dtms.domain.position import Account, Deal, Position, PositionsRead
+from dtms.domain.position import Account, Deal, Position, PositionsRead, WorkingOrder
 from dtms.domain.receipt import Receipt
 from dtms.domain.units import Millis
 from dtms.errors import (
@@ -142,6 +142,10 @@ class BrokerWorker:
             read = self._keeper.ask(child, methods.POSITIONS)
             self._token = max(self._token, self._token_base + read.token)
             return replace(read, token=self._token_base + read.token)
+
+    def working_orders(self) -> tuple[WorkingOrder, ...]:
+        """Return the orders at the market that are not finished."""
+        return self._ask(methods.WORKING)
 
     def quote(self, symbol: str) -> Quote:
         """Return the last quote."""

@@ -17,7 +17,16 @@ from dtms import errors
 from dtms.domain.action import Action
 from dtms.domain.instrument import AssetClass, Instrument
 from dtms.domain.market import Bar, Quote, Timeframe
-from dtms.domain.position import Account, AccountKind, Deal, DealEntry, DealReason, Position, PositionsRead
+from dtms.domain.position import (
+    Account,
+    AccountKind,
+    Deal,
+    DealEntry,
+    DealReason,
+    Position,
+    PositionsRead,
+    WorkingOrder,
+)
 from dtms.domain.receipt import Outcome, Receipt
 from dtms.domain.units import Millis, Side, Ticket
 from dtms.errors import BrokerRejectedError, DtmsError
@@ -112,6 +121,11 @@ class FaultyBroker:
         self._fails("positions")
         self._token += 1
         return PositionsRead(token=self._token, as_of=NOW, positions=(position(),))
+
+    def working_orders(self) -> tuple[WorkingOrder, ...]:
+        """Return one order at the market."""
+        self._fails("working_orders")
+        return (WorkingOrder(order=7, symbol=SYMBOL, position=position().identifier, comment="a tag"),)
 
     def quote(self, symbol: str) -> Quote:
         """Return a quote."""

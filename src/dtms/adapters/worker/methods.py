@@ -26,7 +26,7 @@ from dtms.domain.action import (
 )
 from dtms.domain.instrument import Instrument
 from dtms.domain.market import Bar, Quote, Timeframe
-from dtms.domain.position import Account, Deal, Position, PositionsRead
+from dtms.domain.position import Account, Deal, Position, PositionsRead, WorkingOrder
 from dtms.domain.receipt import Receipt
 from dtms.domain.units import Millis
 
@@ -72,8 +72,10 @@ BARS: Final = Read[tuple[Bar, ...]]("bars", tuple[str, Timeframe, int], tuple[Ba
 DEALS: Final = Read[tuple[Deal, ...]]("deals", tuple[int], tuple[Deal, ...])
 DEALS_BETWEEN: Final = Read[tuple[Deal, ...]]("deals_between", tuple[Millis, Millis], tuple[Deal, ...])
 
+WORKING: Final = Read[tuple[WorkingOrder, ...]]("working_orders", tuple[()], tuple[WorkingOrder, ...])
+
 READS: Final[dict[str, Read[Any]]] = {
-    read.name: read for read in (ACCOUNT, INSTRUMENT, POSITIONS, QUOTE, BARS, DEALS, DEALS_BETWEEN)
+    read.name: read for read in (ACCOUNT, INSTRUMENT, POSITIONS, QUOTE, BARS, DEALS, DEALS_BETWEEN, WORKING)
 }
 
 _order = msgspec.msgpack.Decoder(tuple[ActionKind, msgspec.Raw, Position | None, str])

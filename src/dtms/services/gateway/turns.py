@@ -9,22 +9,22 @@ from typing import TypeVar
 from dtms.domain.action import Action
 from dtms.domain.instrument import Instrument
 from dtms.domain.market import Bar, Quote, Timeframe
-from dtms.domain.position import Account, Deal, Position, PositionsRead
+from dtms.domain.position import Account, Deal, Position, PositionsRead, WorkingOrder
 from dtms.domain.receipt import Receipt
 from dtms.domain.units import Millis
-from dtms.ports.broker import BrokerReads, BrokerWrites
+from dtms.ports.broker import BrokerWrites, GatewayReads
 
 T = TypeVar("T")
 
 
 class TurnReads:
-    """`BrokerReads` under a lock that is held for one call."""
+    """`GatewayReads` under a lock that is held for one call."""
 
-    def __init__(self, reads: BrokerReads, lock: threading.Lock) -> None:
+    def __init__(self, reads: GatewayReads, lock: threading.Lock) -> None:
         self._reads = reads
         self._lock = lock
 
-    def _turn(self, ask: Callable[[BrokerReads], T]) -> T:
+    def _turn(self, ask: Callable[[GatewayReads], T]) -> T:
         with self._lock:
             return ask(self._reads)
 
@@ -39,6 +39,10 @@ class TurnReads:
     def positions(self) -> PositionsRead:
         """Return all open positions."""
         return self._turn(lambda reads: reads.positions())
+
+    def working_orders(self) -> tuple[WorkingOrder, ...]:
+        """Return the orders at the market that are not finished."""
+        return self._turn(lambda reads: reads.working_orders())
 
     def quote(self, symbol: str) -> Quote:
         """Return the last quote."""

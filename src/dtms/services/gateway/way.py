@@ -18,7 +18,7 @@ from dtms.adapters.worker.broker import BrokerWorker
 from dtms.adapters.worker.pin import AccountPin
 from dtms.app.lease import LeasedWrites
 from dtms.errors import SettingsError
-from dtms.ports.broker import BrokerReads, BrokerWrites
+from dtms.ports.broker import BrokerReads, BrokerWrites, GatewayReads
 from dtms.ports.clock import Clock
 from dtms.ports.lease import SendingRight
 from dtms.services.broker_child import FACTORY, metatrader
@@ -42,7 +42,7 @@ class Way:
     """
 
     served: BrokerReads
-    reads: BrokerReads
+    reads: GatewayReads
     writes: BrokerWrites
     leased: Callable[[SendingRight], BrokerWrites]
     lock: threading.Lock
