@@ -59,7 +59,7 @@ def restart(
 
 
 def _end(_number: int, _frame: FrameType | None) -> None:
-    """End through every `finally`, so that no process stays behind."""
+    """End through every `finally`, so that no process and no database stays behind."""
     raise SystemExit(Exit.FAILED)
 
 
@@ -79,6 +79,10 @@ def simulate(
     resume: Annotated[
         Path | None, typer.Option("--resume", help="A file to add each seed's result to; what stands in it is not run.")
     ] = None,
+    ledger_url: Annotated[
+        str | None,
+        typer.Option("--ledger-url", help="A PostgreSQL server to make databases on; in memory without it."),
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Run the whole system on virtual time while everything around it fails, and check each law at every step.
@@ -87,8 +91,10 @@ def simulate(
     """
     from dtms.sim.drill.command import repeat, simulate_seeds
 
+    if ledger_url is not None:
+        signal.signal(signal.SIGTERM, _end)
     if seed is not None:
-        report = repeat(seed, steps, tuple(only or ()), say=say if as_json else print)
+        report = repeat(seed, steps, tuple(only or ()), say=say if as_json else print, ledger_url=ledger_url)
     else:
         report = simulate_seeds(
             seeds=seeds,
@@ -98,6 +104,7 @@ def simulate(
             resume=resume,
             smaller=shrink,
             say=say,
+            ledger_url=ledger_url,
         )
     if as_json:
         emit(report)

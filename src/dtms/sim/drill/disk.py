@@ -1,6 +1,6 @@
 """The ledger on a disk that can fail: one database that every process shares, and what of it a power cut leaves.
 
-Whether a commit is on the disk is read off the connection itself (`PRAGMA synchronous`): a ledger that is opened without
+Here it is SQLite in memory; `server_disk` has it on PostgreSQL. Whether a commit is on the disk is read off the connection itself (`PRAGMA synchronous`): a ledger that is opened without
 FULL leaves a tail of commits that the next power cut drops. So is the write-ahead law's "durable".
 """
 
@@ -10,16 +10,18 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, Protocol
+
+from sqlalchemy import bindparam, select
 
 from dtms.adapters.sql.audit import GENESIS
 from dtms.adapters.sql.executor import StatementBook
 from dtms.adapters.sql.ledger import SqlLedger
 from dtms.adapters.sql.migrate import upgrade
 from dtms.adapters.sql.reading import ReadTransaction
-from dtms.adapters.sql.schema import SCHEMA
+from dtms.adapters.sql.schema import INTENTS, SCHEMA
 from dtms.adapters.sql.sqlite import MemoryBackend
-from dtms.adapters.sql.statements import META_CREATE
+from dtms.adapters.sql.statements import META_CREATE, Statement
 from dtms.adapters.sql.writing import WriteTransaction
 from dtms.domain.units import Millis
 from dtms.errors import LedgerUnavailableError
@@ -32,18 +34,49 @@ _FULL: Final = 2
 _TAIL: Final = 6
 """Commits after which a disk that nobody asks to has written its cache all the same."""
 
-_STATE_OF_TAG: Final = "SELECT state, epoch FROM intents WHERE tag = ?"
+STATE_OF_TAG: Final = select(INTENTS.c.state).where(INTENTS.c.tag == bindparam("tag"))
 
 
-@lru_cache(maxsize=4)
-def _empty(account: str) -> bytes:
-    """Return an empty ledger of an account: migrating takes long, and a drill opens hundreds."""
-    backend = MemoryBackend()
-    with backend.engine.connect() as connection:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-        upgrade(connection)
-        connection.commit()
-    row = {
+class Disk(Protocol):
+    """The database of one account, as processes and checkers have it.
+
+    `ledger` is replaced by a power cut: whoever holds the old one is dead then.
+    """
+
+    ledger: SqlLedger
+
+    def rows(self, statement: Statement, **values: Any) -> list[tuple[Any, ...]]:
+        """Return what a query finds, past the ledger: for whoever checks from outside."""
+        ...
+
+    def before_write(self) -> None:
+        """Take note that a transaction begins."""
+        ...
+
+    def committed(self) -> None:
+        """Take note of a commit."""
+        ...
+
+    def cut(self) -> bool:
+        """Cut the power: open what is on the disk; return whether anything was lost."""
+        ...
+
+    def intent_state(self, tag: str) -> str | None:
+        """Return the durable state of the intent with a tag, None where the disk knows of none."""
+        ...
+
+    def close(self) -> None:
+        """Release it: the run has ended."""
+        ...
+
+
+NewDisk = Callable[[str, Callable[[], Millis]], Disk]
+"""Makes the empty disk of an account whose ledger goes by a clock."""
+
+
+def fresh_meta(account: str) -> dict[str, Any]:
+    """Return the meta row of a new ledger; the epoch is always the same, so that runs are."""
+    return {
         "id": 1,
         "account": account,
         "schema": SCHEMA,
@@ -54,18 +87,25 @@ def _empty(account: str) -> bytes:
         "audit_digest": GENESIS,
         "gateway_epoch": 0,
     }
+
+
+@lru_cache(maxsize=4)
+def _empty(account: str) -> bytes:
+    """Return an empty ledger of an account: migrating takes long, and a drill opens hundreds."""
+    backend = MemoryBackend()
+    with backend.engine.connect() as connection:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        upgrade(connection)
+        connection.commit()
     compiled = StatementBook(backend.engine.dialect)[META_CREATE]
-    backend.connection.execute(compiled.sql, compiled.bind(row))
+    backend.connection.execute(compiled.sql, compiled.bind(fresh_meta(account)))
     image: bytes = backend.connection.serialize()
     backend.close()
     return image
 
 
-class Disk:
-    """The database of one account.
-
-    `ledger` is replaced by a power cut: whoever holds the old one is dead then.
-    """
+class MemoryDisk:
+    """SQLite in memory; fulfils `Disk`."""
 
     def __init__(self, account: str, clock: Callable[[], Millis]) -> None:
         self._account = account
@@ -73,6 +113,7 @@ class Disk:
         self._tail: bytes | None = None
         self._unsynced = 0
         self._open(_empty(account))
+        self._book = StatementBook(self._backend.engine.dialect)
 
     def _open(self, image: bytes) -> None:
         self._backend = MemoryBackend()
@@ -82,10 +123,9 @@ class Disk:
         connection.execute(f"PRAGMA synchronous = {level}")  # what the ledger asks for, not what a new image comes with
         self.ledger = SqlLedger(self._backend, account=self._account, clock=self._clock)
 
-    @property
-    def connection(self) -> Any:
-        """Return the database's own connection, for whoever checks from outside."""
-        return self._backend.connection
+    def rows(self, statement: Statement, **values: Any) -> list[tuple[Any, ...]]:
+        """Ask the database's own connection: nobody has a transaction open where somebody checks."""
+        return self._ask(self._backend.connection, statement, values)
 
     def image(self) -> bytes:
         """Return the whole database as it stands."""
@@ -117,17 +157,30 @@ class Disk:
     def intent_state(self, tag: str) -> str | None:
         """Return the durable state of the intent with a tag, None where the disk knows of none."""
         if self._tail is None:
-            row = self._backend.connection.execute(_STATE_OF_TAG, (tag,)).fetchone()
-            return None if row is None else str(row[0])
+            return state_in(self.rows(STATE_OF_TAG, tag=tag))
         durable = sqlite3.connect(":memory:")
         durable.deserialize(self._tail)
-        row = durable.execute(_STATE_OF_TAG, (tag,)).fetchone()
+        found = self._ask(durable, STATE_OF_TAG, {"tag": tag})
         durable.close()
-        return None if row is None else str(row[0])
+        return state_in(found)
+
+    def close(self) -> None:
+        """Forget everything."""
+        self.ledger.close()
+
+    def _ask(self, connection: Any, statement: Statement, values: dict[str, Any]) -> list[tuple[Any, ...]]:
+        compiled = self._book[statement]
+        found: list[tuple[Any, ...]] = connection.execute(compiled.sql, compiled.bind(values)).fetchall()
+        return found
 
     def _synchronous(self) -> int:
         row = self._backend.connection.execute("PRAGMA synchronous").fetchone()
         return int(row[0])
+
+
+def state_in(found: list[tuple[Any, ...]]) -> str | None:
+    """Return the one state that `STATE_OF_TAG` found, None where it found none."""
+    return str(found[0][0]) if found else None
 
 
 class ProcessLedger:

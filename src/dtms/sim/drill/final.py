@@ -6,7 +6,10 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from sqlalchemy import select
+
 from dtms.adapters.sql.audit import GENESIS, digest
+from dtms.adapters.sql.schema import INTENTS, TRADES
 from dtms.adapters.terminal.catalogue import CATALOGUE
 from dtms.adapters.terminal.recorder import AppliedKind
 from dtms.adapters.terminal.records import SimPosition
@@ -31,6 +34,9 @@ _CLOCKS_APART: Final = 4 * SECOND
 """The processes follow small steps of the wall clock slowly, so theirs may be so far from the world's."""
 _SAME_PRICE = 1e-6
 """Price units; far under any tick."""
+
+_TRADES: Final = select(TRADES.c.trade_id, TRADES.c.body)
+_INTENTS: Final = select(INTENTS.c.intent_id, INTENTS.c.state)
 
 
 def converged(world: World) -> Millis | None:
@@ -133,10 +139,10 @@ def _recovery_is_start(world: World) -> None:
 
 
 def _rows(world: World) -> tuple[tuple[str, ...], ...]:
-    connection = world.ground.disk.connection
-    trades = connection.execute("SELECT 'trade', trade_id, body FROM trades ORDER BY trade_id").fetchall()
-    intents = connection.execute("SELECT 'intent', intent_id, state FROM intents ORDER BY intent_id").fetchall()
-    return (*map(tuple, trades), *map(tuple, intents))
+    disk = world.ground.disk
+    trades = [("trade", *row) for row in disk.rows(_TRADES)]
+    intents = [("intent", *row) for row in disk.rows(_INTENTS)]
+    return (*sorted(trades), *sorted(intents))
 
 
 def _first_difference(before: tuple[tuple[str, ...], ...], after: tuple[tuple[str, ...], ...]) -> str:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
+from sqlalchemy import bindparam, select
+
+from dtms.adapters.sql.schema import INTENTS, TRANSITIONS
 from dtms.domain.intent import Intent, Planner
 from dtms.domain.trade import Trade, TradeState
 from dtms.domain.transitions import ROWS, TABLE, PlanKind
@@ -17,11 +20,15 @@ _STALE_MS: Final = 65 * SECOND
 _REQUIRED: Final = (PlanKind.PARTIAL, PlanKind.HEDGE, PlanKind.CLOSE)
 _DONE: Final = ("APPLIED", "PARTIAL")
 
+_SHOWN: Final = ("id", "trade_id", "row", "source", "target", "version", "decision_id", "fallbacks", "plan")
 _NEW_TRANSITIONS: Final = (
-    "SELECT id, trade_id, row, source, target, version, decision_id, fallbacks, plan "
-    "FROM transitions WHERE id > ? ORDER BY id"
+    select(*(TRANSITIONS.c[name] for name in _SHOWN))
+    .where(TRANSITIONS.c.id > bindparam("after"))
+    .order_by(TRANSITIONS.c.id)
 )
-_STATES_OF: Final = "SELECT state FROM intents WHERE trade_id = ? AND decision_id = ?"
+_STATES_OF: Final = select(INTENTS.c.state).where(
+    INTENTS.c.trade_id == bindparam("trade_id"), INTENTS.c.decision_id == bindparam("decision_id")
+)
 
 
 @dataclass(slots=True)
@@ -43,8 +50,7 @@ class LedgerLaws:
             if intent.intent_id not in self._known:
                 self._known.add(intent.intent_id)
                 self._planned(intent)
-        connection = self.record.disk().connection
-        for row in connection.execute(_NEW_TRANSITIONS, (self._last,)).fetchall():
+        for row in self.record.disk().rows(_NEW_TRANSITIONS, after=self._last):
             self._transition(*row)
 
     def _transition(
@@ -80,8 +86,8 @@ class LedgerLaws:
 
     def _done_before_said(self, trade_id: str, name: str, decision_id: str) -> None:
         """I10: a state is shown once its required action is done, or its fallback is named."""
-        connection = self.record.disk().connection
-        states: list[Any] = [row[0] for row in connection.execute(_STATES_OF, (trade_id, decision_id)).fetchall()]
+        found = self.record.disk().rows(_STATES_OF, trade_id=trade_id, decision_id=decision_id)
+        states = [str(row[0]) for row in found]
         if not any(state in _DONE for state in states):
             detail = f"trade {trade_id}: {name} was committed while its action is {', '.join(states) or 'not planned'}"
             self.record.report("I10 done before said", detail)

@@ -28,7 +28,7 @@ from dtms.bootstrap import Exits, Parts, Server
 from dtms.domain.market import Timeframe
 from dtms.domain.policy import PolicyBook
 from dtms.errors import BrokerUnavailableError
-from dtms.ports.broker import BrokerReads
+from dtms.ports.broker import GatewayReads
 from dtms.services.api.registrar import HttpRegistrar
 from dtms.services.gateway.main import next_epoch
 from dtms.services.server.live import make_simulated_app
@@ -147,7 +147,7 @@ class Gateway:
         )
         return executor
 
-    def broker_for(self, who: str) -> BrokerReads:
+    def broker_for(self, who: str) -> GatewayReads:
         """Return its own broker; fulfils `Door`."""
         if self.broker is None:
             raise BrokerUnavailableError(f"the gateway has no terminal yet for {who}; wait until it is connected")

@@ -12,6 +12,7 @@ import msgspec
 
 from dtms.domain.intent import Intent, IntentState
 from dtms.domain.units import SECOND, Millis
+from dtms.sim.drill.disk import MemoryDisk, NewDisk
 from dtms.sim.drill.final import converged, last_checks
 from dtms.sim.drill.record import Violation
 from dtms.sim.drill.swarm import SeedPlan, make_plan
@@ -59,14 +60,21 @@ def _nobody(_world: World) -> None:
     pass
 
 
-def run_seed(seed: int, steps: int) -> SeedResult:
+def run_seed(seed: int, steps: int, new_disk: NewDisk = MemoryDisk) -> SeedResult:
     """Run one seed."""
-    return run_plan(make_plan(seed, steps))
+    return run_plan(make_plan(seed, steps), new_disk=new_disk)
 
 
-def run_plan(plan: SeedPlan, observer: Observer = _nobody) -> SeedResult:
+def run_plan(plan: SeedPlan, observer: Observer = _nobody, *, new_disk: NewDisk = MemoryDisk) -> SeedResult:
     """Run one plan: its steps in trouble, then the healing phase, then the last checks."""
-    world = World(plan)
+    world = World(plan, new_disk)
+    try:
+        return _lived(plan, world, observer)
+    finally:
+        world.ground.disk.close()
+
+
+def _lived(plan: SeedPlan, world: World, observer: Observer) -> SeedResult:
     healed = 0
     for _ in range(plan.steps):
         world.step()

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Any
+from operator import itemgetter
+from typing import Any, Final
 
+from sqlalchemy import bindparam, select
+
+from dtms.adapters.sql.schema import INTENTS, TRANSITIONS
 from dtms.adapters.terminal.recorder import AppliedKind
 from dtms.domain.units import to_iso
 from dtms.sim.drill.world import World
 
 Say = Callable[[str], None]
 
-_NEW_TRANSITIONS = "SELECT id, trade_id, row, source, target FROM transitions WHERE id > ? ORDER BY id"
-_INTENTS = "SELECT intent_id, kind, rule, state, tag FROM intents ORDER BY intent_id"
+_NEW_TRANSITIONS: Final = (
+    select(*(TRANSITIONS.c[name] for name in ("id", "trade_id", "row", "source", "target")))
+    .where(TRANSITIONS.c.id > bindparam("after"))
+    .order_by(TRANSITIONS.c.id)
+)
+_INTENTS: Final = select(*(INTENTS.c[name] for name in ("intent_id", "kind", "rule", "state", "tag")))
 
 
 class Tracer:
@@ -45,7 +53,8 @@ class Tracer:
         self._counts = counts
 
     def _planned(self, world: World) -> Iterator[str]:
-        for intent_id, kind, rule, state, tag in world.ground.disk.connection.execute(_INTENTS).fetchall():
+        # Sorted here: a server's text order is its own.
+        for intent_id, kind, rule, state, tag in sorted(world.ground.disk.rows(_INTENTS), key=itemgetter(0)):
             before = self._intents.get(intent_id)
             if before != state:
                 yield f"intent   {kind} {rule or ''} {tag} {before or 'new'} > {state}"
@@ -61,7 +70,7 @@ class Tracer:
         self._entries = len(entries)
 
     def _moved(self, world: World) -> Iterator[str]:
-        rows = world.ground.disk.connection.execute(_NEW_TRANSITIONS, (self._transition,)).fetchall()
+        rows = world.ground.disk.rows(_NEW_TRANSITIONS, after=self._transition)
         for number, trade_id, row, source, target in rows:
             self._transition = number
             yield f"trade    {trade_id} {source} > {target} by {row}"

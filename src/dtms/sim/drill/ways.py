@@ -22,11 +22,11 @@ from dtms.client.wire import TransportError
 from dtms.domain.action import Action
 from dtms.domain.instrument import Instrument
 from dtms.domain.market import Bar, Quote, Timeframe
-from dtms.domain.position import Account, Deal, Position, PositionsRead
+from dtms.domain.position import Account, Deal, Position, PositionsRead, WorkingOrder
 from dtms.domain.receipt import Receipt
 from dtms.domain.units import Millis
 from dtms.errors import BrokerUnavailableError, InvalidDataError
-from dtms.ports.broker import BrokerReads, BrokerWrites
+from dtms.ports.broker import BrokerWrites, GatewayReads
 from dtms.services.web.in_process import InProcessAdapter, call
 from dtms.sim.drill.dice import Dice
 from dtms.sim.drill.hooks import Hooks
@@ -40,7 +40,7 @@ _SLOW_S: Final = TIMEOUT_S + 0.3
 class Door(Protocol):
     """What a reader needs of the gateway: its broker while it is up and in reach."""
 
-    def broker_for(self, who: str) -> BrokerReads:
+    def broker_for(self, who: str) -> GatewayReads:
         """Return the gateway's reads.
 
         Raises:
@@ -67,7 +67,7 @@ class QuoteTrouble(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class Reads:
-    """One process's view of the broker; fulfils `BrokerReads`. Each read may fail, and others may act after it."""
+    """One process's view of the broker; fulfils `GatewayReads`. Each read may fail, and others may act after it."""
 
     who: str
     door: Door
@@ -87,6 +87,10 @@ class Reads:
         """Return all positions."""
         return self._through(lambda broker: broker.positions())
 
+    def working_orders(self) -> tuple[WorkingOrder, ...]:
+        """Return the orders that are not finished."""
+        return self._through(lambda broker: broker.working_orders())
+
     def quote(self, symbol: str) -> Quote:
         """Return the last quote, or what became of it."""
         return self.quotes.spoiled(self._through(lambda broker: broker.quote(symbol)))
@@ -103,7 +107,7 @@ class Reads:
         """Return the deals of a span."""
         return self._through(lambda broker: broker.deals_between(start, end))
 
-    def _through(self, ask: Callable[[BrokerReads], Answer]) -> Answer:
+    def _through(self, ask: Callable[[GatewayReads], Answer]) -> Answer:
         broker = self.door.broker_for(self.who)
         if self.who != "gateway" and self.dice.strikes(Kind.READS_LOST):
             raise BrokerUnavailableError("the gateway gave no answer in time; nothing was sent")

@@ -24,10 +24,10 @@ from dtms.adapters.terminal.server import SimServer
 from dtms.domain.policy import PolicyBook
 from dtms.domain.units import HOUR, SECOND, Millis
 from dtms.errors import BrokerError, BrokerUnavailableError, InvariantError, LedgerError, MarketDataError
-from dtms.ports.broker import BrokerReads
+from dtms.ports.broker import GatewayReads
 from dtms.sim.drill.clock import DrillClock
 from dtms.sim.drill.dice import Dice
-from dtms.sim.drill.disk import Disk
+from dtms.sim.drill.disk import MemoryDisk, NewDisk
 from dtms.sim.drill.kinds import Kind, PowerLoss, SimCrash
 from dtms.sim.drill.market import Market
 from dtms.sim.drill.person import Operator
@@ -54,7 +54,7 @@ _LOOPS: Final = 10
 class World:
     """Everything of one seed; `step` lets it live on a little. Fulfils `Hooks`, `Door` and `Wire`."""
 
-    def __init__(self, plan: SeedPlan) -> None:
+    def __init__(self, plan: SeedPlan, new_disk: NewDisk = MemoryDisk) -> None:
         self.plan = plan
         self.dice = Dice(plan.seed, plan.rates)
         self.clock = DrillClock(plan.start, booted=plan.start - HOUR)
@@ -80,7 +80,7 @@ class World:
             clock=self.clock,
             dice=self.dice,
             hooks=self,
-            disk=Disk(f"{account.server}:{account.login}", self.clock.market_now),
+            disk=new_disk(f"{account.server}:{account.login}", self.clock.market_now),
             policies=PolicyBook(default=plan.policy, by_symbol={s: with_spread(plan.policy, s) for s in plan.symbols}),
             notifier=MemoryNotifier(),
             script=ScoreScript(
@@ -407,7 +407,7 @@ class World:
 
     # ----- the gateway's door, and the wire
 
-    def broker_for(self, who: str) -> BrokerReads:
+    def broker_for(self, who: str) -> GatewayReads:
         """Return the gateway's reads for another process; fulfils `Door`."""
         gateway = self.gateway
         now = self.clock.now
