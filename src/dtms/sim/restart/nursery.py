@@ -60,6 +60,9 @@ class Nursery:
                 stdout=subprocess.PIPE,
                 stderr=said,
                 env={**_without_ours(), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+                # In the caller's session a shell that ends would wake whoever is stopped: the kernel continues the
+                # stopped members of a group that loses its last tie to its session.
+                start_new_session=True,
             )
         self._deaths: list[Death] = []
         self._born: list[int] = []
