@@ -28,7 +28,7 @@ from dtms.domain.policy import PolicyBook
 from dtms.domain.score import MarketView
 from dtms.domain.trade import Trade
 from dtms.domain.verdict import Refusal, Verdict
-from dtms.ports.broker import BrokerReads, BrokerWrites
+from dtms.ports.broker import BrokerReads, BrokerWrites, GatewayReads
 from dtms.ports.causes import Causes, NoCauses
 from dtms.ports.clock import Anchor, Clock
 from dtms.ports.crash import CrashPoints, NoCrash
@@ -79,7 +79,7 @@ def make_watch(parts: Parts, causes: Causes, *, on_sleep: Callable[[], None] = l
 
 def make_executor(
     parts: Parts,
-    reads: BrokerReads,
+    reads: GatewayReads,
     writes: BrokerWrites | None,
     *,
     epoch: int,
@@ -112,6 +112,7 @@ def make_executor(
     return Executor(
         ledger=parts.ledger,
         gate=gate,
+        orders=reads,
         writes=writes,
         clock=parts.clock,
         policies=parts.policies,

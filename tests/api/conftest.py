@@ -28,7 +28,7 @@ from dtms.adapters.terminal.terminal import SimTerminal
 from dtms.app import journal
 from dtms.app.executor import Executor
 from dtms.app.market_desk import MarketDesk
-from dtms.app.registry import Registration
+from dtms.app.registration import Registration
 from dtms.bootstrap import Parts, Server
 from dtms.core.settle import Scene
 from dtms.domain.action import OpenHedge
@@ -380,7 +380,7 @@ def build(
     desk = bootstrap.make_desk(parts, reads, scored=True)
     server = bootstrap.make_server(parts, reads, desk, advisory=advisory)
     writes = None if advisory else wrap(Mt5Sender(broker))
-    executor = bootstrap.make_executor(parts, reads, writes, epoch=1)
+    executor = bootstrap.make_executor(parts, broker, writes, epoch=1)
     executor.recover()
 
     def act() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dtms.adapters.terminal.records import AccountSpec
-from dtms.app.registry import Registration
+from dtms.app.registration import Registration
 from dtms.domain.action import Action
 from dtms.domain.intent import IntentState, Planner
 from dtms.domain.market import Quote

@@ -13,7 +13,7 @@ from dtms.adapters.terminal.recorder import AppliedKind
 from dtms.adapters.terminal.records import AccountSpec
 from dtms.app.book import KILL_FACT
 from dtms.app.person import Person
-from dtms.app.registry import RefusalKind, RegistrationRefusedError
+from dtms.app.registration import RefusalKind, RegistrationRefusedError
 from dtms.domain.action import OpenTrade
 from dtms.domain.policy import DefencePolicy, OperationPolicy, Policy
 from dtms.domain.records import StopRecord

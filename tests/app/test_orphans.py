@@ -15,7 +15,7 @@ from dtms.adapters.terminal.constants import Mt5
 from dtms.adapters.terminal.recorder import AppliedKind
 from dtms.app.person import Person
 from dtms.app.reconcile import Reconciler
-from dtms.app.registry import RefusalKind, RegistrationRefusedError
+from dtms.app.registration import RefusalKind, RegistrationRefusedError
 from dtms.domain.intent import IntentState
 from dtms.domain.modes import Cause
 from dtms.domain.position import Position

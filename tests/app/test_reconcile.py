@@ -12,7 +12,8 @@ from tests.app.rig import Rig
 from dtms import bootstrap
 from dtms.adapters.terminal.constants import Mt5
 from dtms.adapters.terminal.recorder import AppliedKind
-from dtms.app.reconcile import Outcome, Reconciler, last_outcome
+from dtms.app.reconcile import Reconciler
+from dtms.app.reconciled import Outcome, last_outcome
 from dtms.domain.intent import IntentState
 from dtms.domain.modes import Cause
 from dtms.domain.position import Account

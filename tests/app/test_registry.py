@@ -10,7 +10,7 @@ from tests.app.rig import T0, Rig, bar
 
 from dtms.adapters.terminal.constants import Mt5
 from dtms.adapters.terminal.records import AccountSpec
-from dtms.app.registry import RefusalKind, Registration, RegistrationRefusedError
+from dtms.app.registration import RefusalKind, Registration, RegistrationRefusedError
 from dtms.domain.intent import IntentState
 from dtms.domain.market import Quote
 from dtms.domain.position import Position

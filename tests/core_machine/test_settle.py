@@ -27,7 +27,9 @@ from tests.core_machine.bench import (
 )
 
 from dtms.core import settle
+from dtms.core.applied import apply_facts
 from dtms.core.decide import decide
+from dtms.core.readdress import readdressed
 from dtms.core.settle import Settled, StepEnd
 from dtms.domain.action import Action, Close, CloseHedge, OpenHedge, ReAdd, Reduce, SetStop
 from dtms.domain.policy import DefencePolicy, Policy
@@ -438,11 +440,11 @@ def test_nothing_is_closed_while_a_late_child_is_open() -> None:
     begun = settle.begin(make_trade(), decide(snapshot(gone=True), make_trade(), POLICY), scene())
     assert begun.trade.state is _S.CLOSED
     waits = settle.begin(make_hedged(), decide(snapshot(gone=True), make_hedged(), POLICY), scene())
-    late = settle.apply_facts(
+    late = apply_facts(
         waits.trade,
         ReAdd(ticket=TICKET, side=Side.BUY, volume=Lots(0.1), stop=Price(1_990.0), target=None),
         opened(0.1, ticket=301),
-        scene(),
+        NOW,
     )
     one_left = end(replace(waits, trade=late), APPLIED, DONE)
     assert (one_left.trade.state, one_left.committed) == (_S.HEDGED, None)
@@ -505,7 +507,7 @@ def test_a_buying_back_that_stays_unknown_is_not_tried_again() -> None:
 
 def test_a_hedge_found_late_is_a_hedge_used() -> None:
     action = OpenHedge(ticket=TICKET, side=Side.SELL, volume=Lots(0.5), stop=Price(2_006.2), target=Price(1_990.0))
-    late = settle.apply_facts(in_l2(), action, opened(0.5), scene())
+    late = apply_facts(in_l2(), action, opened(0.5), NOW)
     assert (late.marks.hedge_used, late.marks.hedge_filled_at, late.version) == (True, NOW, 2)
 
 
@@ -534,7 +536,7 @@ FACTS: list[Action] = [
 @pytest.mark.parametrize("action", FACTS, ids=lambda action: type(action).__name__)
 def test_what_the_broker_applied_changes_the_trade_and_its_version(action: Action) -> None:
     before = make_hedged()
-    after = settle.apply_facts(before, action, DONE, scene())
+    after = apply_facts(before, action, DONE, NOW)
     assert after.version == before.version + 1
     assert (after.stop, after.volume, after.legs) != (before.stop, before.volume, before.legs)
 
@@ -592,12 +594,12 @@ def test_a_plan_names_the_present_tickets_in_steps_and_fallbacks() -> None:
     trade = settle.begin(
         make_hedged(), decide(snapshot(now=T0, gone=False), make_hedged(deadline=Millis(T0)), POLICY), scene()
     ).trade
-    present = settle.readdressed(trade, {TICKET: Ticket(7), HEDGE_TICKET: Ticket(8)})
+    present = readdressed(trade, {TICKET: Ticket(7), HEDGE_TICKET: Ticket(8)})
     assert present.pending is not None
     named = actions(present.pending.steps)
     assert named == [Reduce(ticket=Ticket(7), remaining=Lots(0.5)), Close(ticket=Ticket(7), by=Ticket(8))]
     assert actions(present.pending.steps[1].fallback) == [Close(ticket=Ticket(7)), Close(ticket=Ticket(8))]
-    assert settle.readdressed(make_trade(), {TICKET: Ticket(7)}) == make_trade()
+    assert readdressed(make_trade(), {TICKET: Ticket(7)}) == make_trade()
 
 
 def test_a_confirmed_trades_closing_is_planned_anew_and_any_other_plan_is_dropped() -> None:

@@ -17,7 +17,7 @@ from dtms.app import evidence, exit_cycle, journal
 from dtms.app.doubt import Doubts, Settlement
 from dtms.app.executor import Executor
 from dtms.app.facts import FactKeeper
-from dtms.core import machine, plans, settle
+from dtms.core import applied, machine, plans, settle
 from dtms.core.settle import Scene, Settled, StepEnd
 from dtms.domain.action import Close, OpenHedge, Reduce, SetStop
 from dtms.domain.exits import ExitDecision, Proposal
@@ -25,7 +25,7 @@ from dtms.domain.intent import Intent, IntentState
 from dtms.domain.position import PositionsRead
 from dtms.domain.trade import Trade, TradeState
 from dtms.domain.transitions import PlanKind
-from dtms.domain.units import Price
+from dtms.domain.units import Millis, Price
 from dtms.errors import OutcomeUnknownError, StaleWriteError
 
 Patch = pytest.MonkeyPatch
@@ -112,12 +112,12 @@ def state_before_action(patch: Patch) -> None:
 
 def forget_the_hedge(patch: Patch) -> None:
     """A hedge that was opened is not linked to its trade."""
-    more = settle._more
+    more = applied._more
 
-    def unlinked(trade: Trade, kind: Any, action: Any, receipt: Any, scene: Scene) -> Trade:
-        return trade if isinstance(action, OpenHedge) else more(trade, kind, action, receipt, scene)
+    def unlinked(trade: Trade, kind: Any, action: Any, receipt: Any, now: Millis) -> Trade:
+        return trade if isinstance(action, OpenHedge) else more(trade, kind, action, receipt, now)
 
-    patch.setattr(settle, "_more", unlinked)
+    patch.setattr(applied, "_more", unlinked)
 
 
 def loosen_on_widen(patch: Patch) -> None:
@@ -231,7 +231,7 @@ def crash_means_not_sent(patch: Patch) -> None:
             unfinished = tx.unfinished()
         for intent in unfinished:
             if intent.state is IntentState.SENDING:
-                executor._end(intent, StepEnd.REJECTED, None, "the gateway died before")
+                executor.conclusions.end(intent, StepEnd.REJECTED, None, "the gateway died before")
         executor.tick()
 
     patch.setattr(Executor, "recover", hopeful)
@@ -291,7 +291,7 @@ def send_before_writing(patch: Patch) -> None:
             claimed = tx.claim(planned, epoch=executor.epoch, now=executor.clock.market_now())
         if claimed is None or receipt is None:
             raise StaleWriteError("it was claimed by another")
-        return executor._unknown(claimed, "sent")
+        return executor.conclusions.unknown(claimed, "sent")
 
     patch.setattr(Executor, "_send", hasty)
 

@@ -24,7 +24,7 @@ from dtms.adapters.terminal.server_time import eet_new_york_dst
 from dtms.adapters.terminal.terminal import SimTerminal
 from dtms.app import journal
 from dtms.app.executor import Executor
-from dtms.app.registry import Registered, Registration
+from dtms.app.registration import Registered, Registration
 from dtms.bootstrap import Parts, Server
 from dtms.core.settle import Scene
 from dtms.domain.action import OpenHedge, SetStop

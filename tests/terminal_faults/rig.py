@@ -30,7 +30,7 @@ from dtms.adapters.terminal.server_time import eet_new_york_dst
 from dtms.adapters.terminal.terminal import SimTerminal
 from dtms.app import journal
 from dtms.app.executor import Executor
-from dtms.app.registry import Registration
+from dtms.app.registration import Registration
 from dtms.bootstrap import Parts, Server
 from dtms.core.settle import Scene
 from dtms.domain.action import Action, Close, OpenHedge, Reduce, SetStop

@@ -17,7 +17,7 @@ from dtms.adapters.mt5 import Mt5Sender
 from dtms.adapters.sql import open_ledger
 from dtms.adapters.terminal.constants import Mt5
 from dtms.adapters.terminal.host import TerminalHost, build_host
-from dtms.app.registry import Registration
+from dtms.app.registration import Registration
 from dtms.bootstrap import Parts
 from dtms.domain.action import OpenTrade, SetStop
 from dtms.domain.receipt import Outcome

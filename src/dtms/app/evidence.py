@@ -6,12 +6,12 @@ nothing by itself: the caller asks twice, a settle time apart.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import assert_never
 
+from dtms.app.tags import is_tag
 from dtms.domain.action import Close, CloseHedge, OpenHedge, OpenTrade, ReAdd, Reduce, SetStop
 from dtms.domain.instrument import Instrument
 from dtms.domain.intent import Intent
@@ -19,11 +19,9 @@ from dtms.domain.position import Deal, DealEntry, DealReason, Position, Position
 from dtms.domain.receipt import Outcome, Receipt
 
 _OUT = (DealEntry.OUT, DealEntry.OUT_BY, DealEntry.INOUT)
-_LOTS_NOISE = 1e-9
+LOTS_NOISE = 1e-9
 """Sums of volumes differ by binary noise; the smallest step of any broker is far above it."""
 _BY_OTHERS = (DealReason.MANUAL, DealReason.STOP, DealReason.TARGET, DealReason.STOP_OUT)
-_TAG = re.compile("[a-z2-7]{23}(z[0-9]+)?")
-"""What every intent's tag looks like (`domain.intent.tag_of`): a deal with another one's is not this one's."""
 
 
 class Seen(StrEnum):
@@ -137,11 +135,11 @@ def _explained(intent: Intent, volume: float, deals: tuple[Deal, ...], instrumen
     since = before - sum(deal.volume if deal.entry is DealEntry.IN else -deal.volume for deal in deals)
     taken = 0.0
     for deal in sorted(deals, key=lambda deal: -deal.deal_id):  # a broker's clock may have been put back between them
-        if since <= _LOTS_NOISE:
+        if since <= LOTS_NOISE:
             break
         if deal.entry is not DealEntry.IN:
             since -= deal.volume
-            taken += deal.volume if deal.reason in _BY_OTHERS or _TAG.fullmatch(deal.comment) else 0.0
+            taken += deal.volume if deal.reason in _BY_OTHERS or is_tag(deal.comment) else 0.0
     return instrument.same_lots(before - volume, taken)
 
 
@@ -153,7 +151,7 @@ def flat(deals: Iterable[Deal]) -> bool:
     all_deals = tuple(deals)
     opened = sum(deal.volume for deal in all_deals if deal.entry is DealEntry.IN)
     closed = sum(deal.volume for deal in all_deals if deal.entry in _OUT)
-    return opened > 0 and closed >= opened - _LOTS_NOISE
+    return opened > 0 and closed >= opened - LOTS_NOISE
 
 
 def _opened(intent: Intent, read: PositionsRead, deals: tuple[Deal, ...], instrument: Instrument) -> Evidence:

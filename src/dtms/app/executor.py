@@ -1,4 +1,4 @@
-"""The gateway's verbs: claim an intent, check it against a fresh read, send it, record what came of it.
+"""The gateway's verbs: claim an intent, check it against a fresh read, send it; what came of it is `app.conclusions`.
 
 The only code that sends. SENDING is durable before the first byte leaves; whatever happens after that without an answer
 is UNKNOWN and is settled by evidence, never by sending again.
@@ -10,18 +10,16 @@ from dataclasses import dataclass, field, replace
 
 from dtms.app import journal
 from dtms.app.book import KILL_FACT, Book
+from dtms.app.conclusions import Conclusions
 from dtms.app.doubt import Doubts
-from dtms.app.evidence import Seen
 from dtms.app.hours_gate import HoursGate, HoursSay
 from dtms.app.modes import ModeKeeper, stays_planned, watch_journal
 from dtms.app.preconditions import addressed, mismatch
 from dtms.app.preconditions import hedged_before as _hedged_before
 from dtms.app.send_gate import SendGate
-from dtms.app.witness import Witness, symbol_of
-from dtms.core.settle import Scene, StepEnd
+from dtms.app.witness import Witness
+from dtms.core.settle import StepEnd
 from dtms.domain.action import Close, CloseHedge, OpenHedge, OpenTrade, RiskDirection, risk_of
-from dtms.domain.calendar import MarketHours
-from dtms.domain.instrument import Instrument
 from dtms.domain.intent import Intent, IntentState
 from dtms.domain.modes import Cause, Mode
 from dtms.domain.policy import PolicyBook
@@ -31,20 +29,18 @@ from dtms.domain.trade import Hold
 from dtms.domain.units import Millis
 from dtms.domain.verdict import KillLevel
 from dtms.errors import (
-    BrokerError,
     BrokerUnavailableError,
     InvariantError,
     LedgerUnavailableError,
     MarketDataError,
     OutcomeUnknownError,
-    StaleWriteError,
     WrongAccountError,
 )
-from dtms.ports.broker import BrokerReads, BrokerWrites
+from dtms.ports.broker import BrokerReads, BrokerWrites, GatewayReads
 from dtms.ports.clock import Clock
 from dtms.ports.crash import CrashPoints
 from dtms.ports.ledger import Ledger, LedgerWrite
-from dtms.ports.notifier import AlertKind, Notifier
+from dtms.ports.notifier import Notifier
 
 
 @dataclass(slots=True, kw_only=True)
@@ -58,6 +54,7 @@ class Executor:
 
     ledger: Ledger
     gate: SendGate
+    orders: GatewayReads
     writes: BrokerWrites | None
     clock: Clock
     policies: PolicyBook
@@ -69,17 +66,24 @@ class Executor:
     sent: int = 0
     book: Book = field(init=False)
     reads: BrokerReads = field(init=False)
+    conclusions: Conclusions = field(init=False)
     _mode: Mode = Mode.NORMAL
     _witness: Witness = field(init=False)
-    _doubts: Doubts = field(init=False)
     _hours: HoursGate = field(init=False)
-    _observed: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.book = Book(self.ledger)
         self.reads = self.gate.reads
         self._witness = Witness(ledger=self.ledger, reads=self.reads)
-        self._doubts = Doubts(self._witness)
+        self.conclusions = Conclusions(
+            ledger=self.ledger,
+            clock=self.clock,
+            policies=self.policies,
+            notifier=self.notifier,
+            crash=self.crash,
+            witness=self._witness,
+            doubts=Doubts(self._witness, self.orders),
+        )
         self._hours = HoursGate(witness=self._witness, policies=self.policies)
 
     def recover(self) -> None:
@@ -90,7 +94,7 @@ class Executor:
             unfinished = tx.unfinished()
         for intent in unfinished:
             if intent.state is IntentState.SENDING or (intent.state is IntentState.ACKED and intent.receipt is None):
-                self._unknown(intent, "the gateway ended while it was on its way")
+                self.conclusions.unknown(intent, "the gateway ended while it was on its way")
         self.tick()
         self.crash.reach("gateway.recovered")
 
@@ -125,7 +129,7 @@ class Executor:
             try:
                 changed += self._work_on(intent)
             except InvariantError as error:
-                self._observe_only(intent, error)
+                self.conclusions.observe_only(intent, error)
             except MarketDataError as error:
                 unusable = error
         if unusable is not None:
@@ -139,31 +143,20 @@ class Executor:
             case IntentState.SENDING if intent.epoch <= self.epoch:
                 # One pass at a time: what is still SENDING when a pass begins was left by one that broke off, or by a
                 # gateway whose place was taken: it may have claimed after this one had recovered.
-                return self._unknown(intent, "the pass that carried it out broke off")
+                return self.conclusions.unknown(intent, "the pass that carried it out broke off")
             case IntentState.ACKED:
-                return self._verify(intent)
+                return self.conclusions.verify(intent)
             case IntentState.UNKNOWN:
-                return self._reconcile(intent)
+                return self.conclusions.settle_doubt(intent)
             case _:
                 return False
-
-    def _observe_only(self, intent: Intent, error: InvariantError) -> None:
-        """Leave a trade alone on which a law was broken; the others go on."""
-        if intent.intent_id in self._observed:
-            return
-        self._observed.add(intent.intent_id)
-        self.notifier.alert(AlertKind.QUARANTINED, intent.trade_id, f"{intent.kind}: {error}")
-        with self.ledger.write() as tx:
-            trade = tx.trade_by_id(intent.trade_id)
-            if trade is not None and trade.is_open and trade.hold is Hold.NONE:
-                tx.save_trade(replace(trade, hold=Hold.INVARIANT, version=trade.version + 1))
 
     def _carry_out(self, planned: Intent) -> bool:
         now = self.clock.market_now()
         if planned.created_at > now:
             return False  # a further try that is held back
         if planned.expires_at is not None and now >= planned.expires_at:
-            return self._end(planned, StepEnd.CANCELLED, None, "the price it was decided on is too old")
+            return self.conclusions.end(planned, StepEnd.CANCELLED, None, "the price it was decided on is too old")
         if stays_planned(self._mode, planned) or self.gate.holds_back(planned):
             return False
         held = self._held(planned, now)
@@ -181,7 +174,7 @@ class Executor:
         try:
             position, refusal = self._check(claimed)
         except (BrokerUnavailableError, MarketDataError) as error:
-            return self._end(claimed, StepEnd.REJECTED, _refused(Rejection.NOT_SENT), str(error))
+            return self._reject(claimed, Rejection.NOT_SENT, str(error))
         refusal = denied or refusal
         if refusal is not None:
             rejection, reason = refusal
@@ -189,8 +182,8 @@ class Executor:
                 if not self._witness.proved_gone(claimed):
                     rejection, reason = Rejection.NOT_SENT, f"{reason}, as this read says; no deals prove it"
                 elif isinstance(claimed.action, (Close, CloseHedge)):
-                    return self._closed_already(claimed)
-            return self._end(claimed, StepEnd.REJECTED, _refused(rejection), reason)
+                    return self.conclusions.closed_already(claimed)
+            return self._reject(claimed, rejection, reason)
         return self._send(claimed, position)
 
     def _held(self, planned: Intent, now: Millis) -> bool | None:
@@ -204,19 +197,13 @@ class Executor:
             return None
         match self._hours.of(planned, trade.symbol, now):
             case HoursSay.OVER:
-                return self._end(planned, StepEnd.CANCELLED, None, "the session changed since it was decided")
+                return self.conclusions.end(
+                    planned, StepEnd.CANCELLED, None, "the session changed since it was decided"
+                )
             case HoursSay.WAIT:
                 return False
             case HoursSay.GO:
                 return None
-
-    def _closed_already(self, intent: Intent) -> bool:
-        """Take a close as done: somebody else closed the position."""
-        receipt = Receipt(outcome=Outcome.APPLIED, code=0, goal_met=True, comment="closed already")
-        acked = replace(intent, state=IntentState.ACKED, receipt=receipt, sent_at=self.clock.market_now())
-        with self.ledger.write() as tx:
-            tx.save_intent(acked, expected=IntentState.SENDING)
-        return self._verify(acked)
 
     def _denied(self, tx: LedgerWrite, intent: Intent) -> tuple[Rejection, str] | None:
         """Say why the ledger forbids sending: not armed, kill switch, or a trade that is only observed."""
@@ -266,7 +253,7 @@ class Executor:
         self.crash.reach("gateway.before_send")
         pressed = self.gate.last_word(intent)
         if pressed is not None:
-            return self._end(intent, StepEnd.REJECTED, _refused(pressed[0]), pressed[1])
+            return self._reject(intent, pressed[0], pressed[1])
         self.gate.sending(intent)
         self.sent += 1
         try:
@@ -274,111 +261,23 @@ class Executor:
         except BrokerUnavailableError as error:
             if isinstance(error, WrongAccountError):
                 self.gate.guard.saw(error)
-            return self._end(intent, StepEnd.REJECTED, _refused(Rejection.NOT_SENT), str(error))
+            return self._reject(intent, Rejection.NOT_SENT, str(error))
         except OutcomeUnknownError as error:
-            return self._unknown(intent, str(error))
+            return self.conclusions.unknown(intent, str(error))
         except InvariantError as error:
-            self._observe_only(intent, error)
-            return self._end(intent, StepEnd.REJECTED, _refused(Rejection.INVALID_REQUEST), f"not sent: {error}")
+            self.conclusions.observe_only(intent, error)
+            return self._reject(intent, Rejection.INVALID_REQUEST, f"not sent: {error}")
         self.crash.reach("gateway.sent")
         self.gate.answered(intent, receipt)
         if receipt.outcome is Outcome.REJECTED:
             if receipt.rejection is Rejection.POSITION_GONE and not self._witness.proved_gone(intent):
                 receipt = replace(receipt, rejection=Rejection.PRECONDITION)  # its ticket may have changed
-            return self._end(intent, StepEnd.REJECTED, receipt, receipt.comment)
-        now = self.clock.market_now()
-        acked = replace(intent, state=IntentState.ACKED, receipt=receipt, sent_at=now)
-        with self.ledger.write() as tx:
-            tx.save_intent(acked, expected=IntentState.SENDING)
+            return self.conclusions.end(intent, StepEnd.REJECTED, receipt, receipt.comment)
+        acked = self.conclusions.acknowledged(intent, receipt)
         self.crash.reach("gateway.acked")
-        return self._verify(acked)
+        return self.conclusions.verify(acked)
 
-    def _verify(self, acked: Intent) -> bool:
-        """Read back: what was acknowledged must be there; where it is not, the outcome is unknown."""
-        receipt = acked.receipt
-        if receipt is None:
-            return self._unknown(acked, "acknowledged without a receipt")
-        if receipt.outcome is Outcome.PARTIAL:
-            return self._end(acked, StepEnd.PARTIAL, receipt, receipt.comment)
-        try:
-            found = self._witness.seen(acked)
-        except (BrokerError, MarketDataError):
-            return False
-        if found.seen is not Seen.APPLIED:
-            # Also where it says that the goal was met already: "closed" may mean that the ticket changed.
-            return self._unknown(acked, "the broker acknowledged it but does not show it")
-        merged = _merged(receipt, found.receipt)
-        return self._end(acked, StepEnd.APPLIED, merged, receipt.comment)
-
-    def _reconcile(self, intent: Intent) -> bool:
-        """Decide an UNKNOWN intent where the broker shows enough."""
-        try:
-            found = self._doubts.settlement(intent, self.clock.market_now(), self.policies.of("").operation)
-        except (BrokerError, MarketDataError):
-            return False
-        if found is None:
-            return False
-        if found.end is StepEnd.QUARANTINED:
-            detail = f"{intent.kind} of {intent.trade_id} cannot be told; decide by hand"
-            self.notifier.alert(AlertKind.QUARANTINED, intent.intent_id, detail)
-        return self._end(intent, found.end, found.receipt, found.reason)
-
-    def _unknown(self, intent: Intent, reason: str) -> bool:
-        now = self.clock.market_now()
-        unknown = replace(intent, state=IntentState.UNKNOWN, reason=reason, sent_at=intent.sent_at or now)
-        with self.ledger.write() as tx:
-            tx.save_intent(unknown, expected=intent.state)
-        self.notifier.alert(AlertKind.UNKNOWN, intent.intent_id, f"{intent.kind} of {intent.trade_id}: {reason}")
-        self.crash.reach("gateway.unknown")
-        return True
-
-    def _end(self, intent: Intent, end: StepEnd, receipt: Receipt | None, reason: str) -> bool:
-        """Write an end with all that follows from it; a lost race is run again from the ledger's present state."""
-        with self.ledger.read() as tx:
-            trade = tx.trade_by_id(intent.trade_id)
-        scene = self._scene(self._witness.last_instrument(symbol_of(intent, trade)))
-        deals = self._witness.deals_after(intent, end, receipt, trade)
-        self.crash.reach("gateway.before_conclude")
-        while True:
-            try:
-                with self.ledger.write() as tx:
-                    if deals:
-                        tx.add_deals(deals)
-                    settled = journal.conclude(tx, intent, end, receipt, scene, reason=reason)
-                break
-            except StaleWriteError:
-                with self.ledger.read() as tx:
-                    present = tx.intent(intent.intent_id)
-                if present is None or present.state is not intent.state:
-                    return False
-        self._doubts.settled(intent)
-        self._observed.discard(intent.intent_id)
-        self.crash.reach("gateway.concluded")
-        if settled is not None and settled.parked:
-            self.notifier.alert(AlertKind.PARKED, intent.trade_id, f"{intent.kind} cannot be done now: {reason}")
-        return True
-
-    def _scene(self, instrument: Instrument) -> Scene:
-        return Scene(
-            now=self.clock.market_now(),
-            instrument=instrument,
-            hours=MarketHours(instrument.asset),
-            policy=self.policies.of(instrument.canonical),
-        )
-
-
-def _refused(rejection: Rejection) -> Receipt:
-    return Receipt(outcome=Outcome.REJECTED, code=0, rejection=rejection)
-
-
-def _merged(answer: Receipt, seen: Receipt | None) -> Receipt:
-    """Return the broker's answer, completed by what the read-back showed."""
-    if seen is None:
-        return answer
-    return replace(
-        answer,
-        ticket=answer.ticket if answer.ticket is not None else seen.ticket,
-        position=answer.position if answer.position is not None else seen.position,
-        price=answer.price if answer.price is not None else seen.price,
-        filled=answer.filled if answer.filled > 0 else seen.filled,
-    )
+    def _reject(self, intent: Intent, rejection: Rejection, reason: str) -> bool:
+        """End an intent that was not sent."""
+        receipt = Receipt(outcome=Outcome.REJECTED, code=0, rejection=rejection)
+        return self.conclusions.end(intent, StepEnd.REJECTED, receipt, reason)

@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 from dtms.app import journal
 from dtms.app.book import Book
 from dtms.app.clock_watch import ClockWatch
+from dtms.app.exit_facts import ExitFacts
 from dtms.app.market_desk import MarketDesk, SymbolDesk
 from dtms.app.rail_desk import RailDesk
 from dtms.core.arbiter import review
@@ -20,11 +21,11 @@ from dtms.core.exits import deferral, propose_all
 from dtms.domain.action import resource_of
 from dtms.domain.exits import ExitBook, ExitDecision, ExitSnapshot, Proposal
 from dtms.domain.intent import Planner
-from dtms.domain.market import Quote, Timeframe
+from dtms.domain.market import Quote
 from dtms.domain.modes import Mode
 from dtms.domain.position import Account, Position
-from dtms.domain.trade import Trade, TradeState
-from dtms.domain.units import HOUR, Millis
+from dtms.domain.trade import Trade
+from dtms.domain.units import Millis
 from dtms.domain.verdict import KillLevel, Refusal, Snapshot
 from dtms.errors import BrokerError, MarketDataError, StaleWriteError
 from dtms.ports.broker import BrokerReads
@@ -32,7 +33,6 @@ from dtms.ports.clock import Clock
 from dtms.ports.defence import DefenceState
 from dtms.ports.ledger import Ledger
 
-_WARNINGS = (TradeState.WARNING_L1, TradeState.WARNING_L2)
 _Cache = TypeVar("_Cache")
 
 
@@ -99,7 +99,7 @@ class IntelligentExitManager(Generic[_Cache]):
         self._desk = desk
         self._rails = rails
         self._watch = watch
-        self._vix = vix
+        self._facts = ExitFacts(reads=reads, clock=clock, vix=vix)
         self._on_deferral = on_deferral
         self._on_refusal = on_refusal
         self._items: tuple[_Item, ...] = ()
@@ -107,8 +107,6 @@ class IntelligentExitManager(Generic[_Cache]):
         self._mode = Mode.NORMAL
         self._book = Book(ledger)
         self._revision = -1
-        self._swaps: dict[int, float] = {}
-        self._swaps_at: Millis | None = None
         self.stats = ExitStats()
         self.beat_ns = 0
 
@@ -200,41 +198,15 @@ class IntelligentExitManager(Generic[_Cache]):
             self._remember(changed)
 
     def _snapshot(self, item: _Item, now: Millis, *, known: bool) -> ExitSnapshot | None:
-        trade = item.trade
+        symbol = item.trade.symbol
         try:
-            self._desk.quote(trade.symbol, now)
-            self._desk.poll_bars(trade.symbol, now)
-            desk = self._desk.symbol(trade.symbol, now)
+            self._desk.quote(symbol, now)
+            self._desk.poll_bars(symbol, now)
+            desk = self._desk.symbol(symbol, now)
         except MarketDataError:
             self.stats.errors += 1
             return None
-        quote = desk.feed.last
-        if quote is None:
-            return None
-        vix = self._vix(now)
-        return ExitSnapshot(
-            now=now,
-            quote=quote,
-            quote_stale=desk.feed.is_stale(now),
-            instrument=desk.instrument,
-            indicators=None if desk.view is None else desk.view.indicators,
-            session=desk.hours.session(now),
-            hours=desk.hours,
-            commission_per_lot=trade.commission_per_lot,
-            swap=self._swap(trade),
-            vix=None if vix is None else vix[0],
-            vix_age_ms=None if vix is None else vix[1],
-            dtms_warns=trade.state in _WARNINGS if known else None,
-            bar_at=Timeframe.M5.start_of(now) if desk.view is None else desk.view.at,
-        )
-
-    def _swap(self, trade: Trade) -> float:
-        """Return the swap on the position as of the last read of all positions, at most one hour old."""
-        now = self._clock.market_now()
-        if self._swaps_at is None or now - self._swaps_at >= HOUR:
-            self._swaps = {p.identifier: p.swap for p in self._reads.positions().positions}
-            self._swaps_at = now
-        return self._swaps.get(trade.identifier, 0.0)
+        return self._facts.snapshot(item.trade, desk, now, known=known)
 
     def _write(
         self,

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from dtms.core import settle
+from dtms.core.applied import apply_facts
 from dtms.core.exits import settle as settle_exit
+from dtms.core.readdress import action_to
 from dtms.core.settle import Committed, Scene, Settled, StepEnd
 from dtms.domain.action import Action, Close, CloseHedge, OpenHedge, ReAdd, Reduce, SetStop
 from dtms.domain.intent import Intent, IntentState, Planner, Precondition, intent_id, tag_of
@@ -177,7 +179,7 @@ def _take_in(tx: LedgerWrite, trade: Trade, opening: Intent, scene: Scene) -> No
     if not trade.is_open or second:
         _close_orphan(tx, replace(trade, legs=()), opening, scene)
         return
-    saved = tx.save_trade(settle.apply_facts(trade, opening.action, opening.receipt, scene))
+    saved = tx.save_trade(apply_facts(trade, opening.action, opening.receipt, scene.now))
     tell_state(tx, saved, scene.now, row="settled")
 
 
@@ -185,7 +187,7 @@ def _close_orphan(tx: LedgerWrite, trade: Trade, intent: Intent, scene: Scene) -
     """Plan the closing of a child that turned out to be open after its trade was closed."""
     if not isinstance(intent.action, (OpenHedge, ReAdd)):
         return
-    owner = settle.apply_facts(trade, intent.action, intent.receipt, scene)
+    owner = apply_facts(trade, intent.action, intent.receipt, scene.now)
     for leg in owner.legs:
         tx.add_intent(
             new_intent(
@@ -231,7 +233,7 @@ def _settled(trade: Trade, intent: Intent, end: StepEnd, receipt: Receipt | None
         return settle.settle(trade, _present(trade, intent), end, receipt, scene)
     if end in (StepEnd.APPLIED, StepEnd.PARTIAL):
         partial = end is StepEnd.PARTIAL
-        return Settled(trade=settle.apply_facts(trade, _present(trade, intent), receipt, scene, partial=partial))
+        return Settled(trade=apply_facts(trade, _present(trade, intent), receipt, scene.now, partial=partial))
     return Settled(trade=trade)
 
 
@@ -242,7 +244,7 @@ def _present(trade: Trade, intent: Intent) -> Action:
         return intent.action
     legs = {leg.identifier: leg.ticket for leg in trade.legs}
     present = trade.ticket if intent.position == trade.identifier else legs.get(intent.position, named)
-    return settle.action_to(intent.action, {named: present})
+    return action_to(intent.action, {named: present})
 
 
 def _save(tx: LedgerWrite, before: Trade, settled: Settled, scene: Scene, *, regime: str) -> Trade:

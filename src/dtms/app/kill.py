@@ -18,6 +18,7 @@ from typing import Final
 
 from dtms.app import journal
 from dtms.app.book import KILL_FACT
+from dtms.app.walk import each_intent
 from dtms.core import plans
 from dtms.domain.action import Action, Close, Resource
 from dtms.domain.intent import UNFINISHED, Intent, IntentState, Planner
@@ -35,7 +36,6 @@ _SINCE_FACT: Final = "kill_switch_since"
 _FIRST_WAIT: Final = 1 * SECOND
 _LONGEST_WAIT: Final = 60 * SECOND
 _ALARM_AFTER: Final = 3
-_PAGE: Final = 1_000
 _SEVERITY: Final = {None: 0, KillLevel.PAUSE: 1, KillLevel.PROTECT_ONLY: 2, KillLevel.FLATTEN: 3}
 _LONGEST_FILE: Final = 256
 _EXPIRY_S: Final = 60.0
@@ -168,7 +168,7 @@ class KillSwitch:
                 fresh = tx.trade_by_id(trade.trade_id)
                 if fresh is None or fresh.seq != trade.seq or _busy(tx.unfinished(trade.trade_id)):
                     return False
-                tried = [intent for intent in _intents(tx, trade) if intent.decision_id == decision_id]
+                tried = [intent for intent in each_intent(tx, trade.trade_id) if intent.decision_id == decision_id]
                 last = tried[-1] if tried else None
                 if last is not None and now < _retry_at(last, len(tried)):
                     return False
@@ -203,16 +203,6 @@ def _state(tx: LedgerRead) -> KillState:
         return KillState(level=KillLevel(level))
     record = json.loads(told)
     return KillState(level=KillLevel(level), since=Millis(record["at"]), by=str(record["by"]))
-
-
-def _intents(tx: LedgerRead, trade: Trade) -> list[Intent]:
-    """Return all intents of a trade, oldest first."""
-    found: list[Intent] = []
-    page: tuple[Intent, ...] = tx.intents(trade_id=trade.trade_id, limit=_PAGE)
-    while page:
-        found += page
-        page = tx.intents(trade_id=trade.trade_id, after=page[-1].intent_id, limit=_PAGE) if len(page) == _PAGE else ()
-    return found
 
 
 def _busy(unfinished: tuple[Intent, ...]) -> bool:

@@ -6,12 +6,13 @@ One pass is safe to run at any time and as often as wanted: what has not changed
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from dtms.app import journal
+from dtms.app import children, journal
 from dtms.app.book import Book
 from dtms.app.clock_watch import ClockWatch
 from dtms.app.facts import Ends, FactKeeper
+from dtms.app.holding import hold
 from dtms.app.market_desk import MarketDesk, SymbolDesk
 from dtms.app.modes import ModeKeeper, watch_markets
 from dtms.app.rail_desk import RailDesk
@@ -86,7 +87,7 @@ class Monitor:
         except BrokerError:
             self.stats.errors += 1
             naked_s = self.desk.policies.default.operation.naked_alarm_s
-            self.facts.alarm_blind(self.book.page().trades, now, naked_s)
+            self.facts.naked.alarm_blind(self.book.page().trades, now, naked_s)
         else:
             self.beat_ns = self.clock.boot_ns()
             if self.stats.errors == errors:
@@ -100,7 +101,7 @@ class Monitor:
         """
         now = self.clock.market_now()
         page = self.book.page()
-        instants = [self.desk.next_wake(), self.facts.next_check(now)]
+        instants = [self.desk.next_wake(), self.facts.absences.next_check(now)]
         instants += [trade.deadline for trade in page.trades]
         instants += [trade.pending.retry_at for trade in page.trades if trade.pending is not None]
         return min((at for at in instants if at is not None and at > now), default=None)
@@ -132,10 +133,8 @@ class Monitor:
         """Leave a trade alone on which a law was broken, and go on with the others."""
         self.stats.errors += 1
         with self.ledger.write() as tx:
-            fresh = tx.trade_by_id(trade.trade_id)
-            if fresh is None or not fresh.is_open or fresh.hold is not Hold.NONE:
+            if not hold(tx, tx.trade_by_id(trade.trade_id), Hold.INVARIANT):
                 return
-            tx.save_trade(replace(fresh, hold=Hold.INVARIANT, version=fresh.version + 1))
         self.facts.notifier.alert(AlertKind.QUARANTINED, str(trade.ticket), f"observed only from now on: {error}")
 
     def _market(self, trades: tuple[Trade, ...], now: Millis) -> None:
@@ -161,7 +160,7 @@ class Monitor:
         if not ends.gone:
             self.sentry.before(trade, read, unfinished, desk.instrument)
             trade = self.facts.reconcile(trade, read, unfinished, desk)
-            self.facts.follow(trade, unfinished, desk, now)
+            children.follow(self.ledger, trade, unfinished, desk, now)
             self.sentry.after(trade, read, now, desk.instrument)
         if view is None and not self._due(trade, ends, desk, now):
             return

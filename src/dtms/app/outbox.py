@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
 
-from dtms.app.registry import Registration
+from dtms.app.evidence import flat
+from dtms.app.registration import Registration
 from dtms.domain.action import OpenTrade
 from dtms.domain.exits import ExitBook
 from dtms.domain.intent import Intent, IntentState
 from dtms.domain.policy import PolicyBook
-from dtms.domain.position import Deal, DealEntry, Position
+from dtms.domain.position import Position
 from dtms.domain.records import OutboxItem
 from dtms.domain.trade import Trade
 from dtms.domain.units import SECOND, Millis, Ticket
@@ -162,7 +162,7 @@ class Outbox:
     def _is_over(self, intent: Intent) -> bool:
         """Say whether deals prove that what was opened is closed; absence from one read proves nothing."""
         receipt = intent.receipt
-        return receipt is not None and receipt.position is not None and _flat(self.reads.deals(receipt.position))
+        return receipt is not None and receipt.position is not None and flat(self.reads.deals(receipt.position))
 
     def _managed(self, position: Position) -> Trade | None:
         with self.ledger.read() as tx:
@@ -231,13 +231,6 @@ def _delivered(tx: LedgerRead, intent: Intent | None) -> Delivery:
 def _open_trade(tx: LedgerRead, position: Position) -> Trade | None:
     trade = tx.trade(position.ticket)
     return trade if trade is not None and trade.is_open and trade.identifier == position.identifier else None
-
-
-def _flat(deals: Iterable[Deal]) -> bool:
-    """Say whether closing deals sum to the volume that was opened."""
-    known = tuple(deals)
-    opened = sum(deal.volume for deal in known if deal.entry is DealEntry.IN)
-    return 0 < opened <= sum(deal.volume for deal in known if deal.entry is not DealEntry.IN) + 1e-9
 
 
 def _profile_of(item: OutboxItem) -> str:

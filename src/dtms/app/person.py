@@ -10,18 +10,21 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from dtms.app import journal
+from dtms.app.children import with_leg_facts
 from dtms.app.market_desk import MarketDesk
-from dtms.app.reconcile import last_outcome
-from dtms.app.registry import RefusalKind, RegistrationRefusedError
+from dtms.app.naked import with_naked
+from dtms.app.reconciled import last_outcome
+from dtms.app.registration import RefusalKind, RegistrationRefusedError
+from dtms.app.seen_stop import stop_seen
 from dtms.app.standing import LET_GO_FACT, Orphan, let_go
+from dtms.app.walk import OPENINGS
 from dtms.core import settle
 from dtms.core.settle import Scene
-from dtms.domain.action import OpenHedge, OpenTrade, ReAdd
+from dtms.domain.action import OpenTrade
 from dtms.domain.intent import Intent, IntentState
 from dtms.domain.position import Deal, DealEntry, Position, PositionsRead
 from dtms.domain.receipt import Outcome, Receipt
-from dtms.domain.records import StopRecord
-from dtms.domain.trade import Hold, Leg, Trade
+from dtms.domain.trade import Hold, Trade
 from dtms.domain.units import DAY, Lots, Millis, Price, Ticket
 from dtms.ports.broker import BrokerReads
 from dtms.ports.clock import Clock
@@ -68,7 +71,7 @@ class Person:
             journal.cancel_plan(tx, trade, now)
             right = settle.replanned(_as_seen(trade, position, read, now), now)
             saved = tx.save_trade(replace(right, version=trade.version + 1))
-            tx.add_stop(_confirmed(trade, position, now))
+            tx.add_stop(stop_seen(trade, position, now, rule="confirmed"))
             journal.tell_state(tx, saved, now, row="confirmed")
             body = {"ticket": saved.ticket, "hold": trade.hold, "volume": saved.volume, "stop": saved.stop}
             tx.add_audit(at=now, actor=actor, what="confirmed", trade_id=saved.trade_id, body=json.dumps(body))
@@ -113,7 +116,7 @@ class Person:
         if intent.state is not IntentState.QUARANTINED:
             detail = f"order {intent_id} is {intent.state}; only a quarantined one waits for a person"
             raise RegistrationRefusedError(RefusalKind.NOT_QUARANTINED, detail)
-        opened = self._opened(intent, ticket) if isinstance(intent.action, OpenHedge | ReAdd | OpenTrade) else None
+        opened = self._opened(intent, ticket) if isinstance(intent.action, OPENINGS) else None
         if opened is not None and not applied:
             detail = f"position {opened.position} carries the mark of order {intent_id}: it was applied"
             raise RegistrationRefusedError(RefusalKind.OTHERWISE, detail, "applied")
@@ -161,38 +164,12 @@ def _by_deals(deals: list[Deal]) -> Receipt | None:
 
 
 def _as_seen(trade: Trade, position: Position, read: PositionsRead, now: Millis) -> Trade:
-    legs = tuple(_leg(leg, read.find(leg.identifier)) for leg in trade.legs)
-    bare = position.stop is None
-    naked_ms = trade.naked_ms if bare or trade.naked_since is None else trade.naked_ms + now - trade.naked_since
-    return replace(
-        trade,
+    shown = replace(
+        with_leg_facts(trade, read),
         ticket=position.ticket,
         volume=Lots(position.volume),
         stop=None if position.stop is None else Price(position.stop),
         target=None if position.target is None else Price(position.target),
-        legs=legs,
         hold=Hold.NONE,
-        naked_ms=naked_ms,
-        naked_since=(now if trade.naked_since is None else trade.naked_since) if bare else None,
     )
-
-
-def _leg(leg: Leg, seen: Position | None) -> Leg:
-    if seen is None:
-        return leg
-    stop = None if seen.stop is None else Price(seen.stop)
-    target = None if seen.target is None else Price(seen.target)
-    return replace(leg, ticket=seen.ticket, volume=Lots(seen.volume), stop=stop, target=target)
-
-
-def _confirmed(trade: Trade, position: Position, now: Millis) -> StopRecord:
-    return StopRecord(
-        trade_id=trade.trade_id,
-        position=trade.identifier,
-        at=now,
-        old=trade.stop,
-        new=position.stop,
-        rule="confirmed",
-        intent_id=None,
-        answer="",
-    )
+    return with_naked(shown, position, now)

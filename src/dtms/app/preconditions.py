@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from dtms.app.reconcile import orphan_on
+from dtms.app.reconciled import orphan_on
+from dtms.app.walk import each_intent
 from dtms.domain.action import Action, Close, CloseHedge, OpenHedge, OpenTrade, ReAdd, Reduce, SetStop
 from dtms.domain.instrument import Instrument
 from dtms.domain.intent import Intent, IntentState
@@ -15,8 +16,6 @@ from dtms.domain.position import Position, PositionsRead
 from dtms.domain.receipt import Rejection
 from dtms.ports.ledger import LedgerRead
 
-_ALL = 10_000
-"""More intents than a trade ever has."""
 _MAY_BE_OPEN = frozenset(
     {
         IntentState.SENDING,
@@ -40,7 +39,7 @@ def hedged_before(tx: LedgerRead, intent: Intent) -> bool:
         return True
     return any(
         isinstance(other.action, OpenHedge) and other.intent_id != intent.intent_id and other.state in _MAY_BE_OPEN
-        for other in tx.intents(trade_id=intent.trade_id, limit=_ALL)
+        for other in each_intent(tx, intent.trade_id)
     )
 
 

@@ -6,7 +6,7 @@ it takes the silence for "not defensive". What the broker has not shown lately i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Protocol
@@ -15,6 +15,7 @@ from dtms.app import money
 from dtms.app.explain import clock_ways
 from dtms.app.foresee import present_score
 from dtms.app.market_desk import MarketDesk, SymbolDesk
+from dtms.app.walk import each_intent
 from dtms.domain.instrument import Instrument
 from dtms.domain.intent import Intent, IntentState
 from dtms.domain.position import Position, PositionsRead
@@ -31,7 +32,6 @@ RELEASED = "released"
 LAST_ACTIONS = 10
 _REST = 1 * MINUTE
 """An intent that ended, and is older than this, is not read again: nobody writes an older one any more."""
-_PAGE = 1_000
 _MOST_REMEMBERED = 20_000
 
 
@@ -162,7 +162,7 @@ class TradeQueries:
     def _actions(self, tx: LedgerRead, trade_id: TradeId, now: Millis) -> tuple[Intent, ...]:
         """Return the newest intents of a trade, reading only those that can have changed since the last time."""
         known = self._remembered.get(trade_id, _Remembered())
-        read = tuple(intents_after(tx, trade_id, known.cursor))
+        read = tuple(each_intent(tx, trade_id, after=known.cursor))
         resting = tuple(takewhile(lambda intent: _rests(intent, now), read))
         if resting:
             kept = (*known.kept, *resting)[-LAST_ACTIONS:]
@@ -176,15 +176,6 @@ class TradeQueries:
 def is_released(trade: Trade) -> bool:
     """Say whether we stopped managing the trade before its end."""
     return not trade.is_open and trade.close_reason == RELEASED
-
-
-def intents_after(tx: LedgerRead, trade_id: TradeId, after: str = "") -> Iterator[Intent]:
-    """Yield every intent of a trade behind an id, oldest first."""
-    while page := tx.intents(trade_id=trade_id, after=after, limit=_PAGE):
-        yield from page
-        if len(page) < _PAGE:
-            return
-        after = page[-1].intent_id
 
 
 def _rests(intent: Intent, now: Millis) -> bool:

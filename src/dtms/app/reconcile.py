@@ -14,73 +14,26 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Final
 
 from dtms.app.book import Book
+from dtms.app.broker_view import TornViewError, View, Viewer
 from dtms.app.evidence import flat
-from dtms.app.standing import Judged, Orphan, Register, Standing, doubled, openings_since, orphan_of
+from dtms.app.history import History
+from dtms.app.reconciled import Outcome, last_outcome, write_outcome
+from dtms.app.standing import Judged, Orphan, Register, Standing, orphan_of
 from dtms.domain.intent import Intent, IntentState
 from dtms.domain.modes import Cause
-from dtms.domain.position import Deal, DealEntry, PositionsRead
-from dtms.domain.trade import Hold, Trade
-from dtms.domain.units import DAY, SECOND, Millis, TradeId
+from dtms.domain.position import PositionsRead
+from dtms.domain.trade import Hold
+from dtms.domain.units import SECOND, Millis
 from dtms.errors import BrokerError, MarketDataError
 from dtms.ports.broker import BrokerReads
 from dtms.ports.causes import Causes
 from dtms.ports.clock import Clock
-from dtms.ports.ledger import Ledger, LedgerRead
+from dtms.ports.ledger import Ledger
 from dtms.ports.notifier import AlertKind, Notifier
-
-RECONCILED_FACT: Final = "reconciled"
-"""The ledger's fact with the last outcome, as JSON."""
 
 FAST_NS: Final = 5_000_000_000
 FULL_NS: Final = 60_000_000_000
 _RETRY_NS: Final = 1_000_000_000
-_DOUBLED_FACT: Final = "doubled_told"
-_MOST_TOLD: Final = 200
-_OVERLAP: Final = DAY
-"""Deals are read so far back behind the last clean one, and so far ahead: a broker's clock may be off by hours."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """One reconciliation; it is the fact `reconciled`.
-
-    `clean`: the view was whole, everything in our name has its record, and each trade is there or proved to have ended.
-    `confirmed` is the instant up to which the history was read and agreed. `why` says why it was not clean.
-    """
-
-    at: Millis
-    clean: bool
-    full: bool
-    confirmed: Millis
-    why: str = ""
-    orphans: tuple[Orphan, ...] = ()
-    missing: tuple[int, ...] = ()
-    changed: int = 0
-    foreign: int = 0
-
-    def same(self, other: Outcome | None) -> bool:
-        """Say whether it tells nothing new beside its instant."""
-        if other is None:
-            return False
-        return (self.clean, self.why, self.orphans, self.missing) == (
-            other.clean,
-            other.why,
-            other.orphans,
-            other.missing,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _View:
-    """What the broker showed under one token: positions, and for a full one its deals."""
-
-    read: PositionsRead
-    deals: tuple[Deal, ...]
-    full: bool
-
-
-class _TornViewError(Exception):
-    """The reads do not belong together; nothing is concluded from them."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -99,15 +52,18 @@ class Reconciler:
     last: Outcome | None = None
     armed: bool = False
     _started: bool = False
-    _as_of: Millis = Millis(0)
-    _token: int = -1
     _fast_ns: int = 0
     _full_ns: int = 0
     _wanted: bool = True
     _unsure: bool = True
     _suspects: dict[int, Millis] = field(default_factory=dict)
     _asked: set[str] = field(default_factory=set)
-    _told: set[str] = field(default_factory=set)
+    _viewer: Viewer = field(init=False)
+    _history: History = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._viewer = Viewer(clock=self.clock, account=self.account)
+        self._history = History(ledger=self.ledger, notifier=self.notifier)
 
     def start(self) -> None:
         """Reconcile before anything is sent; a view that cannot be had now leaves the system unreconciled, not waiting.
@@ -150,8 +106,8 @@ class Reconciler:
         now_ns = self.clock.boot_ns()
         self._fast_ns = now_ns + FAST_NS
         try:
-            outcome = self._judged(self._view(full=full))
-        except (BrokerError, MarketDataError, _TornViewError) as error:
+            outcome = self._judged(self._viewer.take(self.reads, self._last().confirmed if full else None))
+        except (BrokerError, MarketDataError, TornViewError) as error:
             self._wanted = True
             outcome = self._failed(str(error), full=full)
         else:
@@ -161,34 +117,13 @@ class Reconciler:
         self._tell(outcome)
         return outcome
 
-    def _view(self, *, full: bool) -> _View:
-        """Read the broker; raise where the reads are not of one account, or time went back between them."""
-        before = self.reads.account().key
-        read = self.reads.positions()
-        deals: tuple[Deal, ...] = ()
-        if full:
-            now = self.clock.market_now()
-            since = min(self._confirmed(), now) - _OVERLAP
-            deals = self.reads.deals_between(Millis(since), Millis(now + _OVERLAP))
-        after = self.reads.account().key
-        if not before == after == self.account:
-            msg = f"the terminal shows account {before}, then {after}, instead of {self.account}; log it in there again"
-            raise _TornViewError(msg)
-        as_of, token = self._as_of, self._token
-        self._as_of, self._token = read.as_of, read.token
-        if read.as_of < as_of or read.token == token:
-            msg = f"a read is as of {read.as_of} (token {read.token}) after one as of {as_of}; it is not believed"
-            raise _TornViewError(msg)
-        return _View(read=read, deals=deals, full=full)
-
-    def _judged(self, view: _View) -> Outcome:
+    def _judged(self, view: View) -> Outcome:
         page = self.book.page()
         with self.ledger.read() as tx:
             register = Register.of(tx, page, self.magic)
             judged = tuple(register.judge(position) for position in view.read.positions)
-            strays = self._unrecorded(tx, register, view)
-        twice = doubled((deal.comment, deal.position) for deal in view.deals if deal.entry is DealEntry.IN)
-        self._hold_doubled(twice)
+            strays = self._history.unrecorded(tx, register, view)
+        self._history.hold_doubled(view.deals)
         orphans = self._orphans(judged, view.read)
         missing = self._missing(register, view.read)
         why = "; ".join(
@@ -200,7 +135,7 @@ class Reconciler:
         )
         suspects = bool(self._suspects)
         clean = not why and not suspects
-        confirmed = view.read.as_of if clean and view.full else self._confirmed()
+        confirmed = view.read.as_of if clean and view.full else self._last().confirmed
         return Outcome(
             at=view.read.as_of,
             clean=clean,
@@ -240,61 +175,13 @@ class Reconciler:
         except BrokerError:
             return False
 
-    def _unrecorded(self, tx: LedgerRead, register: Register, view: _View) -> tuple[str, ...]:
-        """Tell of positions that were opened and closed in our name and that no order of the ledger opened: an old backup."""
-        here = {position.identifier for position in view.read.positions}
-        if view.full:
-            self._told &= {f"deal:{deal.deal_id}" for deal in view.deals}
-        opened = [
-            deal
-            for deal in view.deals
-            if deal.entry is DealEntry.IN
-            and deal.position not in here | register.let_go
-            and register.ours(deal.magic, deal.comment)
-            and f"deal:{deal.deal_id}" not in self._told
-        ]
-        if not opened:
-            return ()
-        since = Millis(min(deal.at for deal in opened) - _OVERLAP)
-        recorded: set[object] = set()
-        for intent in openings_since(tx, since):
-            recorded |= {intent.tag, None if intent.receipt is None else intent.receipt.position}
-        strays = []
-        for deal in opened:
-            self._told.add(f"deal:{deal.deal_id}")
-            known = tx.trade_by_id(TradeId(str(deal.position))) is not None
-            if not known and deal.comment not in recorded and deal.position not in recorded:
-                strays.append(f"position {deal.position} was opened in our name and the ledger does not know it")
-        for stray in strays:
-            self.notifier.alert(AlertKind.ORPHAN, "history", f"{stray}; was the ledger restored from an older copy?")
-        return tuple(strays)
-
-    def _hold_doubled(self, twice: dict[str, set[int]]) -> None:
-        """Hold each trade for which one step was done twice, once: exactly-once is broken, and a person must see it."""
-        if not twice:
-            return
-        with self.ledger.read() as tx:
-            told = _doubled_told(tx)
-        for stem, positions in twice.items():
-            if stem in told:
-                continue
-            detail = (
-                f"one step has opened the positions {', '.join(map(str, sorted(positions)))}; close what is too much"
-            )
-            with self.ledger.write() as tx:
-                owner = _owner(tx, stem, positions)
-                if owner is not None and owner.hold is Hold.NONE:
-                    tx.save_trade(replace(owner, hold=Hold.INVARIANT, version=owner.version + 1))
-                tx.set_fact(_DOUBLED_FACT, json.dumps([*_doubled_told(tx), stem][-_MOST_TOLD:]))
-            self.notifier.alert(AlertKind.QUARANTINED, stem if owner is None else str(owner.ticket), detail)
-
     def _tell(self, outcome: Outcome) -> None:
         """Write what has changed, and call for each orphan that is new."""
         known = {orphan.identifier for orphan in self._last().orphans}
         fresh = [orphan for orphan in outcome.orphans if orphan.identifier not in known]
         if outcome.full or not outcome.same(self.last):
             with self.ledger.write() as tx:
-                tx.set_fact(RECONCILED_FACT, json.dumps(asdict(outcome)))
+                write_outcome(tx, outcome)
                 for orphan in fresh:
                     body = json.dumps(asdict(orphan))
                     tx.add_audit(at=outcome.at, actor="gateway", what="orphan", trade_id=None, body=body)
@@ -345,37 +232,3 @@ class Reconciler:
             now = self.clock.market_now()
             self.last = Outcome(at=now, clean=False, full=False, confirmed=now)
         return self.last
-
-    def _confirmed(self) -> Millis:
-        return self._last().confirmed
-
-
-def last_outcome(tx: LedgerRead) -> Outcome | None:
-    """Return the last reconciliation that was written, None where there was none."""
-    text = tx.fact(RECONCILED_FACT)
-    if text is None:
-        return None
-    told = json.loads(text)
-    told["orphans"] = tuple(Orphan(**orphan) for orphan in told["orphans"])
-    told["missing"] = tuple(told["missing"])
-    return Outcome(**told)
-
-
-def orphan_on(tx: LedgerRead, symbol: str) -> Orphan | None:
-    """Return an orphan on a symbol, where there is one: it may be the hedge that a lost record would have told of."""
-    outcome = last_outcome(tx)
-    return None if outcome is None else next((each for each in outcome.orphans if each.symbol == symbol), None)
-
-
-def _doubled_told(tx: LedgerRead) -> list[str]:
-    text = tx.fact(_DOUBLED_FACT)
-    return [] if text is None else list(json.loads(text))
-
-
-def _owner(tx: LedgerRead, stem: str, positions: set[int]) -> Trade | None:
-    for trade in tx.open_trades():
-        if positions & {trade.identifier, *trade.children}:
-            return trade
-        if any(intent.tag.startswith(stem) for intent in tx.intents(trade_id=trade.trade_id, limit=10_000)):
-            return trade
-    return None

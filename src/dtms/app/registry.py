@@ -2,76 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
 from dtms.app import journal
 from dtms.app.market_desk import MarketDesk, SymbolDesk
+from dtms.app.registration import RefusalKind, Registered, Registration, RegistrationRefusedError
+from dtms.app.registration_checks import first_target, same_facts, stops
+from dtms.app.seen_stop import stop_seen
 from dtms.domain.action import CloseHedge, SetStop
 from dtms.domain.intent import Intent, IntentState, Planner
 from dtms.domain.position import DealEntry, Position
-from dtms.domain.records import StopRecord
 from dtms.domain.trade import Owner, Trade, TradeState
-from dtms.domain.units import Lots, Millis, Price, Side, Ticket, TradeId
-from dtms.errors import DtmsError, MarketDataError, StaleWriteError
+from dtms.domain.units import Lots, Millis, Price, Ticket, TradeId
+from dtms.errors import MarketDataError, StaleWriteError
 from dtms.ports.broker import BrokerReads
 from dtms.ports.clock import Clock
-from dtms.ports.ledger import Ledger
-
-_PRICE_TOLERANCE_TICKS = 1.5
-"""How far the caller's entry may lie from the broker's own: a rounding apart, never another trade."""
-
-
-class RefusalKind(StrEnum):
-    """Why a registration is refused; each is one answer of the API."""
-
-    NOT_OPEN = "position_not_open"
-    CONFLICT = "conflict"
-    SYMBOL_TAKEN = "symbol_taken"
-    RISK_UNKNOWN = "risk_unknown"
-    WRONG_SIDE = "stop_on_wrong_side"
-    INVALID = "invalid"
-    NOT_READY = "not_ready"
-    UNKNOWN_PROFILE = "profile_unknown"
-    HEDGE_OPEN = "hedge_open"
-    ON_ITS_WAY = "intent_on_its_way"
-    TRADE_UNKNOWN = "trade_unknown"
-    INTENT_UNKNOWN = "intent_unknown"
-    NOT_QUARANTINED = "not_quarantined"
-    OTHERWISE = "broker_shows_otherwise"
-
-
-class RegistrationRefusedError(DtmsError):
-    """A registration or release that cannot be; `field` names what to change."""
-
-    def __init__(self, kind: RefusalKind, detail: str, field: str = "") -> None:
-        super().__init__(detail)
-        self.kind = kind
-        self.field = field
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Registration:
-    """What a caller says about a position; the broker is asked for everything that it can tell."""
-
-    ticket: Ticket
-    symbol: str
-    side: Side
-    entry: float
-    volume: float
-    stop: float | None
-    initial_stop: float | None = None
-    target: float | None = None
-    profile: str = "intraday"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Registered:
-    """The trade, and whether it had been there before."""
-
-    trade: Trade
-    already: bool
+from dtms.ports.ledger import Ledger, LedgerWrite
 
 
 @dataclass(slots=True, kw_only=True)
@@ -101,11 +47,11 @@ class Registry:
             return known
         now = self.clock.market_now()
         desk = self._desk(wanted.symbol, now)
-        initial, stop = self._stops(wanted, position, desk)
+        initial, stop = stops(wanted, position, desk)
         trade = self._trade(wanted, position, initial, desk, now)
         if not account.hedging:
             self._check_netting(trade)
-        target = self._first_target(wanted, position, desk)
+        target = first_target(wanted, position, desk)
         opened = self.reads.deals(position.identifier)  # before the transaction: nobody waits for the broker in it
         try:
             with self.ledger.write() as tx:
@@ -115,7 +61,7 @@ class Registry:
                     trade = replace(trade, version=before.version + 1)
                 tx.add_trade(trade)
                 tx.add_deals(opened)
-                tx.add_stop(_adopted(trade, position, now))
+                tx.add_stop(replace(stop_seen(trade, position, now, rule="adopted"), old=None))
                 there = position.stop is not None and desk.instrument.same_price(position.stop, stop)
                 if not there or not desk.instrument.same_price(position.target, target):
                     tx.add_intent(_first_stop(trade, stop, target, now, desk))
@@ -151,19 +97,7 @@ class Registry:
                 raise RegistrationRefusedError(RefusalKind.TRADE_UNKNOWN, f"ticket {ticket} is not managed")
             hedge = trade.hedge
             if hedge is None:
-                waiting = tx.unfinished(trade.trade_id)
-                if any(intent.state is not IntentState.PLANNED for intent in waiting):
-                    raise RegistrationRefusedError(
-                        RefusalKind.ON_ITS_WAY,
-                        f"an order of ticket {ticket} is on its way; ask again when it is decided",
-                    )
-                for intent in waiting:
-                    if intent.state is IntentState.PLANNED:
-                        gone = replace(intent, state=IntentState.CANCELLED, reason="released", settled_at=now)
-                        tx.save_intent(gone, expected=IntentState.PLANNED)
-                tx.delete_exit_book(trade.ticket)
-                released = tx.save_trade(_released(trade, now))
-                journal.tell_state(tx, released, now, row="released")
+                _let_go(tx, trade, now)
                 return True
             if not force:
                 raise RegistrationRefusedError(
@@ -194,14 +128,7 @@ class Registry:
             trade = tx.trade(wanted.ticket)
         if trade is None or not trade.is_open:
             return None
-        same = (
-            trade.symbol == wanted.symbol
-            and trade.side is wanted.side
-            and _close(trade.entry, wanted.entry)
-            and (wanted.initial_stop is None or _close(trade.initial_stop, wanted.initial_stop))
-            and trade.identifier == position.identifier
-        )
-        if not same:
+        if not same_facts(wanted, trade, position):
             raise RegistrationRefusedError(
                 RefusalKind.CONFLICT, f"ticket {wanted.ticket} is managed already with other facts", "ticket"
             )
@@ -214,74 +141,6 @@ class Registry:
         except MarketDataError as error:
             raise RegistrationRefusedError(RefusalKind.INVALID, str(error), "symbol") from error
         return desk
-
-    def _stops(self, wanted: Registration, position: Position, desk: SymbolDesk) -> tuple[Price, Price]:
-        """Return the initial stop, which fixes R, and the stop that the position shall have at the broker."""
-        instrument, side = desk.instrument, wanted.side
-        self._check_facts(wanted, position, desk)
-        given = wanted.stop if wanted.stop is not None else position.stop
-        if given is None:
-            raise RegistrationRefusedError(
-                RefusalKind.INVALID, "a stop_loss is required: the position has none", "stop_loss"
-            )
-        stop = instrument.stop(side, given)
-        if position.stop is not None and instrument.is_tighter(side, position.stop, stop):
-            stop = Price(position.stop)
-        quote = desk.feed.last
-        if quote is None:
-            raise RegistrationRefusedError(RefusalKind.NOT_READY, f"there is no quote of {wanted.symbol} yet")
-        there = position.stop is not None and instrument.same_price(stop, position.stop)
-        distance = side * (quote.executable(side) - stop)
-        if distance < max(instrument.stops_level, instrument.tick_size) and not (there and distance > 0):
-            raise RegistrationRefusedError(
-                RefusalKind.WRONG_SIDE,
-                f"stop_loss {stop} must lie on the losing side of {quote.executable(side)} by {instrument.stops_level:g}",
-                "stop_loss",
-            )
-        initial = self._initial_stop(wanted, position, stop, desk)
-        self._check_r(abs(position.entry - initial), desk, quote.spread)
-        return initial, stop
-
-    def _check_facts(self, wanted: Registration, position: Position, desk: SymbolDesk) -> None:
-        instrument = desk.instrument
-        if (position.symbol, position.side) != (wanted.symbol, wanted.side):
-            detail = f"ticket {wanted.ticket} is a {position.side.name} of {position.symbol} at the broker"
-            raise RegistrationRefusedError(RefusalKind.CONFLICT, detail, "direction")
-        if abs(position.entry - wanted.entry) > _PRICE_TOLERANCE_TICKS * instrument.tick_size:
-            detail = f"ticket {wanted.ticket} was opened at {position.entry}, not at {wanted.entry}"
-            raise RegistrationRefusedError(RefusalKind.CONFLICT, detail, "entry")
-        if not instrument.same_lots(position.volume, wanted.volume):
-            detail = f"ticket {wanted.ticket} has {position.volume} lots, not {wanted.volume}"
-            raise RegistrationRefusedError(RefusalKind.CONFLICT, detail, "volume")
-        for field, value in (("stop_loss", wanted.stop), ("initial_stop", wanted.initial_stop)):
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise RegistrationRefusedError(RefusalKind.INVALID, f"{field} must be a positive price", field)
-        if wanted.profile not in desk.policy.exits.names:
-            names = ", ".join(desk.policy.exits.names)
-            raise RegistrationRefusedError(
-                RefusalKind.UNKNOWN_PROFILE, f"there is no such profile; known: {names}", "profile"
-            )
-
-    def _initial_stop(self, wanted: Registration, position: Position, stop: Price, desk: SymbolDesk) -> Price:
-        given = wanted.initial_stop
-        initial = stop if given is None else desk.instrument.nearest(given)
-        if wanted.side * (position.entry - initial) <= 0:
-            raise RegistrationRefusedError(
-                RefusalKind.RISK_UNKNOWN,
-                f"initial_stop {initial} is not on the losing side of the entry {position.entry}; give the first stop",
-                "initial_stop",
-            )
-        return initial
-
-    def _check_r(self, r: float, desk: SymbolDesk, spread: float) -> None:
-        atr = desk.atr
-        least = max(2 * spread, 0.25 * atr if atr is not None else 0.0)
-        if r < least:
-            raise RegistrationRefusedError(
-                RefusalKind.RISK_UNKNOWN,
-                f"R is {r:g}, less than max(2 x spread, 0.25 ATR(M15)) = {least:g}; the stop is too near",
-                "initial_stop",
-            )
 
     def _trade(self, wanted: Registration, position: Position, initial: Price, desk: SymbolDesk, now: Millis) -> Trade:
         return Trade(
@@ -308,12 +167,6 @@ class Registry:
             calibrated=desk.view is None or desk.view.buy.regime.calibrated,
             commission_per_lot=self._commission(position, desk),
         )
-
-    def _first_target(self, wanted: Registration, position: Position, desk: SymbolDesk) -> Price | None:
-        """Return the target that the position shall have: what is at the broker stays, a missing one is put there."""
-        if position.target is not None:
-            return Price(position.target)
-        return None if wanted.target is None else desk.instrument.nearest(wanted.target)
 
     def _free_id(self, position: Position) -> TradeId:
         """Return the key of a new trade: the identifier, numbered where the position was managed and released before."""
@@ -354,17 +207,20 @@ def _first_stop(trade: Trade, stop: Price, target: Price | None, now: Millis, de
     )
 
 
-def _adopted(trade: Trade, position: Position, now: Millis) -> StopRecord:
-    return StopRecord(
-        trade_id=trade.trade_id,
-        position=trade.identifier,
-        at=now,
-        old=None,
-        new=position.stop,
-        rule="adopted",
-        intent_id=None,
-        answer="",
-    )
+def _let_go(tx: LedgerWrite, trade: Trade, now: Millis) -> None:
+    """Write that a trade without a hedge is managed no more; what was planned for it is not sent."""
+    waiting = tx.unfinished(trade.trade_id)
+    if any(intent.state is not IntentState.PLANNED for intent in waiting):
+        raise RegistrationRefusedError(
+            RefusalKind.ON_ITS_WAY,
+            f"an order of ticket {trade.ticket} is on its way; ask again when it is decided",
+        )
+    for intent in waiting:
+        gone = replace(intent, state=IntentState.CANCELLED, reason="released", settled_at=now)
+        tx.save_intent(gone, expected=IntentState.PLANNED)
+    tx.delete_exit_book(trade.ticket)
+    released = tx.save_trade(_released(trade, now))
+    journal.tell_state(tx, released, now, row="released")
 
 
 def _released(trade: Trade, now: Millis) -> Trade:
@@ -377,8 +233,3 @@ def _released(trade: Trade, now: Millis) -> Trade:
         close_reason="released",
         version=trade.version + 1,
     )
-
-
-def _close(a: float, b: float) -> bool:
-    """Say whether two prices given by a caller mean the same: equal to nine digits."""
-    return math.isclose(a, b, rel_tol=1e-9)

@@ -15,7 +15,8 @@ from dtms.app.book import KILL_FACT, Page
 from dtms.app.breaker import Breaker
 from dtms.app.kill import KillSwitch
 from dtms.app.sending_limits import SendingLimits
-from dtms.domain.action import OpenHedge, OpenTrade, ReAdd, RiskDirection, risk_of
+from dtms.app.walk import OPENINGS
+from dtms.domain.action import RiskDirection, risk_of
 from dtms.domain.intent import Intent
 from dtms.domain.policy import OperationPolicy, PolicyBook
 from dtms.domain.position import PositionsRead
@@ -125,7 +126,7 @@ class SendGate:
     def too_large(self, intent: Intent, read: PositionsRead) -> Refused | None:
         """Return why an action that adds risk is refused for its size; what reduces risk is never too large."""
         action = intent.action
-        if not isinstance(action, (OpenHedge, ReAdd, OpenTrade)):
+        if not isinstance(action, OPENINGS):
             return None
         most, all_together = self._policy.max_lots_per_action, self._policy.max_lots_account
         if action.volume > most:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from dtms.app.urgency import Urgency, urgency_of
+from dtms.app.walk import each_intent
 from dtms.domain.action import Close
 from dtms.domain.intent import Intent, IntentState
 from dtms.domain.modes import Cause
@@ -23,7 +24,6 @@ from dtms.ports.causes import Causes
 from dtms.ports.ledger import Ledger
 from dtms.ports.notifier import AlertKind, Notifier
 
-_PAGE = 1_000
 _NS = 1_000_000_000
 
 
@@ -86,13 +86,10 @@ class SendingLimits:
         """
         self._day, self.today = now // DAY, 0
         self._hours.clear()
-        after = ""
         with self.ledger.read() as tx:
-            while page := tx.intents(since=Millis((self._day - 1) * DAY), after=after, limit=_PAGE):
-                for intent in page:
-                    if intent.sent_at is not None and _left(intent):
-                        self._count(intent, intent.sent_at, now)
-                after = page[-1].intent_id
+            for intent in each_intent(tx, since=Millis((self._day - 1) * DAY)):
+                if intent.sent_at is not None and _left(intent):
+                    self._count(intent, intent.sent_at, now)
 
     def waits(self, intent: Intent, now: Millis, now_ns: int, policy: OperationPolicy) -> str:
         """Return why an intent has to wait, "" where it may go now."""

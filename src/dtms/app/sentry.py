@@ -2,7 +2,7 @@
 
 A pass looks closely only at a trade whose facts differ from the last pass's; the others cost one comparison. A broken law
 raises `InvariantError`: the caller holds that trade and calls its owner, and goes on with the others. That one step is
-done at most once is judged where the history is read (`app.reconcile`).
+done at most once is judged where the history is read (`app.history`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from dtms.domain.action import OpenHedge, OpenTrade, ReAdd, SetStop
+from dtms.app.evidence import LOTS_NOISE
+from dtms.app.walk import OPENINGS, each_intent
+from dtms.domain.action import SetStop
 from dtms.domain.instrument import Instrument
 from dtms.domain.intent import Intent, IntentState
 from dtms.domain.position import DealEntry, Position, PositionsRead
@@ -23,8 +25,6 @@ from dtms.ports.ledger import Ledger, LedgerRead
 PAIR_MOST: Final = 10 * SECOND
 """A hedge may be larger than what is left of its parent for so long: a hand took volume off, and the hedge follows."""
 
-_LOTS_NOISE: Final = 1e-9
-_ALL: Final = 10_000
 _Key = tuple[object, ...]
 
 
@@ -56,7 +56,7 @@ class Sentry:
         position = read.find(trade.identifier)
         if position is None or unfinished or trade.hold is not Hold.NONE:
             return
-        grew = position.volume - trade.volume > _LOTS_NOISE
+        grew = position.volume - trade.volume > LOTS_NOISE
         same = instrument.same_price(position.stop, trade.stop)
         if same and not grew:
             return
@@ -64,7 +64,7 @@ class Sentry:
         if self._looked.get(trade.trade_id) == key:
             return
         with self.ledger.read() as tx:
-            intents = tx.intents(trade_id=trade.trade_id, limit=_ALL)
+            intents = tuple(each_intent(tx, trade.trade_id))
         self._looked[trade.trade_id] = key
         if grew:
             self._grown(trade, position, intents)
@@ -81,7 +81,7 @@ class Sentry:
         if position is None or trade.hold is not Hold.NONE or trade.owner is Owner.NONE:
             self._seen.pop(trade.trade_id, None)
             return
-        uneven = trade.hedge is not None and trade.hedge.volume - trade.volume > _LOTS_NOISE
+        uneven = trade.hedge is not None and trade.hedge.volume - trade.volume > LOTS_NOISE
         key = (trade.version, trade.stop, trade.volume, position.stop, uneven)
         last = self._seen.get(trade.trade_id)
         if last is not None and last.key == key and not uneven:
@@ -96,7 +96,7 @@ class Sentry:
             raise _broken(trade, f"its hedge of {trade.hedge.volume} is larger than the {trade.volume} that are left")
 
     def _grown(self, trade: Trade, position: Position, intents: tuple[Intent, ...]) -> None:
-        opening = {i.tag for i in intents if isinstance(i.action, OpenHedge | ReAdd | OpenTrade)}
+        opening = {i.tag for i in intents if isinstance(i.action, OPENINGS)}
         others = {intent.tag for intent in intents} - opening
         try:
             deals = self.reads.deals(trade.identifier)

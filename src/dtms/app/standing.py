@@ -7,14 +7,15 @@ A comment may be stripped by the broker: what looks foreign and fits an opening 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
 from dtms.app.book import Page
-from dtms.domain.action import OpenHedge, OpenTrade, ReAdd
+from dtms.app.evidence import LOTS_NOISE
+from dtms.app.tags import is_tag
+from dtms.app.walk import OPENINGS, openings_since
+from dtms.domain.action import OpenTrade, ReAdd
 from dtms.domain.intent import UNFINISHED, Intent, IntentState
 from dtms.domain.position import Position
 from dtms.domain.trade import Trade
@@ -25,13 +26,7 @@ LET_GO_FACT: Final = "let_go"
 """The ledger's fact with the identifiers of positions that a person has released: foreign from then on."""
 
 RELEASED: Final = "released"
-TAG: Final = re.compile("[a-z2-7]{23}(z[0-9]+)?")
-"""What every intent's tag looks like (`domain.intent.tag_of`)."""
-STEM: Final = 23
-"""How many of a tag's letters all attempts of one step share."""
 
-_LOTS_NOISE: Final = 1e-9
-_PAGE: Final = 1_000
 _WINDOW: Final = 2 * MINUTE
 """A position whose comment was lost is taken for an opening's when it was opened so near to it."""
 _OPENED: Final = frozenset({IntentState.APPLIED, IntentState.PARTIAL})
@@ -101,7 +96,7 @@ class Register:
 
     def ours(self, magic: int, comment: str) -> bool:
         """Say whether a magic number and comment are in our name: our number, or one of our tags where it was stripped."""
-        return magic == self.magic or (magic == 0 and TAG.fullmatch(comment) is not None)
+        return magic == self.magic or (magic == 0 and is_tag(comment))
 
     def judge(self, position: Position) -> Judged:
         """Return what a position is to us."""
@@ -126,7 +121,7 @@ class Register:
         """Say whether an order on its way touches the position, or is what opened it."""
         return any(
             intent.position == position.identifier
-            or (position.comment == intent.tag and _opens(intent))
+            or (position.comment == intent.tag and isinstance(intent.action, OPENINGS))
             or (intent.receipt is not None and intent.receipt.position == position.identifier)
             for intent in self.unfinished
         )
@@ -176,11 +171,11 @@ class Register:
 
     def _fits(self, intent: Intent, position: Position) -> bool:
         action = intent.action
-        if not isinstance(action, OpenHedge | ReAdd | OpenTrade):
+        if not isinstance(action, OPENINGS):
             return False
         symbol = action.symbol if isinstance(action, OpenTrade) else _symbol_of(self.tx, intent.trade_id)
         near = abs(position.opened_at - (intent.sent_at or intent.created_at)) <= _WINDOW
-        same = abs(position.volume - action.volume) <= _LOTS_NOISE and position.side is action.side
+        same = abs(position.volume - action.volume) <= LOTS_NOISE and position.side is action.side
         return near and same and position.symbol == symbol
 
 
@@ -188,16 +183,6 @@ def let_go(tx: LedgerRead) -> frozenset[int]:
     """Return the identifiers of positions that a person has released."""
     text = tx.fact(LET_GO_FACT)
     return frozenset() if text is None else frozenset(int(each) for each in json.loads(text))
-
-
-def openings_since(tx: LedgerRead, since: Millis) -> Iterator[Intent]:
-    """Yield the intents that open a position, created at or after an instant."""
-    after = ""
-    while page := tx.intents(since=since, after=after, limit=_PAGE):
-        yield from (intent for intent in page if _opens(intent))
-        if len(page) < _PAGE:
-            return
-        after = page[-1].intent_id
 
 
 def orphan_of(judged: Judged, since: Millis) -> Orphan:
@@ -213,23 +198,6 @@ def orphan_of(judged: Judged, since: Millis) -> Orphan:
         why=judged.why,
         since=since,
     )
-
-
-def doubled(deals: Iterable[tuple[str, int]]) -> dict[str, set[int]]:
-    """Return the stems of tags under which more than one position was opened, with these positions.
-
-    Args:
-        deals: Comment and position of each opening deal.
-    """
-    found: dict[str, set[int]] = {}
-    for comment, position in deals:
-        if TAG.fullmatch(comment) is not None:
-            found.setdefault(comment[:STEM], set()).add(position)
-    return {stem: positions for stem, positions in found.items() if len(positions) > 1}
-
-
-def _opens(intent: Intent) -> bool:
-    return isinstance(intent.action, OpenHedge | ReAdd | OpenTrade)
 
 
 def _orphan(position: Position, why: str) -> Judged:

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 from dtms.app import evidence
 from dtms.app.evidence import Evidence, Seen
+from dtms.app.walk import OPENINGS
 from dtms.core.settle import StepEnd
-from dtms.domain.action import OpenHedge, OpenTrade, ReAdd, SetStop
+from dtms.domain.action import OpenTrade, SetStop
 from dtms.domain.instrument import Instrument
 from dtms.domain.intent import Intent
 from dtms.domain.position import Deal, PositionsRead
@@ -17,9 +18,6 @@ from dtms.domain.units import MINUTE, Millis
 from dtms.errors import BrokerError, MarketDataError, StaleWriteError
 from dtms.ports.broker import BrokerReads
 from dtms.ports.ledger import Ledger
-
-OPENINGS = (OpenHedge, ReAdd, OpenTrade)
-"""Actions after which there is a position that was not there before."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -1,25 +1,24 @@
 """What an outcome does to a trade: the plan goes on, falls back, waits or commits. Pure.
 
-A transition is pending from its verdict until its last step is settled. Facts (stop, volume, legs) change with each
-applied action; the state changes once, when the plan is through.
+A transition is pending from its verdict until its last step is settled. The state changes once, when the plan is
+through; facts (stop, volume, legs) change with each applied action, in `core.applied`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import assert_never
 
 from dtms.core import machine, plans
-from dtms.domain.action import Action, Close, CloseHedge, OpenHedge, OpenTrade, ReAdd, Reduce, SetStop
+from dtms.core.applied import apply_facts, marked, taken
+from dtms.domain.action import Action, Close, OpenHedge, OpenTrade, ReAdd, SetStop
 from dtms.domain.calendar import MarketHours
 from dtms.domain.instrument import Instrument
 from dtms.domain.policy import Policy
 from dtms.domain.receipt import RETRYABLE, Receipt, Rejection
 from dtms.domain.trade import (
     DEFENSIVE_STATES,
-    Leg,
     LegKind,
     Owner,
     Pending,
@@ -28,7 +27,7 @@ from dtms.domain.trade import (
     TradeState,
 )
 from dtms.domain.transitions import ROWS, Cause, PlanKind, check
-from dtms.domain.units import MINUTE, SECOND, Lots, Millis, Ticket
+from dtms.domain.units import MINUTE, SECOND, Lots, Millis
 from dtms.domain.verdict import Verdict
 from dtms.errors import InvariantError
 
@@ -123,12 +122,12 @@ def settle(trade: Trade, action: Action, end: StepEnd, receipt: Receipt | None, 
     step = pending.steps[pending.step]
     match end:
         case StepEnd.PARTIAL if not isinstance(action, (OpenHedge, ReAdd, OpenTrade)):
-            changed = apply_facts(trade, action, receipt, scene, partial=True)
-            return Settled(trade=_again(_marked(changed, step, _taken(trade, changed)), scene.now, 0))
+            changed = apply_facts(trade, action, receipt, scene.now, partial=True)
+            return Settled(trade=_again(marked(changed, step, taken(trade, changed)), scene.now, 0))
         case StepEnd.APPLIED | StepEnd.PARTIAL:
             # An opening that was filled in part is done with what was filled: a second one would be a second hedge.
-            facts = apply_facts(trade, action, receipt, scene)
-            changed = _marked(facts, step, _taken(trade, facts))
+            facts = apply_facts(trade, action, receipt, scene.now)
+            changed = marked(facts, step, taken(trade, facts))
             return _advance(_next_step(_with_own_stop(changed, step, receipt, scene)), scene)
         case StepEnd.REJECTED | StepEnd.NOT_APPLIED | StepEnd.CANCELLED | StepEnd.QUARANTINED:
             return _refused(trade, step, end, receipt, scene)
@@ -139,7 +138,7 @@ def settle(trade: Trade, action: Action, end: StepEnd, receipt: Receipt | None, 
 def _refused(trade: Trade, step: PlanStep, end: StepEnd, receipt: Receipt | None, scene: Scene) -> Settled:
     pending = _pending(trade)
     if end is StepEnd.QUARANTINED:
-        trade = _marked(trade, step, 0.0)  # perhaps it was done: what may happen once is not tried a second time
+        trade = marked(trade, step, 0.0)  # perhaps it was done: what may happen once is not tried a second time
     rejection = None if receipt is None else receipt.rejection
     passing = end in (StepEnd.NOT_APPLIED, StepEnd.CANCELLED) or rejection in RETRYABLE
     if not step.required:
@@ -175,18 +174,8 @@ def _still_hedged(trade: Trade, pending: Pending, scene: Scene) -> Settled:
     if ROWS[pending.row].cause is not Cause.DEADLINE:
         return Settled(trade=_owned(replace(trade, pending=None, version=version)))
     row = "hedged_before_close"
-    instead = replace(
-        pending,
-        to=ROWS[row].target,
-        row=row,
-        decision_id=f"{row}@{scene.now}v{trade.version}",
-        decided_at=scene.now,
-        steps=plans.closing(trade).steps,
-        step=0,
-        attempt=1,
-        retry_at=None,
-        fallbacks=(*pending.fallbacks, "unhedge_refused"),
-    )
+    fallen = replace(pending, to=ROWS[row].target, row=row, fallbacks=(*pending.fallbacks, "unhedge_refused"))
+    instead = _closing_anew(fallen, trade, scene.now, retry_at=None)
     return _advance(_owned(replace(trade, pending=instead, version=version)), scene)
 
 
@@ -242,34 +231,6 @@ def commit(trade: Trade, scene: Scene) -> Settled:
     return Settled(trade=_owned(entered), committed=done)
 
 
-def readdressed(trade: Trade, tickets: Mapping[Ticket, Ticket]) -> Trade:
-    """Return the trade whose plan under way names the present tickets: a position that was re-opened has another one."""
-    pending = trade.pending
-    if pending is None or not tickets:
-        return trade
-    steps = tuple(_step_to(step, tickets) for step in pending.steps)
-    return trade if steps == pending.steps else replace(trade, pending=replace(pending, steps=steps))
-
-
-def _step_to(step: PlanStep, tickets: Mapping[Ticket, Ticket]) -> PlanStep:
-    fallback = tuple(_step_to(each, tickets) for each in step.fallback)
-    return replace(step, action=action_to(step.action, tickets), fallback=fallback)
-
-
-def action_to(action: Action, tickets: Mapping[Ticket, Ticket]) -> Action:
-    """Return an action with each ticket that has changed replaced by the present one."""
-    if isinstance(action, OpenTrade):
-        return action
-    ticket = tickets.get(action.ticket, action.ticket)
-    match action:
-        case Close(by=by) if by is not None:
-            return replace(action, ticket=ticket, by=tickets.get(by, by))
-        case CloseHedge(hedge=hedge):
-            return replace(action, ticket=ticket, hedge=tickets.get(hedge, hedge))
-        case _:
-            return replace(action, ticket=ticket)
-
-
 def replanned(trade: Trade, now: Millis) -> Trade:
     """Return the trade with a plan that fits its present facts: a closing is planned anew, any other is decided again."""
     pending = trade.pending
@@ -277,89 +238,19 @@ def replanned(trade: Trade, now: Millis) -> Trade:
         return trade
     if pending.to is not TradeState.CLOSED:
         return _owned(replace(trade, pending=None))
-    again = replace(
+    return replace(trade, pending=_closing_anew(pending, trade, now, retry_at=now))
+
+
+def _closing_anew(pending: Pending, trade: Trade, now: Millis, *, retry_at: Millis | None) -> Pending:
+    return replace(
         pending,
         decision_id=f"{pending.row}@{now}v{trade.version}",
         decided_at=now,
         steps=plans.closing(trade).steps,
         step=0,
         attempt=1,
-        retry_at=now,
+        retry_at=retry_at,
     )
-    return replace(trade, pending=again)
-
-
-def apply_facts(trade: Trade, action: Action, receipt: Receipt | None, scene: Scene, *, partial: bool = False) -> Trade:
-    """Return the trade with what the broker has applied; its version grows."""
-    changed = _facts(trade, action, receipt, scene, partial=partial)
-    return changed if changed is trade else replace(changed, version=trade.version + 1)
-
-
-def _facts(trade: Trade, action: Action, receipt: Receipt | None, scene: Scene, *, partial: bool) -> Trade:
-    match action:
-        case SetStop(ticket=ticket) if ticket == trade.ticket:
-            return replace(trade, stop=action.stop, target=action.target)
-        case SetStop():
-            return _with_leg(trade, action.ticket, stop=action.stop, target=action.target)
-        case Reduce() | Close():
-            return _less(trade, action, receipt, partial=partial)
-        case CloseHedge():
-            return _less(trade, Close(ticket=action.hedge), receipt, partial=partial)
-        case OpenHedge():
-            return _more(trade, LegKind.HEDGE, action, receipt, scene)
-        case ReAdd():
-            return _more(trade, LegKind.RE_ADD, action, receipt, scene)
-        case OpenTrade():
-            return trade
-        case _:
-            assert_never(action)
-
-
-def _less(trade: Trade, action: Reduce | Close, receipt: Receipt | None, *, partial: bool) -> Trade:
-    remaining = action.remaining if isinstance(action, Reduce) else Lots(0.0)
-    if action.ticket == trade.ticket:
-        if partial and receipt is not None:
-            remaining = Lots(round(trade.volume - receipt.filled, 8))
-        legs = trade.legs
-        if isinstance(action, Close) and action.by is not None and not partial:
-            legs = tuple(leg for leg in legs if leg.ticket != action.by)
-        return replace(trade, volume=remaining, legs=legs)
-    if isinstance(action, Close) and not partial:
-        return replace(trade, legs=tuple(leg for leg in trade.legs if leg.ticket != action.ticket))
-    leg = next((leg for leg in trade.legs if leg.ticket == action.ticket), None)
-    if leg is None:
-        return trade
-    if partial and receipt is not None:
-        remaining = Lots(round(leg.volume - receipt.filled, 8))
-    return _with_leg(trade, action.ticket, volume=remaining)
-
-
-def _with_leg(trade: Trade, ticket: Ticket, **changes: object) -> Trade:
-    legs = tuple(replace(leg, **changes) if leg.ticket == ticket else leg for leg in trade.legs)  # type: ignore[arg-type]
-    return replace(trade, legs=legs)
-
-
-def _more(trade: Trade, kind: LegKind, action: OpenHedge | ReAdd, receipt: Receipt | None, scene: Scene) -> Trade:
-    if receipt is None or receipt.position is None or receipt.ticket is None or receipt.price is None:
-        msg = f"ticket {trade.ticket}: {kind} was applied but the receipt names no position; reconcile by hand"
-        raise InvariantError(msg)
-    if receipt.position == trade.identifier:
-        return replace(trade, volume=Lots(round(trade.volume + receipt.filled, 8)))
-    leg = Leg(
-        kind=kind,
-        ticket=Ticket(receipt.ticket),
-        identifier=receipt.position,
-        side=action.side,
-        volume=Lots(receipt.filled if receipt.filled > 0 else action.volume),
-        entry=receipt.price,
-        stop=action.stop,
-        target=action.target,
-        opened_at=scene.now,
-    )
-    marks = trade.marks
-    if kind is LegKind.HEDGE:
-        marks = replace(marks, hedge_used=True, hedge_filled_at=scene.now)
-    return replace(trade, legs=(*trade.legs, leg), children=(*trade.children, leg.identifier), marks=marks)
 
 
 def _with_own_stop(trade: Trade, step: PlanStep, receipt: Receipt | None, scene: Scene) -> Trade:
@@ -379,39 +270,6 @@ def _with_own_stop(trade: Trade, step: PlanStep, receipt: Receipt | None, scene:
     )
     at = pending.step + 1
     return replace(trade, pending=replace(pending, steps=(*pending.steps[:at], amend, *pending.steps[at:])))
-
-
-def _taken(before: Trade, after: Trade) -> float:
-    """Return the volume that went off the main leg."""
-    return max(0.0, round(before.volume - after.volume, 8))
-
-
-def _marked(trade: Trade, step: PlanStep, taken: float) -> Trade:
-    """Remember what may happen only once.
-
-    A reduction counts from its first part on: what the broker filled is never taken a second time.
-    """
-    marks = trade.marks
-    match step.rule:
-        case "defence.tighten":
-            marks = replace(marks, tightened_at_r=step.at_r)
-        case "defence.partial":
-            volume = round(marks.defensive_partial_volume + taken, 8)
-            marks = replace(marks, defensive_partial_done=True, defensive_partial_volume=volume)
-        case "defence.hedge":
-            marks = replace(marks, hedge_used=True)
-        case "defence.hedge_reduction":
-            marks = replace(marks, hedge_used=True, hedge_reduction_done=True)
-        case "defence.hedge_equivalent":
-            volume = round(marks.hedge_equivalent + taken, 8)
-            marks = replace(marks, hedge_used=True, hedge_reduction_done=True, hedge_equivalent=volume)
-        case "defence.restore":
-            marks = replace(marks, hedge_equivalent=0.0)
-        case "defence.re_add":
-            marks = replace(marks, readd_done=True)
-        case _:
-            return trade
-    return replace(trade, marks=marks)
 
 
 def _pending(trade: Trade) -> Pending:

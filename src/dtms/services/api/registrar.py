@@ -9,7 +9,7 @@ import msgspec
 import requests
 
 from dtms.app.outbox import RegisterAnswer, RegisterWord
-from dtms.app.registry import Registration
+from dtms.app.registration import Registration
 
 TIMEOUT_S: Final = (2.0, 8.0)
 """To connect, and for the answer: the server itself waits up to 5 s for the position's stop."""

@@ -10,8 +10,8 @@ from typing import Final
 from dtms.app.book import Page
 from dtms.app.explain import explain
 from dtms.app.queries import is_released
-from dtms.app.reconcile import Outcome, last_outcome
-from dtms.app.registry import RefusalKind
+from dtms.app.reconciled import Outcome, last_outcome
+from dtms.app.registration import RefusalKind
 from dtms.domain.intent import Intent
 from dtms.domain.trade import Trade, TradeState
 from dtms.domain.units import Millis, Ticket, TradeId, to_iso

@@ -9,7 +9,7 @@ import msgspec
 
 from dtms.app.explain import Explanation
 from dtms.app.queries import TradeFacts
-from dtms.app.reconcile import Outcome
+from dtms.app.reconciled import Outcome
 from dtms.domain.action import Action, kind_of
 from dtms.domain.intent import Intent
 from dtms.domain.records import TransitionRecord

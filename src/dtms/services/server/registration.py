@@ -10,8 +10,8 @@ from typing import Final
 import structlog
 
 from dtms.app import journal
-from dtms.app.queries import intents_after
-from dtms.app.registry import RefusalKind, Registered, Registration, RegistrationRefusedError
+from dtms.app.registration import RefusalKind, Registered, Registration, RegistrationRefusedError
+from dtms.app.walk import each_intent
 from dtms.domain.action import Action, SetStop
 from dtms.domain.intent import Intent, IntentState
 from dtms.domain.trade import Trade
@@ -193,7 +193,7 @@ def _try_again(parts: ServerParts, ticket: Ticket, decision_id: str, wanted: Cal
         trade = tx.trade(ticket)
         if trade is None or not trade.is_open or not wanted(trade):
             return
-        attempts = (i for i in intents_after(tx, trade.trade_id) if i.decision_id == decision_id)
+        attempts = (i for i in each_intent(tx, trade.trade_id) if i.decision_id == decision_id)
         last = max(attempts, key=lambda intent: intent.attempt, default=None)
         if last is not None and last.state in _CAME_TO_NOTHING:
             _plan_again(tx, trade, last, parts)

@@ -1,0 +1,113 @@
+"""What a caller says of a position against what the broker shows: the stops and target that follow, or a refusal. No I/O."""
+
+from __future__ import annotations
+
+import math
+
+from dtms.app.market_desk import SymbolDesk
+from dtms.app.registration import RefusalKind, Registration, RegistrationRefusedError
+from dtms.domain.position import Position
+from dtms.domain.trade import Trade
+from dtms.domain.units import Price
+
+_PRICE_TOLERANCE_TICKS = 1.5
+"""How far the caller's entry may lie from the broker's own: a rounding apart, never another trade."""
+
+
+def stops(wanted: Registration, position: Position, desk: SymbolDesk) -> tuple[Price, Price]:
+    """Return the initial stop, which fixes R, and the stop that the position shall have at the broker.
+
+    Raises:
+        RegistrationRefusedError: The broker shows another position, or the stop or the risk cannot be.
+    """
+    instrument, side = desk.instrument, wanted.side
+    _check_facts(wanted, position, desk)
+    given = wanted.stop if wanted.stop is not None else position.stop
+    if given is None:
+        raise RegistrationRefusedError(
+            RefusalKind.INVALID, "a stop_loss is required: the position has none", "stop_loss"
+        )
+    stop = instrument.stop(side, given)
+    if position.stop is not None and instrument.is_tighter(side, position.stop, stop):
+        stop = Price(position.stop)
+    quote = desk.feed.last
+    if quote is None:
+        raise RegistrationRefusedError(RefusalKind.NOT_READY, f"there is no quote of {wanted.symbol} yet")
+    there = position.stop is not None and instrument.same_price(stop, position.stop)
+    distance = side * (quote.executable(side) - stop)
+    if distance < max(instrument.stops_level, instrument.tick_size) and not (there and distance > 0):
+        raise RegistrationRefusedError(
+            RefusalKind.WRONG_SIDE,
+            f"stop_loss {stop} must lie on the losing side of {quote.executable(side)} by {instrument.stops_level:g}",
+            "stop_loss",
+        )
+    initial = _initial_stop(wanted, position, stop, desk)
+    _check_r(abs(position.entry - initial), desk, quote.spread)
+    return initial, stop
+
+
+def _check_facts(wanted: Registration, position: Position, desk: SymbolDesk) -> None:
+    instrument = desk.instrument
+    if (position.symbol, position.side) != (wanted.symbol, wanted.side):
+        detail = f"ticket {wanted.ticket} is a {position.side.name} of {position.symbol} at the broker"
+        raise RegistrationRefusedError(RefusalKind.CONFLICT, detail, "direction")
+    if abs(position.entry - wanted.entry) > _PRICE_TOLERANCE_TICKS * instrument.tick_size:
+        detail = f"ticket {wanted.ticket} was opened at {position.entry}, not at {wanted.entry}"
+        raise RegistrationRefusedError(RefusalKind.CONFLICT, detail, "entry")
+    if not instrument.same_lots(position.volume, wanted.volume):
+        detail = f"ticket {wanted.ticket} has {position.volume} lots, not {wanted.volume}"
+        raise RegistrationRefusedError(RefusalKind.CONFLICT, detail, "volume")
+    for field, value in (("stop_loss", wanted.stop), ("initial_stop", wanted.initial_stop)):
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise RegistrationRefusedError(RefusalKind.INVALID, f"{field} must be a positive price", field)
+    if wanted.profile not in desk.policy.exits.names:
+        names = ", ".join(desk.policy.exits.names)
+        raise RegistrationRefusedError(
+            RefusalKind.UNKNOWN_PROFILE, f"there is no such profile; known: {names}", "profile"
+        )
+
+
+def _initial_stop(wanted: Registration, position: Position, stop: Price, desk: SymbolDesk) -> Price:
+    given = wanted.initial_stop
+    initial = stop if given is None else desk.instrument.nearest(given)
+    if wanted.side * (position.entry - initial) <= 0:
+        raise RegistrationRefusedError(
+            RefusalKind.RISK_UNKNOWN,
+            f"initial_stop {initial} is not on the losing side of the entry {position.entry}; give the first stop",
+            "initial_stop",
+        )
+    return initial
+
+
+def _check_r(r: float, desk: SymbolDesk, spread: float) -> None:
+    atr = desk.atr
+    least = max(2 * spread, 0.25 * atr if atr is not None else 0.0)
+    if r < least:
+        raise RegistrationRefusedError(
+            RefusalKind.RISK_UNKNOWN,
+            f"R is {r:g}, less than max(2 x spread, 0.25 ATR(M15)) = {least:g}; the stop is too near",
+            "initial_stop",
+        )
+
+
+def first_target(wanted: Registration, position: Position, desk: SymbolDesk) -> Price | None:
+    """Return the target that the position shall have: what is at the broker stays, a missing one is put there."""
+    if position.target is not None:
+        return Price(position.target)
+    return None if wanted.target is None else desk.instrument.nearest(wanted.target)
+
+
+def same_facts(wanted: Registration, trade: Trade, position: Position) -> bool:
+    """Say whether a caller registers a trade again that is managed already, as it is."""
+    return (
+        trade.symbol == wanted.symbol
+        and trade.side is wanted.side
+        and _close(trade.entry, wanted.entry)
+        and (wanted.initial_stop is None or _close(trade.initial_stop, wanted.initial_stop))
+        and trade.identifier == position.identifier
+    )
+
+
+def _close(a: float, b: float) -> bool:
+    """Say whether two prices given by a caller mean the same: equal to nine digits."""
+    return math.isclose(a, b, rel_tol=1e-9)
