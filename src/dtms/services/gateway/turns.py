@@ -6,59 +6,31 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
+from dtms.app.passing import PassingReads
 from dtms.domain.action import Action
-from dtms.domain.instrument import Instrument
-from dtms.domain.market import Bar, Quote, Timeframe
-from dtms.domain.position import Account, Deal, Position, PositionsRead, WorkingOrder
+from dtms.domain.position import Position, WorkingOrder
 from dtms.domain.receipt import Receipt
-from dtms.domain.units import Millis
-from dtms.ports.broker import BrokerWrites, GatewayReads
+from dtms.ports.broker import BrokerReads, BrokerWrites, GatewayReads
 
 T = TypeVar("T")
 
 
-class TurnReads:
+class TurnReads(PassingReads):
     """`GatewayReads` under a lock that is held for one call."""
 
     def __init__(self, reads: GatewayReads, lock: threading.Lock) -> None:
-        self._reads = reads
+        super().__init__(reads)
+        self._orders = reads
         self._lock = lock
 
-    def _turn(self, ask: Callable[[GatewayReads], T]) -> T:
+    def _ask(self, question: Callable[[BrokerReads], T]) -> T:
         with self._lock:
-            return ask(self._reads)
-
-    def account(self) -> Account:
-        """Return the account as it stands."""
-        return self._turn(lambda reads: reads.account())
-
-    def instrument(self, symbol: str) -> Instrument:
-        """Return the instrument."""
-        return self._turn(lambda reads: reads.instrument(symbol))
-
-    def positions(self) -> PositionsRead:
-        """Return all open positions."""
-        return self._turn(lambda reads: reads.positions())
+            return super()._ask(question)
 
     def working_orders(self) -> tuple[WorkingOrder, ...]:
         """Return the orders at the market that are not finished."""
-        return self._turn(lambda reads: reads.working_orders())
-
-    def quote(self, symbol: str) -> Quote:
-        """Return the last quote."""
-        return self._turn(lambda reads: reads.quote(symbol))
-
-    def bars(self, symbol: str, timeframe: Timeframe, count: int) -> tuple[Bar, ...]:
-        """Return closed bars."""
-        return self._turn(lambda reads: reads.bars(symbol, timeframe, count))
-
-    def deals(self, position: int) -> tuple[Deal, ...]:
-        """Return the deals of one position."""
-        return self._turn(lambda reads: reads.deals(position))
-
-    def deals_between(self, start: Millis, end: Millis) -> tuple[Deal, ...]:
-        """Return the deals in [start, end]."""
-        return self._turn(lambda reads: reads.deals_between(start, end))
+        with self._lock:
+            return self._orders.working_orders()
 
 
 class TurnWrites:
