@@ -107,6 +107,22 @@ def test_a_first_stop_that_was_refused_is_planned_anew_by_the_same_request(world
     assert world.broker.positions().find(ticket).stop == 1.0901
 
 
+def test_a_first_stop_that_the_price_has_passed_is_refused_with_what_to_do(world: Any) -> None:
+    ticket = world.opened()
+    world.gateway_works = False
+    pending = world.ask("POST", ENABLE, world.order(ticket))
+    world.gateway_works = True
+    for _ in range(3):  # one look alone would be a spike
+        world.later(1, 1.0890)
+        world.server.monitor.tick()
+
+    passed = world.ask("POST", ENABLE, world.order(ticket))
+
+    assert (pending.status, passed.status, passed.code) == (503, 422, "stop_on_wrong_side")
+    assert [field["field"] for field in passed.json["fields"]] == ["stop_loss"]
+    assert world.broker.positions().find(ticket).stop is None
+
+
 def test_a_tighter_stop_at_the_broker_is_kept(world: Any) -> None:
     ticket = world.opened(stop=1.0930)
 

@@ -33,6 +33,26 @@ def stops(wanted: Registration, position: Position, desk: SymbolDesk) -> tuple[P
     quote = desk.feed.last
     if quote is None:
         raise RegistrationRefusedError(RefusalKind.NOT_READY, f"there is no quote of {wanted.symbol} yet")
+    _check_side(stop, position, desk)
+    initial = _initial_stop(wanted, position, stop, desk)
+    _check_r(abs(position.entry - initial), desk, quote.spread)
+    return initial, stop
+
+
+def still_settable(wanted: Registration, trade: Trade, position: Position, desk: SymbolDesk) -> None:
+    """Check that the first stop of a registered trade, which is not there yet, can be set at the present price.
+
+    Raises:
+        RegistrationRefusedError: The price has passed it while it was on its way: no further try would set it.
+    """
+    asked = trade.initial_stop if wanted.stop is None else desk.instrument.stop(wanted.side, wanted.stop)
+    _check_side(asked, position, desk)
+
+
+def _check_side(stop: Price, position: Position, desk: SymbolDesk) -> None:
+    instrument, side, quote = desk.instrument, position.side, desk.feed.last
+    if quote is None:
+        raise RegistrationRefusedError(RefusalKind.NOT_READY, f"there is no quote of {position.symbol} yet")
     there = position.stop is not None and instrument.same_price(stop, position.stop)
     distance = side * (quote.executable(side) - stop)
     if distance < max(instrument.stops_level, instrument.tick_size) and not (there and distance > 0):
@@ -41,9 +61,6 @@ def stops(wanted: Registration, position: Position, desk: SymbolDesk) -> tuple[P
             f"stop_loss {stop} must lie on the losing side of {quote.executable(side)} by {instrument.stops_level:g}",
             "stop_loss",
         )
-    initial = _initial_stop(wanted, position, stop, desk)
-    _check_r(abs(position.entry - initial), desk, quote.spread)
-    return initial, stop
 
 
 def _check_facts(wanted: Registration, position: Position, desk: SymbolDesk) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from dtms.app import journal
 from dtms.app.market_desk import MarketDesk, SymbolDesk
 from dtms.app.registration import RefusalKind, Registered, Registration, RegistrationRefusedError
-from dtms.app.registration_checks import first_target, same_facts, stops
+from dtms.app.registration_checks import first_target, same_facts, still_settable, stops
 from dtms.app.seen_stop import stop_seen
 from dtms.domain.action import CloseHedge, SetStop
 from dtms.domain.intent import Intent, IntentState, Planner
@@ -43,9 +43,11 @@ class Registry:
         account = self.reads.account()
         position = self._position(wanted)
         known = self._known(wanted, position)
-        if known is not None:
-            return known
         now = self.clock.market_now()
+        if known is not None:
+            if position.stop is None and known.trade.stop is None:
+                still_settable(wanted, known.trade, position, self._desk(wanted.symbol, now))
+            return known
         desk = self._desk(wanted.symbol, now)
         initial, stop = stops(wanted, position, desk)
         trade = self._trade(wanted, position, initial, desk, now)

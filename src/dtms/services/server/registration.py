@@ -66,7 +66,8 @@ _REMEDIES: Final[Mapping[tuple[RefusalKind, str], str]] = {
         "the first stop must lie on the losing side of the entry, by max(2 x spread, 0.25 ATR(M15)) at least"
     ),
     (RefusalKind.WRONG_SIDE, "stop_loss"): (
-        "below the bid for a BUY, above the ask for a SELL, by the broker's stops level at least"
+        "below the bid for a BUY, above the ask for a SELL, by the broker's stops level at least; where the price passed "
+        "it while it was being set, close the position, or release the ticket and register it with another stop"
     ),
     (RefusalKind.OTHERWISE, "applied"): "an open position or a deal carries the order's mark: it was applied",
     (RefusalKind.OTHERWISE, "ticket"): "name the open position that the order has opened, of its symbol and side",

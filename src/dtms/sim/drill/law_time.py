@@ -27,6 +27,8 @@ NAKED_MS: Final = 2 * SECOND
 """A managed position may be without a stop so long; then it is alarmed."""
 _SLACK_MS: Final = 6 * SECOND
 """For a pass that fell out: a step of the drill is up to two seconds, and a process may miss a few."""
+_A_STEP_MS: Final = 2 * SECOND
+"""Of a longer step no more counts: each process has one turn in it, however long another one kept the clock."""
 _OVERDUE_MS: Final = 2 * MINUTE
 _TRIES_A_MINUTE: Final = 15
 """Of one step: a child that must be closed is tried every five seconds."""
@@ -65,7 +67,7 @@ class TimeLaws:
             self._naked.pop(trade.identifier, None)
             return
         if position.stop is None:
-            since = self._lasts(self._naked, trade.identifier, able_ms)
+            since = self._lasts(self._naked, trade.identifier, min(able_ms, _A_STEP_MS))
             silent = trade.hold is Hold.NONE and not record.alerted(trade, AlertKind.UNPROTECTED)
             if since > NAKED_MS + _SLACK_MS and silent:
                 detail = f"position {trade.identifier} has had no stop for {since} ms and no alarm"
@@ -118,7 +120,7 @@ class TimeLaws:
                 continue
             for hedge in hedges & present:
                 orphans.add(hedge)
-                since = self._lasts(self._orphans, hedge, able_ms)
+                since = self._lasts(self._orphans, hedge, min(able_ms, _A_STEP_MS))
                 if since > ORPHAN_MS + _SLACK_MS and not self._excused(trade, hedge):
                     detail = f"hedge {hedge} outlived position {trade.identifier} by {since} ms"
                     record.report("I7 orphaned hedge", detail, str(hedge))
@@ -129,7 +131,8 @@ class TimeLaws:
         if trade.hold is not Hold.NONE or trade.owner is Owner.NONE:
             return True
         unsure = any(i.position == hedge and i.state is IntentState.UNKNOWN for i in self.record.unfinished)
-        return unsure or self.record.alerted(trade, AlertKind.QUARANTINED, AlertKind.PARKED)
+        told = self.record.alerted(trade, AlertKind.QUARANTINED, AlertKind.PARKED)
+        return unsure or told or self.record.told_orphan(hedge)
 
     def _limits(self, now: Millis) -> None:
         """I12: no order leaves twice, no tight loops, no queue that grows."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,7 @@ from dtms.adapters.terminal.catalogue import CATALOGUE
 from dtms.adapters.terminal.constants import Mt5
 from dtms.adapters.terminal.records import Request, SimPosition
 from dtms.adapters.terminal.server import SimServer
+from dtms.app.halt import NotHaltedError, StillHoldsError, resume
 from dtms.app.opening_checks import OpeningRefusedError, Order
 from dtms.domain.exits import ExitBook
 from dtms.domain.units import SECOND, Millis, Side, Ticket
@@ -26,6 +28,8 @@ from dtms.sim.world import SERVER_URL, TOKEN
 ENTRY_MAGIC: Final = 7
 FOREIGN_MAGIC: Final = 99
 FOREIGN: Final = "not yours"
+_RESUME_SHARE: Final = 0.05
+"""Of the steps, in which the operator looks whether a halt can be left."""
 _MOST_TRADES: Final = 3
 _MOST_FOREIGN: Final = 2
 _OPEN_SHARE: Final = 0.1
@@ -73,6 +77,8 @@ class Operator:
         """Do what comes to mind."""
         stream = self.dice.stream("operator")
         self._register()
+        if self.dice.stream("resume").random() < _RESUME_SHARE:
+            self._resume()
         live = [p for p in self.sim.state.positions.values() if p.magic != FOREIGN_MAGIC]
         if len(live) < _MOST_TRADES and stream.random() < _OPEN_SHARE:
             self._open()
@@ -105,9 +111,21 @@ class Operator:
 
     def rest(self) -> None:
         """End it all: the switch is let go, and what waits is still registered."""
+        self._resume()
         if self._pressed:
             self._pressed = not self._in_api(lambda api: api.kill.release("operator"))
         self._register()
+
+    def _resume(self) -> None:
+        """Leave a halt whose cause has ended, as a person does who was called."""
+
+        def ask() -> None:
+            server = self.server()
+            if server is not None:
+                with contextlib.suppress(NotHaltedError, StillHoldsError):
+                    resume(server.parts.ledger, self.clock(), actor="operator", reason="the terminal is ours again")
+
+        self.in_server(ask)
 
     @property
     def at_rest(self) -> bool:

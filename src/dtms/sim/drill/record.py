@@ -101,6 +101,12 @@ class Record:
         """Return an open position as the broker has it."""
         return next((p for p in self.sim.state.positions.values() if p.identifier == identifier), None)
 
+    def told_orphan(self, identifier: int) -> bool:
+        """Say whether somebody was called for a position in our name that the ledger does not know."""
+        position = self.position(identifier)
+        words = {str(identifier)} | (set() if position is None else {str(position.ticket)})
+        return any(alert.kind is AlertKind.ORPHAN and alert.subject in words for alert in self.notifier.alerts)
+
     def alerted(self, trade: Trade, *kinds: AlertKind) -> bool:
         """Say whether somebody was ever called for a trade."""
         words = {trade.trade_id, str(trade.identifier), *map(str, self.tickets[trade.trade_id])}
