@@ -19,6 +19,7 @@ from dtms.domain.records import AuditEntry
 from dtms.domain.trade import Hold, Leg, Owner, Trade
 from dtms.domain.units import SECOND, Millis
 from dtms.ports.notifier import AlertKind
+from dtms.sim.drill.script import BAR
 
 if TYPE_CHECKING:
     from dtms.sim.drill.world import World
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _PAGE: Final = 1_000
 _NEVER: Final = (IntentState.REJECTED, IntentState.NOT_APPLIED, IntentState.CANCELLED)
 _DONE: Final = (IntentState.APPLIED, IntentState.PARTIAL)
+_EDGE_MS: Final = 5 * SECOND
 _LOTS: Final = 1e-6
 RELEASED: Final = "released"
 """The reason for which a trade is CLOSED and its position may stay open."""
@@ -125,6 +127,7 @@ def last_checks(world: World) -> None:
 
 def _recovery_is_start(world: World) -> None:
     """I15: after a crash and a recovery everything stands as after a stop and a start, and nothing was sent for it."""
+    _away_from_a_bars_end(world)
     before, sent = _rows(world), len(world.oracle)
     world.restart()
     crashed = _rows(world)
@@ -136,6 +139,14 @@ def _recovery_is_start(world: World) -> None:
         world.record.report("I15 recovery", f"a recovery changed {_first_difference(before, crashed)}")
     if len(world.oracle) != sent:
         world.record.report("I15 recovery", f"a recovery sent {world.oracle.entries[sent].kind}")
+
+
+def _away_from_a_bars_end(world: World) -> None:
+    """Go to where no bar ends: a process that starts anew may be a few seconds off the one before, and would decide it."""
+    for _ in range(2 * _EDGE_MS // SECOND + 1):
+        if _EDGE_MS <= world.clock.now % BAR <= BAR - _EDGE_MS:
+            return
+        world.calm_step(1.0)
 
 
 def _rows(world: World) -> tuple[tuple[str, ...], ...]:
