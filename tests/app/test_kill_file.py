@@ -280,7 +280,7 @@ def test_pressed_while_the_ledger_cannot_be_written_nothing_is_sent_and_it_holds
     assert rig.broker.positions().positions == ()
 
 
-def test_a_ledger_that_cannot_be_read_at_the_last_moment_leaves_the_word_to_the_file(rig: Rig, file: Path) -> None:
+def test_a_ledger_that_cannot_be_read_at_the_last_moment_lets_nothing_through_that_adds_risk(rig: Rig) -> None:
     trade = rig.managed()
     intent = plan(rig, trade, hedge(trade))
     gate = rig.executor.gate
@@ -291,9 +291,5 @@ def test_a_ledger_that_cannot_be_read_at_the_last_moment_leaves_the_word_to_the_
             raise LedgerUnavailableError(msg)
 
     gate.ledger = Unreadable()  # type: ignore[assignment]
-    assert gate.last_word(intent) is None
-    file.write_text("pause")
-    assert gate.last_word(intent) == (
-        Rejection.KILL_SWITCH,
-        "the kill switch was pressed (pause) before it was sent",
-    )
+    said = "nobody can tell whether the kill switch was pressed: ledger: locked"
+    assert gate.last_word(intent) == (Rejection.NOT_SENT, said)

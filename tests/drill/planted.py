@@ -220,7 +220,7 @@ def two_hedges(patch: Patch) -> None:
         return hedge(replace(trade, marks=replace(trade.marks, hedge_used=False)), *rest)
 
     patch.setattr(plans, "_hedge", forgetful)
-    patch.setattr(gateway, "_hedged_before", lambda _tx, _intent: False)
+    patch.setattr(gateway, "hedged_before", lambda _tx, _intent: False)
 
 
 def crash_means_not_sent(patch: Patch) -> None:

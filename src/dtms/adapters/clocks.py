@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -33,6 +34,15 @@ def boot_ns() -> int:
     if sys.platform == "win32":
         return time.perf_counter_ns()
     return time.clock_gettime_ns(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+@cache
+def boot_id() -> str:
+    """Return the kernel's word for this boot, "" where it has none; it cannot change while we run."""
+    try:
+        return _BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
 
 
 def awake_ns() -> int:
@@ -62,10 +72,7 @@ class SystemMachine:
 
     def boot_id(self) -> str:
         """Return the kernel's word for this boot."""
-        try:
-            return _BOOT_ID.read_text(encoding="ascii").strip()
-        except OSError:
-            return ""
+        return boot_id()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,8 +14,7 @@ from dtms.app.conclusions import Conclusions
 from dtms.app.doubt import Doubts
 from dtms.app.hours_gate import HoursGate, HoursSay
 from dtms.app.modes import ModeKeeper, stays_planned, watch_journal
-from dtms.app.preconditions import addressed, mismatch
-from dtms.app.preconditions import hedged_before as _hedged_before
+from dtms.app.preconditions import addressed, hedged_before, mismatch
 from dtms.app.send_gate import SendGate
 from dtms.app.witness import Witness
 from dtms.core.settle import StepEnd
@@ -213,7 +212,7 @@ class Executor:
         if forbidden is not None:
             return forbidden
         increases = risk_of(intent.action) is RiskDirection.INCREASE
-        if isinstance(intent.action, OpenHedge) and _hedged_before(tx, intent):
+        if isinstance(intent.action, OpenHedge) and hedged_before(tx, intent):
             return Rejection.HEDGE_PROHIBITED, "a hedge of this trade was opened, or may have been: one hedge a trade"
         level = tx.fact(KILL_FACT)
         denied = self.gate.denies(intent, None if level is None else KillLevel(level))

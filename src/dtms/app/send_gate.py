@@ -139,17 +139,14 @@ class SendGate:
         return None
 
     def last_word(self, intent: Intent) -> Refused | None:
-        """Return why an intent must not be sent after all: the kill switch was pressed since it was claimed.
-
-        Where the ledger cannot be read now the file alone decides; the claim asked the ledger a moment ago.
-        """
+        """Return why an intent must not be sent after all: the kill switch was pressed since it was claimed, or may have been."""
         if risk_of(intent.action) is not RiskDirection.INCREASE:
             return None
         try:
             with self.ledger.read() as tx:
                 fact = tx.fact(KILL_FACT)
-        except LedgerError:
-            fact = None
+        except LedgerError as error:
+            return Rejection.NOT_SENT, f"nobody can tell whether the kill switch was pressed: {error}"
         level = self.kill.level(None if fact is None else KillLevel(fact))
         if level is None:
             return None

@@ -90,12 +90,10 @@ def _links(ledger: SqlLedger, ticket: int | None) -> list[AuditEntry]:
 @contextmanager
 def _ledger(config: options.Config) -> Iterator[tuple[SqlLedger, str]]:
     """Open the ledger of the settings, whosever it is."""
-    import time
-
+    from dtms.adapters.clocks import wall_ms
     from dtms.adapters.sql import open_ledger
     from dtms.adapters.sql.opening import identity_of
     from dtms.adapters.sql.schema import SCHEMA
-    from dtms.domain.units import Millis
     from dtms.errors import SettingsError
 
     url = options.settings_of(config).ledger
@@ -103,7 +101,7 @@ def _ledger(config: options.Config) -> Iterator[tuple[SqlLedger, str]]:
     if schema != SCHEMA:  # opening it would migrate it, and looking changes nothing
         msg = f"the ledger of {account} has schema {schema}, this program {SCHEMA}; look at it with the dtms that wrote it"
         raise SettingsError(msg)
-    ledger = open_ledger(url, account=account, clock=lambda: Millis(time.time_ns() // 1_000_000), create=False)
+    ledger = open_ledger(url, account=account, clock=wall_ms, create=False)
     try:
         yield ledger, account
     finally:

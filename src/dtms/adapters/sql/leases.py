@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Final
 
+from dtms.adapters.clocks import boot_id, boot_ns
 from dtms.adapters.sql.backend import Backend, LeaseTime
 from dtms.adapters.sql.executor import Executor
 from dtms.adapters.sql.lease_statements import (
@@ -23,7 +22,6 @@ from dtms.errors import LedgerUnavailableError
 from dtms.ports.lease import GATEWAY_LEASE, LeaseView, Place, Taken
 
 _NS_A_MS: Final = 1_000_000
-_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 def machine_time() -> Mapping[str, object]:
@@ -31,27 +29,7 @@ def machine_time() -> Mapping[str, object]:
 
     Where a machine has no name for its boot, a restart turns the clock back, and the old lease ends late, never early.
     """
-    clock = getattr(time, "CLOCK_BOOTTIME", None)
-    now = time.monotonic_ns() if clock is None else time.clock_gettime_ns(clock)
-    return {"lease_now": now // _NS_A_MS, "lease_boot": _boot_id()}
-
-
-def _boot_id() -> str:
-    global _boot  # noqa: PLW0603 - it cannot change while we run
-    if _boot is None:
-        try:
-            _boot = _BOOT_ID.read_text(encoding="ascii").strip()
-        except OSError:
-            _boot = "unnamed"
-    return _boot
-
-
-_boot: str | None = None
-
-
-def server_time() -> Mapping[str, object]:
-    """Return what a ledger on a server is told: nothing, it reads its own clock and has one boot."""
-    return {"lease_now": 0, "lease_boot": ""}
+    return {"lease_now": boot_ns() // _NS_A_MS, "lease_boot": boot_id()}
 
 
 class SqlLeases:
