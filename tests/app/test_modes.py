@@ -22,9 +22,10 @@ from dtms.adapters.terminal.records import AccountSpec
 from dtms.app.clock_watch import ClockWatch
 from dtms.app.halt import NotHaltedError, StillHoldsError, halt, resume
 from dtms.app.kill import KillSwitch
-from dtms.app.mode_facts import HALT_FACT, RECONCILED_FACT, TOLD_FACT, causes_fact, read_modes
+from dtms.app.mode_facts import HALT_FACT, TOLD_FACT, causes_fact, read_modes
 from dtms.app.modes import ModeKeeper
 from dtms.app.reconcile import Reconciler
+from dtms.app.reconciled import Outcome, write_outcome
 from dtms.domain.action import Action, OpenHedge, Reduce
 from dtms.domain.intent import IntentState
 from dtms.domain.modes import Cause, Mode
@@ -597,10 +598,11 @@ def test_a_fast_reconcile_or_one_that_is_not_clean_lets_nothing_go(system: Syste
     system.rig.wait(1)
     system.rig.executor.modes.clear(Cause.TRADING_OFF)
     system.rig.executor.tick()
+    before = system.rig.clock.now - 5_000
     for clean, full in ((True, False), (False, True), (False, False)):
         system.rig.wait(1)
         with system.rig.ledger.write() as tx:
-            tx.set_fact(RECONCILED_FACT, json.dumps({"at": system.rig.clock.now, "clean": clean, "full": full}))
+            write_outcome(tx, Outcome(at=system.rig.clock.now, clean=clean, full=full, confirmed=Millis(before)))
         system.rig.executor.tick()
         assert system.mode() is Mode.PROTECT_ONLY
 
@@ -611,9 +613,10 @@ def test_a_clean_full_reconcile_is_not_taken_back_by_the_fast_one_after_it(syste
     system.rig.executor.modes.clear(Cause.TRADING_OFF)
     system.rig.executor.tick()
     system.rig.wait(1)
+    clean_at = system.rig.clock.now
     for full in (True, False):
         with system.rig.ledger.write() as tx:
-            tx.set_fact(RECONCILED_FACT, json.dumps({"at": system.rig.clock.now, "clean": True, "full": full}))
+            write_outcome(tx, Outcome(at=system.rig.clock.now, clean=True, full=full, confirmed=clean_at))
         system.rig.server.monitor.tick()  # the gateway, whose cause it is, sleeps
         assert system.mode() is Mode.NORMAL
 

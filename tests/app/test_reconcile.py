@@ -200,14 +200,18 @@ def test_time_that_went_back_refuses_one_view(rig: Rig) -> None:
 def test_positions_are_compared_each_5_s_and_the_history_each_60_s(rig: Rig) -> None:
     found = reconciler(rig)
     found.start()
+    started = outcome(found).confirmed
     ran = []
     for _ in range(125):
         rig.wait(1)
         made = found.step()
         if made is not None:
-            ran.append((round((rig.clock.now - outcome(found).confirmed) / 1_000), made.full))
-    assert [full for _, full in ran].count(True) == 2
-    assert len(ran) == 25
+            ran.append(made)
+    whole = [made.confirmed for made in ran if made.full]
+    assert (len(ran), len(whole)) == (25, 2)
+    assert [made.at for made in ran if made.full] == whole
+    # What a fast one finds clean is agreed no further than the last whole one.
+    assert {made.confirmed for made in ran} == {started, *whole}
 
 
 def test_fast_ones_that_find_nothing_new_write_nothing(rig: Rig) -> None:

@@ -21,10 +21,7 @@ Role = Literal["gateway", "server", "api"]
 ROLES: Final[tuple[Role, ...]] = ("gateway", "server", "api")
 HALT_FACT: Final = "halt"
 RECONCILED_FACT: Final = "reconciled"
-"""The last reconcile of any kind: JSON with `at`, `clean` and `full`."""
-
-CLEAN_FACT: Final = "reconciled_full"
-"""When the last full reconcile was clean. A fact of its own: a fast one that follows must not take it back."""
+"""The last reconcile of any kind (`app.reconciled`): its `confirmed` is when a full one was last clean."""
 
 TOLD_FACT: Final = "mode"
 """The mode that was last told to people and to the event stream."""
@@ -40,7 +37,6 @@ class Modes:
         told: The mode that was last told.
         halt: What a person must resume from, None where nothing is latched.
         clean_at: When the last full reconcile was clean, None where none was; asked only while there are causes.
-        clean_is_new: Whether `clean_at` stands in the fact of the last reconcile alone, which the next one overwrites.
     """
 
     mode: Mode = Mode.NORMAL
@@ -48,7 +44,6 @@ class Modes:
     told: Mode = Mode.NORMAL
     halt: ActiveCause | None = None
     clean_at: Millis | None = None
-    clean_is_new: bool = False
 
 
 def read_modes(tx: LedgerRead) -> Modes:
@@ -62,7 +57,7 @@ def read_modes(tx: LedgerRead) -> Modes:
         told += read_causes(tx, role)
     text = tx.fact(HALT_FACT)
     halt = None if text is None else decode(text, HALT_FACT)[0]
-    clean_at, is_new = _clean_full(tx) if told else (None, False)
+    clean_at = _confirmed(tx) if told else None
     word = tx.fact(TOLD_FACT)
     if not told and halt is None and word is None:
         return Modes()
@@ -73,7 +68,6 @@ def read_modes(tx: LedgerRead) -> Modes:
         told=_mode(word),
         halt=halt,
         clean_at=clean_at,
-        clean_is_new=is_new,
     )
 
 
@@ -89,19 +83,16 @@ def causes_fact(role: str) -> str:
     return f"causes.{role}"
 
 
-def _clean_full(tx: LedgerRead) -> tuple[Millis | None, bool]:
-    """Return when the last full reconcile was clean, and whether only the fact of the last one says so."""
-    kept = tx.fact(CLEAN_FACT)
-    last = tx.fact(RECONCILED_FACT)
-    found = None if kept is None else Millis(int(kept))
-    if last is None:
-        return found, False
+def _confirmed(tx: LedgerRead) -> Millis | None:
+    """Return when a full reconcile was last clean, None where none was."""
+    text = tx.fact(RECONCILED_FACT)
+    if text is None:
+        return None
     try:
-        record = json.loads(last)
-        at, good = Millis(int(record["at"])), record["clean"] is True and record["full"] is True
+        at = json.loads(text)["confirmed"]
+        return None if at is None else Millis(int(at))
     except (ValueError, KeyError, TypeError) as error:
-        raise _unreadable(RECONCILED_FACT, last) from error
-    return (at, True) if good and (found is None or at > found) else (found, False)
+        raise _unreadable(RECONCILED_FACT, text) from error
 
 
 def encode(causes: Iterable[ActiveCause]) -> str:

@@ -16,7 +16,6 @@ from dtms.app import kill
 from dtms.app.book import Page
 from dtms.app.market_desk import MarketDesk
 from dtms.app.mode_facts import (
-    CLEAN_FACT,
     HALT_FACT,
     TOLD_FACT,
     Modes,
@@ -113,8 +112,7 @@ class ModeKeeper:
         with self._lock:
             self._load()
             self._let_go(page.modes.clean_at)
-            told = page.mode is page.modes.told and not page.modes.clean_is_new
-            if self._loaded and not (told and self._text() == self._written):
+            if self._loaded and (page.mode is not page.modes.told or self._text() != self._written):
                 self._write()
             return self.mode(page)
 
@@ -167,8 +165,6 @@ class ModeKeeper:
                 if text != self._written:
                     tx.set_fact(causes_fact(self._role), text or None)
                 found = self._latched(tx)
-                if found.clean_is_new:
-                    tx.set_fact(CLEAN_FACT, str(found.clean_at))
                 if found.mode is not found.told:
                     _tell(tx, found, self._clock.market_now())
         except LedgerError:

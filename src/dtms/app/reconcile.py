@@ -106,7 +106,7 @@ class Reconciler:
         now_ns = self.clock.boot_ns()
         self._fast_ns = now_ns + FAST_NS
         try:
-            outcome = self._judged(self._viewer.take(self.reads, self._last().confirmed if full else None))
+            outcome = self._judged(self._viewer.take(self.reads, self._unread_since() if full else None))
         except (BrokerError, MarketDataError, TornViewError) as error:
             self._wanted = True
             outcome = self._failed(str(error), full=full)
@@ -230,5 +230,10 @@ class Reconciler:
                 self.last = last_outcome(tx)
         if self.last is None:
             now = self.clock.market_now()
-            self.last = Outcome(at=now, clean=False, full=False, confirmed=now)
+            self.last = Outcome(at=now, clean=False, full=False)
         return self.last
+
+    def _unread_since(self) -> Millis:
+        """Return from when on the history has still to be agreed; with none agreed yet, from now (and the overlap before)."""
+        confirmed = self._last().confirmed
+        return self.clock.market_now() if confirmed is None else confirmed

@@ -16,13 +16,14 @@ class Outcome:
     """One reconciliation; it is the fact `reconciled`.
 
     `clean`: the view was whole, everything in our name has its record, and each trade is there or proved to have ended.
-    `confirmed` is the instant up to which the history was read and agreed. `why` says why it was not clean.
+    `confirmed` is the instant up to which the history was read and agreed: that of the last full one that was clean, also of
+    a process before this one; None where none was. `why` says why it was not clean.
     """
 
     at: Millis
     clean: bool
     full: bool
-    confirmed: Millis
+    confirmed: Millis | None = None
     why: str = ""
     orphans: tuple[Orphan, ...] = ()
     missing: tuple[int, ...] = ()
