@@ -18,17 +18,10 @@ from typing import Any, TextIO, cast
 import structlog
 from starlette.types import ASGIApp
 
+from dtms.adapters.lock_file import HeldError, LockFile
 from dtms.errors import SettingsError
 from dtms.services.log_sink import LogSink
 from dtms.services.web.serve import make_server, require_loopback
-
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
-
-_LOCKED_BYTE = 1 << 30
-"""Windows locks bytes, and a locked one cannot be read: this one lies behind the holder's number."""
 
 
 def bind_port(host: str, port: int, *, role: str, variable: str) -> socket.socket:
@@ -67,40 +60,22 @@ class RoleLock:
     """
 
     def __init__(self, data_dir: Path, role: str) -> None:
-        path = data_dir / f"{role}.lock"
         try:
             data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+            self._file = LockFile(data_dir / f"{role}.lock")
+        except HeldError as error:
+            msg = (
+                f"another {role} works on {data_dir} (process {error.holder}); "
+                "stop it or set DTMS_DATA_DIR to another folder"
+            )
+            raise SettingsError(msg) from error
         except OSError as error:
             msg = f"data folder {data_dir}: {error.strerror}; make it writable or set DTMS_DATA_DIR to another one"
             raise SettingsError(msg) from error
-        if not _take(self._fd):
-            holder = os.read(self._fd, 32).decode("ascii", "replace").strip() or "unknown"
-            os.close(self._fd)
-            msg = (
-                f"another {role} works on {data_dir} (process {holder}); stop it or set DTMS_DATA_DIR to another folder"
-            )
-            raise SettingsError(msg)
-        os.ftruncate(self._fd, 0)
-        os.write(self._fd, f"{os.getpid()}\n".encode())
 
     def release(self) -> None:
-        """Let the next one in; the file stays, for a removed one would lock nobody out."""
-        os.close(self._fd)
-
-
-def _take(handle: int) -> bool:
-    """Lock a file without waiting; the kernel gives it back when the process ends, however it ends."""
-    try:
-        if sys.platform == "win32":
-            os.lseek(handle, _LOCKED_BYTE, os.SEEK_SET)
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-            os.lseek(handle, 0, os.SEEK_SET)
-        else:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+        """Let the next one in."""
+        self._file.release()
 
 
 @contextmanager

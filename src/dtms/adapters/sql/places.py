@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 
+from dtms.adapters.lock_file import HeldError, LockFile
 from dtms.errors import LedgerUnavailableError, SettingsError
-
-if sys.platform != "win32":
-    import fcntl
 
 
 class NoPlace:
@@ -23,9 +19,7 @@ class NoPlace:
 
 
 class FilePlace:
-    """A lock that the kernel frees when the process ends, however it ends; a stopped process keeps it.
-
-    Windows has no such lock; there the lock of the data folder is all there is.
+    """A lock file that this process holds as long as it lives.
 
     Raises:
         SettingsError: Another process has it.
@@ -34,25 +28,17 @@ class FilePlace:
 
     def __init__(self, path: Path, role: str, ledger: str) -> None:
         try:
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+            self._file = LockFile(path)
+        except HeldError as error:
+            msg = f"another {role} works on {ledger} (process {error.holder}); stop it, or give this one a ledger of its own"
+            raise SettingsError(msg) from error
         except OSError as error:
             msg = f"lock file {path} cannot be opened: {error.strerror}; give this user the right to write its folder"
             raise LedgerUnavailableError(msg) from error
-        if sys.platform == "win32":
-            return
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = os.read(self._fd, 32).decode("ascii", "replace").strip() or "unknown"
-            os.close(self._fd)
-            msg = f"another {role} works on {ledger} (process {holder}); stop it, or give this one a ledger of its own"
-            raise SettingsError(msg) from error
-        os.ftruncate(self._fd, 0)
-        os.write(self._fd, f"{os.getpid()}\n".encode())
 
     def ensure(self) -> None:
         """Do nothing: the kernel holds it as long as this process lives."""
 
     def release(self) -> None:
-        """Let the next one in; the file stays, for a removed one would lock nobody out."""
-        os.close(self._fd)
+        """Let the next one in."""
+        self._file.release()
