@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 from dtms.domain.units import Millis, Side, Ticket
 
@@ -126,9 +127,12 @@ class WorkingOrder:
     comment: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class PositionsRead:
-    """One whole, clean read of the open positions; `token` names the read and grows with each."""
+    """One whole, clean read of the open positions; `token` names the read and grows with each.
+
+    It has no slots because it keeps an index: each of some thousand trades looks itself up several times a pass.
+    """
 
     token: int
     as_of: Millis
@@ -136,4 +140,8 @@ class PositionsRead:
 
     def find(self, identifier: int) -> Position | None:
         """Return the position with this stable identifier; None says it was not in *this* read, no more."""
-        return next((p for p in self.positions if p.identifier == identifier), None)
+        return self._by_identifier.get(identifier)
+
+    @cached_property
+    def _by_identifier(self) -> dict[int, Position]:
+        return {position.identifier: position for position in self.positions}
