@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.sim.oracle import MAGIC, MAIN, STOP, T0, entry
 
 from dtms.adapters.sql import SqlLedger, open_ledger
 from dtms.adapters.terminal.oracle import OracleEntry
@@ -18,11 +19,7 @@ from dtms.domain.units import MINUTE, Lots, Millis, Price, Side, Ticket, TradeId
 from dtms.sim.restart.judge import Finding, judge
 from dtms.sim.restart.person import Order, Wish
 
-MAGIC = 77
-T0 = Millis(1_750_161_600_000)
 UNTIL = Millis(T0 + 10 * MINUTE)
-MAIN = 101
-STOP = 1_990.0
 DECISION = "decision"
 TAG = tag_of(TradeId("101"), DECISION, 0, 1)
 
@@ -61,35 +58,6 @@ INTENT = Intent(
     created_at=Millis(T0 + 1_000),
     expires_at=None,
 )
-
-
-def entry(kind: AppliedKind, at_s: int, **changes: Any) -> OracleEntry:
-    values: dict[str, Any] = {
-        "seq": 0,
-        "at": Millis(T0 + at_s * 1_000),
-        "kind": kind,
-        "symbol": "XAUUSD",
-        "identifier": MAIN,
-        "ticket": MAIN,
-        "side": 1,
-        "tag": "",
-        "magic": MAGIC,
-        "reason": 3,
-        "order": 1,
-        "deal": 1,
-        "stop_before": STOP,
-        "stop_after": STOP,
-        "target_before": None,
-        "target_after": None,
-        "volume_before": 1.0,
-        "volume_after": 1.0,
-        "volume": 0.0,
-        "price": 2_000.0,
-        "bid": 2_000.0,
-        "ask": 2_000.2,
-        **changes,
-    }
-    return OracleEntry(**values)
 
 
 def state(at_s: int, volume: float = 1.0, stop: float | None = STOP, **changes: Any) -> OracleEntry:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.sim.oracle import MAGIC, MAIN, T0, at, entry
 
 from dtms.adapters.terminal.oracle import OracleEntry
 from dtms.adapters.terminal.recorder import AppliedKind
@@ -17,45 +18,10 @@ from dtms.domain.trade import Owner, Trade, TradeState
 from dtms.domain.units import SECOND, Lots, Millis, Price, Side, Ticket, TradeId
 from dtms.sim.invariants import ORPHAN_MS, REGISTRATION_MS, Books, check, naked_ms
 
-MAGIC = 77
-T0 = Millis(1_750_161_600_000)
-MAIN, HEDGE, FOREIGN = 101, 102, 900
+HEDGE, FOREIGN = 102, 900
 UNTIL = Millis(T0 + 1_000 * SECOND)
 _K = AppliedKind
 _S = IntentState
-
-
-def at(seconds: float) -> Millis:
-    return Millis(T0 + round(seconds * SECOND))
-
-
-def entry(kind: AppliedKind, seconds: float, **changes: Any) -> OracleEntry:
-    values: dict[str, Any] = {
-        "seq": 0,
-        "at": at(seconds),
-        "kind": kind,
-        "symbol": "XAUUSD",
-        "identifier": MAIN,
-        "ticket": MAIN,
-        "side": 1,
-        "tag": "",
-        "magic": MAGIC,
-        "reason": 3,
-        "order": 1,
-        "deal": 1,
-        "stop_before": 1_990.0,
-        "stop_after": 1_990.0,
-        "target_before": None,
-        "target_after": None,
-        "volume_before": 1.0,
-        "volume_after": 1.0,
-        "volume": 0.0,
-        "price": 2_000.0,
-        "bid": 2_000.0,
-        "ask": 2_000.2,
-        **changes,
-    }
-    return OracleEntry(**values)
 
 
 def state(seconds: float, volume: float, stop: float | None, identifier: int = MAIN) -> OracleEntry:

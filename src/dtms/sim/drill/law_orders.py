@@ -8,10 +8,11 @@ from typing import Final
 
 from dtms.adapters.terminal.oracle import OracleEntry
 from dtms.adapters.terminal.recorder import AppliedKind
+from dtms.app.tags import stem_of
 from dtms.domain.action import OpenHedge, OpenTrade, ReAdd, Reduce
 from dtms.domain.intent import Intent, IntentState
 from dtms.domain.units import Millis
-from dtms.sim.drill.record import Record, stem
+from dtms.sim.drill.record import Record
 
 _OPERATIONS: Final = frozenset(
     {
@@ -87,11 +88,11 @@ class OrderLaws:
         this.whole = this.whole or _is_whole(entry, intent)
         if this.count > 1 and not again:
             self.record.report("I1 exactly once", f"tag {entry.tag} was applied {this.count} times ({entry.kind})")
-        last, self._last_stem[entry.identifier] = self._last_stem.get(entry.identifier), stem(entry.tag)
-        if entry.kind is AppliedKind.SLTP and last != stem(entry.tag):
+        last, self._last_stem[entry.identifier] = self._last_stem.get(entry.identifier), stem_of(entry.tag)
+        if entry.kind is AppliedKind.SLTP and last != stem_of(entry.tag):
             return  # what was set before was changed by somebody since: setting it again is right
         for tag, other in self.applied.items():
-            if tag != entry.tag and stem(tag) == stem(entry.tag) and other.whole:
+            if tag != entry.tag and stem_of(tag) == stem_of(entry.tag) and other.whole:
                 detail = f"{entry.kind} of {entry.tag}: attempt {tag} had been applied already"
                 self.record.report("I1 exactly once", detail)
 

@@ -11,13 +11,14 @@ from typing import Final, TypeVar
 
 from dtms.adapters.terminal.catalogue import CATALOGUE
 from dtms.app.book import KILL_FACT
+from dtms.app.tags import stem_of
 from dtms.domain.calendar import MarketHours
 from dtms.domain.intent import IntentState
 from dtms.domain.policy.machine import MachinePolicy
 from dtms.domain.trade import Hold, Owner, Trade, TradeState
 from dtms.domain.units import MINUTE, SECOND, Millis
 from dtms.ports.notifier import AlertKind
-from dtms.sim.drill.record import Record, stem
+from dtms.sim.drill.record import Record
 
 Key = TypeVar("Key")
 
@@ -140,7 +141,7 @@ class TimeLaws:
         for tag, count in log.counts.items():
             if count > 1:
                 self.record.report("I12 sent once", f"tag {tag} was sent {count} times", tag)
-        sent = Counter(stem(tag) for tag, at in log.at.items() if at > now - MINUTE)
+        sent = Counter(stem_of(tag) for tag, at in log.at.items() if at > now - MINUTE)
         if sent.total() > _SENDS_A_MINUTE:
             self.record.report("I12 limits", f"{sent.total()} orders were sent within a minute", "minute")
         for name, count in sent.items():

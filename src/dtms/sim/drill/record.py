@@ -30,11 +30,6 @@ class Violation:
     detail: str
 
 
-def stem(tag: str) -> str:
-    """Return what all attempts of one decision and step have in common."""
-    return tag[:23]
-
-
 @dataclass(slots=True, kw_only=True)
 class Record:
     """The run as seen from outside."""
