@@ -98,3 +98,21 @@ def test_a_link_that_was_forged_with_its_digest_breaks_the_next(ledger: SqlLedge
     tamper(ledger, f"UPDATE audit SET actor = 'nobody', digest = '{forged}' WHERE seq = 2")  # noqa: S608 - ours
     with pytest.raises(LedgerError, match="audit link 3 is not what was written"):
         verify_chain(ledger)
+
+
+def test_the_newest_links_are_verified_from_the_one_before_them(ledger: SqlLedger) -> None:
+    add(ledger, 1_500)
+    tamper(ledger, "UPDATE audit SET body = 'x' WHERE seq = 400")
+    assert verify_chain(ledger, newest=1_000) == 1_500
+    with pytest.raises(LedgerError, match="audit link 400 is not what was written"):
+        verify_chain(ledger)
+    with pytest.raises(LedgerError, match="audit link 400 is not what was written"):
+        verify_chain(ledger, newest=5_000)
+
+
+@pytest.mark.parametrize("seq", [500, 501, 1_499, 1_500])
+def test_a_removed_link_among_the_newest_shows_and_so_does_the_one_before_them(ledger: SqlLedger, seq: int) -> None:
+    add(ledger, 1_500)
+    tamper(ledger, f"DELETE FROM audit WHERE seq = {seq}")  # noqa: S608 - a number of the test's own
+    with pytest.raises(LedgerError):
+        verify_chain(ledger, newest=1_000)

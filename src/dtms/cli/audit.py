@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -59,7 +60,7 @@ def show(
     from dtms.domain.units import to_iso
 
     with _ledger(config) as (ledger, _account):
-        links = _links(ledger, ticket)[-limit:]
+        links = _links(ledger, ticket, limit)
     told = [
         {"seq": e.seq, "at": to_iso(e.at), "actor": e.actor, "what": e.what, "trade_id": e.trade_id, "body": e.body}
         for e in links
@@ -71,16 +72,17 @@ def show(
         typer.echo(f"{link['seq']:>6}  {link['at']}  {link['actor']:<10} {link['what']:<14} {link['body']}")
 
 
-def _links(ledger: SqlLedger, ticket: int | None) -> list[AuditEntry]:
+def _links(ledger: SqlLedger, ticket: int | None, limit: int) -> deque[AuditEntry]:
+    """Return the newest links, oldest first: those of a ticket are looked for from the chain's beginning."""
     from dtms.domain.units import Ticket
 
-    found: list[AuditEntry] = []
-    seq = 0
+    found: deque[AuditEntry] = deque(maxlen=limit)
     with ledger.read() as tx:
         trade = None if ticket is None else tx.trade(Ticket(ticket))
         if ticket is not None and trade is None:
             msg = f"ticket {ticket} was never managed"
             raise NotFoundError(msg)
+        seq = max(0, tx.meta().audit_seq - limit) if trade is None else 0
         while page := tx.audit(after=seq, limit=_PAGE):
             seq = page[-1].seq
             found += [entry for entry in page if trade is None or entry.trade_id == trade.trade_id]
