@@ -36,7 +36,7 @@ drill.add(app)
 def main() -> None:
     """Run one command; an error that has a name ends it with one sentence and its exit code, never a traceback."""
     try:
-        app()
+        app(prog_name="dtms")
     except DtmsError as error:
         said = "; ".join((str(error), *getattr(error, "__notes__", ())))
         say(f"dtms: {said}")
