@@ -100,6 +100,8 @@ class ModeKeeper:
 
     def mode(self, page: Page) -> Mode:
         """Return what this process may do: the worse of what the ledger says and what it remembers."""
+        if not self._mine:
+            return page.mode
         with self._lock:
             clean_at = page.modes.clean_at
             return worst((page.mode, mode_of(c.cause for c in self._mine.values() if counts(c, clean_at))))
