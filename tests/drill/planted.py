@@ -264,8 +264,11 @@ def exits_do_not_defer(patch: Patch) -> None:
     """The exit manager acts while the defence does."""
     from dtms.core import exits
 
-    patch.setattr(exit_cycle, "deferral", lambda _trade: "")
-    patch.setattr(exits, "deferral", lambda _trade: "")
+    def closed_alone(trade: Trade) -> str:
+        return "" if trade.is_open and trade.volume > 0 else "the trade is closed"
+
+    patch.setattr(exit_cycle, "deferral", closed_alone)
+    patch.setattr(exits, "deferral", closed_alone)
     patch.setattr(exit_cycle.IntelligentExitManager, "_is_dtms_in_defensive_mode", lambda _self, _ticket: False)
 
 
