@@ -54,8 +54,8 @@ planted: $(DEV)/.done ## Hunt each planted bug with the simulator and write docs
 	$(BIN)/python -m tests.drill.measure_planted --jobs $(JOBS)
 
 lock: ## Renew the hash-locked requirements (needs uv)
-	uv pip compile pyproject.toml --generate-hashes --no-emit-index-url --python-version 3.11 --quiet -o requirements/run.txt
-	uv pip compile pyproject.toml --extra dev --generate-hashes --no-emit-index-url --python-version 3.11 --quiet -o requirements/dev.txt
+	uv pip compile pyproject.toml --generate-hashes --no-emit-index-url --universal --no-strip-extras --python-version 3.11 --quiet -o requirements/run.txt
+	uv pip compile pyproject.toml --extra dev --generate-hashes --no-emit-index-url --universal --no-strip-extras --python-version 3.11 --quiet -o requirements/dev.txt
 
 clean: ## Remove the environment, caches and run-time files
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage coverage.xml
