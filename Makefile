@@ -11,7 +11,7 @@ RUN := .venv/run
 JOBS ?= 2
 COVERAGE_FLOOR := 80
 
-.PHONY: help setup demo test check bench-quick drill planted lock clean
+.PHONY: help setup demo test test-long check bench-quick drill planted lock lock-windows clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -34,15 +34,19 @@ demo: $(RUN)/.done ## Run the whole product over the shipped market tape (at mos
 	$(RUN)/bin/dtms demo
 
 check: $(DEV)/.done ## Run every linter and the type checker
-	$(BIN)/ruff format --check src tests
-	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests tools
+	$(BIN)/ruff check src tests tools
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/deptry src
+	$(BIN)/python tools/lock.py extras
 
 test: check ## Run every check and every test
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m tapes
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not tapes" --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE_FLOOR)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not tapes and not long" --durations=20 --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE_FLOOR)
+
+test-long: $(DEV)/.done ## Run what only repeats at length: many seeds, many requests, many kills (some 15 minutes)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m long
 
 bench-quick: $(DEV)/.done ## Time the parts that need no peer (under 60 s)
 	$(BIN)/python -m bench.quick
@@ -55,7 +59,11 @@ planted: $(DEV)/.done ## Hunt each planted bug with the simulator and write docs
 
 lock: ## Renew the hash-locked requirements (needs uv)
 	uv pip compile pyproject.toml --generate-hashes --no-emit-index-url --universal --no-strip-extras --python-version 3.11 --quiet -o requirements/run.txt
-	uv pip compile pyproject.toml --extra dev --generate-hashes --no-emit-index-url --universal --no-strip-extras --python-version 3.11 --quiet -o requirements/dev.txt
+	uv pip compile pyproject.toml --extra dev --constraint requirements/run.txt --generate-hashes --no-emit-index-url --universal --no-strip-extras --python-version 3.11 --quiet -o requirements/dev.txt
+
+lock-windows: $(DEV)/.done ## Ask the package index for a Windows wheel of each locked distribution
+	$(BIN)/python tools/lock.py windows requirements/run.txt
+	$(BIN)/python tools/lock.py windows requirements/dev.txt
 
 clean: ## Remove the environment, caches and run-time files
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage coverage.xml
