@@ -84,7 +84,8 @@ def _requirements(name: str) -> tuple[Requirement, ...]:
 def _holds(marker: Marker | None, platform: str, extras: frozenset[str]) -> bool:
     if marker is None:
         return True
-    environment = {**default_environment(), **PLATFORMS[platform]}
+    here = {name: str(value) for name, value in default_environment().items()}
+    environment = {**here, **PLATFORMS[platform]}
     return any(marker.evaluate({**environment, "extra": extra}) for extra in ("", *extras))
 
 
