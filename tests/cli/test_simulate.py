@@ -106,3 +106,19 @@ def test_a_policy_with_thresholds_out_of_order_starts_nothing(
 
     assert ended.code == 2
     assert "policy has no machine.unheard_of; known here are" in ended.err
+
+
+def test_a_tape_of_quotes_reports_the_minutes_it_was_decided_on(dtms: Command, tmp_path: Path) -> None:
+    path = tmp_path / "XAUUSD_ticks.csv"
+    seconds = range(0, 6 * 3_600, 7)
+    rows = [
+        f"2025-05-20T{6 + s // 3_600:02}:{s // 60 % 60:02}:{s % 60:02}Z,{3_200 + s % 97 / 50:.2f},{3_200.2 + s % 97 / 50:.2f}"
+        for s in seconds
+    ]
+    path.write_text("\n".join(["timestamp,bid,ask", *rows]))
+
+    whole = dtms("simulate", "--tape", str(path), "--entries", "every:60,2", "--json")
+    piece = dtms("simulate", "--tape", str(path), "--entries", "every:60,2", "--bars", "90", "--json")
+
+    assert (whole.answer["bars"], piece.answer["bars"]) == (360, 90)
+    assert whole.answer["trades"] > 0

@@ -49,6 +49,7 @@ KEYS = [
     "states_visited",
     "score",
     "assumptions",
+    "doubts",
     "verdict_hash",
 ]
 EMPTY = Findings(

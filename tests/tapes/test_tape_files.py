@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dtms.adapters.files.tape import Tape, bars_from_quotes, read_tape, write_tape
+from dtms.adapters.files.tape import Doubt, Tape, bars_from_quotes, read_tape, write_tape
 from dtms.domain.market import Bar, Quote, Timeframe
 from dtms.domain.units import DAY, MINUTE, Millis, to_iso
 from dtms.errors import InvalidDataError, SettingsError
@@ -19,6 +19,7 @@ from dtms.errors import InvalidDataError, SettingsError
 prices = st.floats(min_value=1e-3, max_value=1e6, allow_nan=False)
 volumes = st.none() | st.floats(min_value=0, max_value=1e9, allow_nan=False)
 notes = st.lists(st.sampled_from(("times are UTC", "symbol=GOLD, it is said", "# 3 rows; cut")), max_size=3).map(tuple)
+doubts = st.lists(st.builds(Doubt, st.just("zone"), st.sampled_from(("is it UTC?", "a # b"))), max_size=2).map(tuple)
 starts = st.integers(min_value=0, max_value=20_000).map(lambda day: day * DAY)
 
 
@@ -57,6 +58,7 @@ def tapes_of_bars(draw: st.DrawFn) -> Tape:
         has_volume=volume,
         has_side=side,
         notes=draw(notes),
+        doubts=draw(doubts),
     )
 
 

@@ -16,6 +16,7 @@ from dtms.cli import options
 from dtms.cli.output import Exit, emit, say
 
 if TYPE_CHECKING:
+    from dtms.adapters.files.tape import Tape
     from dtms.cli.live import Screen
     from dtms.domain.policy import PolicyBook
     from dtms.ports.notifier import Notifier
@@ -69,8 +70,7 @@ def simulate(
     policies = _policies(policy, options.settings_of(config))
     begin = options.instant_of(start)
     piece = load_piece(tape, symbol=symbol, tz=tape_tz, start=begin, bars=bars)
-    for note in piece.notes:
-        say(f"tape: {note}")
+    _say_of(piece)
     run = make_run(piece, policies=policies, signals=signals, start=begin)
     run.run()
     _finish(report_of(findings(run)), as_json=as_json)
@@ -172,8 +172,7 @@ def _up_tape(
     from dtms.sim.install import run_folder
     from dtms.sim.up import Up, UpPlan
 
-    for note in run.tape.notes:
-        say(f"tape: {note}")
+    _say_of(run.tape)
     require_free_ports(settings)
     ended = _Ending()
     with run_folder(settings) as placed, ExitStack() as ending:
@@ -274,6 +273,13 @@ def _policies(policy: Path | None, settings: Settings) -> PolicyBook:
     from dtms.settings import load_policy
 
     return load_policy(policy if policy is not None else settings.policy_file)
+
+
+def _say_of(tape: Tape) -> None:
+    for note in tape.notes:
+        say(f"tape: {note}")
+    for doubt in tape.doubts:
+        say(f"tape, in doubt ({doubt.code}): {doubt.text}")
 
 
 def _finish(report: dict[str, Any], *, as_json: bool, shown: bool = False) -> None:

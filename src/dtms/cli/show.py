@@ -45,6 +45,8 @@ def show_report(report: Mapping[str, Any]) -> None:
     show_pairs("Run", ((label, report[key]) for key, label in _REPORT))
     for assumption in report["assumptions"]:
         _console.print(f"assumed: {assumption}", style="dim", soft_wrap=True)
+    for doubt in report["doubts"]:
+        _console.print(f"in doubt: {doubt['text']}", style="yellow", soft_wrap=True)
 
 
 def show_summary(report: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
+from dtms.adapters.files.tape import Doubt
 from dtms.domain.action import kind_of
 from dtms.domain.intent import Intent, IntentState
 from dtms.domain.records import TransitionRecord
@@ -66,6 +67,7 @@ class Findings:
     verdicts: Sequence[Verdict]
     views: Sequence[MarketView]
     assumptions: Sequence[str]
+    doubts: Sequence[Doubt] = ()
     refused_entries: Sequence[str] = field(default_factory=tuple)
 
 
@@ -104,6 +106,7 @@ def report_of(found: Findings) -> dict[str, object]:
         "states_visited": sorted({t.source for t in found.transitions} | {t.target for t in found.transitions}),
         "score": _bands(found.views),
         "assumptions": list(found.assumptions),
+        "doubts": [asdict(doubt) for doubt in found.doubts],
         "verdict_hash": verdict_hash(found.verdicts),
     }
 

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
-from dtms.adapters.files.tape import Tape, require_m1
+from dtms.adapters.files.tape import Doubt, Tape, require_m1
 from dtms.adapters.terminal.driver import TapeEvent
 from dtms.adapters.terminal.oracle import OracleLog
 from dtms.adapters.terminal.records import AccountSpec
@@ -22,7 +22,7 @@ from dtms.sim.entries import Entries, Order, order_for
 from dtms.sim.entry import ENTRY_MAGIC, WARM_UP_BARS, Entry, money_of, open_at, views_of
 from dtms.sim.invariants import Books, check, naked_ms, read_books
 from dtms.sim.report import Findings, TradeResult
-from dtms.sim.tapes import history_length
+from dtms.sim.tapes import bars_run
 from dtms.sim.wire import ask
 from dtms.sim.world import API_URL, MAGIC, SERVER_URL, TOKEN, World, make_world
 
@@ -64,6 +64,7 @@ class Run:
     shadow_terminal: SimTerminal
     tally: Tally
     notes: tuple[str, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
     entries: list[Entry] = field(default_factory=list)
     _signal: Side | None = None
     _seen_view: Millis = Millis(0)
@@ -173,7 +174,7 @@ def make_run(
     """
     require_m1(tape)
     begin = tape.first if start is None else start
-    tally = Tally(bars=len(tape.bars) - history_length(tape, begin))
+    tally = Tally(bars=bars_run(tape, begin))
     world = make_world(
         [tape],
         policies=policies,
@@ -195,6 +196,7 @@ def make_run(
         shadow_terminal=shadow_terminal,
         tally=tally,
         notes=tape.notes,
+        doubts=tape.doubts,
     )
     world.on_event = run.on_event
     return run
@@ -224,6 +226,7 @@ def findings(run: Run) -> Findings:
         verdicts=tuple(run.tally.verdicts),
         views=tuple(run.tally.views),
         assumptions=(*run.notes, *world.driver.assumptions),
+        doubts=run.doubts,
         refused_entries=tuple(entry.refused for entry in run.entries if entry.refused),
     )
 

@@ -60,3 +60,10 @@ def cut(tape: Tape, *, start: Millis | None = None, bars: int | None = None) -> 
 def history_length(tape: Tape, start: Millis) -> int:
     """Return how many bars of a tape have ended at `start`: they are history when a run begins there."""
     return sum(bar.start + MINUTE <= start for bar in tape.bars)
+
+
+def bars_run(tape: Tape, start: Millis) -> int:
+    """Return how many M1 bars a run from `start` on is decided on: the tape's own, or the minutes that its quotes make."""
+    if tape.quotes is None:
+        return len(tape.bars) - history_length(tape, start)
+    return len({quote.at // MINUTE for quote in tape.quotes if quote.at >= start})

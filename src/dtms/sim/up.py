@@ -32,6 +32,7 @@ from dtms.sim.fleet import Fleet, TapeRun
 from dtms.sim.invariants import Books, check, naked_ms, read_books
 from dtms.sim.report import Findings, TradeResult, report_of
 from dtms.sim.supervisor import ProcessFailedError
+from dtms.sim.tapes import bars_run
 from dtms.sim.trader import Trader, make_trader
 
 STEP_S: Final = 0.02
@@ -193,7 +194,7 @@ class Up:
             transitions = tx.transitions(limit=_ALL)
         return Findings(
             symbol=trader.symbol,
-            bars=self._bars(),
+            bars=bars_run(plan.run.tape, plan.run.start),
             results=tuple(self._result(entry, books) for entry in trader.entries),
             trades=books.trades,
             transitions=transitions,
@@ -207,12 +208,9 @@ class Up:
             verdicts=verdicts,
             views=tuple(trader.views),
             assumptions=self._assumptions(),
+            doubts=plan.run.tape.doubts,
             refused_entries=tuple(entry.refused for entry in trader.entries if entry.refused),
         )
-
-    def _bars(self) -> int:
-        tape, start = self.plan.run.tape, self.plan.run.start
-        return sum(bar.start >= start for bar in tape.bars)
 
     def _assumptions(self) -> tuple[str, ...]:
         status = self.fleet.terminal_status()

@@ -11,6 +11,14 @@ from dtms.domain.units import Millis
 from dtms.errors import InvalidDataError, SettingsError
 
 
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """What was read one way and may mean another: a `code` for programs, one sentence for people with what to do."""
+
+    code: str
+    text: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tape:
     """One symbol's bars, or its quotes; never both.
@@ -18,7 +26,8 @@ class Tape:
     `symbol` is in our spelling. `bars` are bid bars, ascending, empty for a tape of quotes, whose timeframe is M1: what
     `bars_from_quotes` makes of it. `asks` have the bars' length and starts and no volumes, None where the tape has no
     asks. `has_volume` says that the bars (built from quotes: always) have volumes, `has_side` that they have aggressor
-    volumes. `notes` are sentences about what was inferred, assumed or repaired.
+    volumes. `notes` are sentences about what was inferred, assumed or repaired; `doubts` are what a person should look at
+    before the run is believed.
     """
 
     symbol: str
@@ -29,6 +38,7 @@ class Tape:
     has_volume: bool
     has_side: bool
     notes: tuple[str, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
 
     def __post_init__(self) -> None:
         if bool(self.bars) == bool(self.quotes):
@@ -43,8 +53,9 @@ class Tape:
         if not self.symbol or self.symbol.split() != [self.symbol]:
             msg = f"tape of {self.symbol!r}: a symbol is one word"
             raise InvalidDataError(msg)
-        if any(note != " ".join(note.split()) for note in self.notes):
-            msg = f"tape of {self.symbol}: notes {self.notes} are not all sentences on one line"
+        said = (*self.notes, *(doubt.text for doubt in self.doubts))
+        if any(sentence != " ".join(sentence.split()) for sentence in said):
+            msg = f"tape of {self.symbol}: notes and doubts {said} are not all sentences on one line"
             raise InvalidDataError(msg)
         self._check_flags()
 

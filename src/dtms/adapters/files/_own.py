@@ -9,13 +9,14 @@ from pathlib import Path
 
 from dtms.adapters.files._defects import defect
 from dtms.adapters.files._layout import OWN_MARK
-from dtms.adapters.files._model import Tape
+from dtms.adapters.files._model import Doubt, Tape
 from dtms.adapters.files._timeframe import check_grid, check_timeframe
 from dtms.domain.market import Bar, Quote, Timeframe
 from dtms.domain.units import Millis, to_utc
 
 _VERSION = "1"
 _NOTE = "#note="
+_DOUBT = "#doubt="
 _GZIP_LEVEL = 9
 
 
@@ -26,6 +27,7 @@ class Preamble:
     symbol: str
     timeframe: Timeframe
     notes: tuple[str, ...]
+    doubts: tuple[Doubt, ...]
 
 
 def read_preamble(path: Path, lines: list[str]) -> Preamble:
@@ -48,7 +50,8 @@ def read_preamble(path: Path, lines: list[str]) -> Preamble:
             break
         marked.append(line.rstrip("\r"))
     notes = tuple(line.removeprefix(_NOTE) for line in marked if line.startswith(_NOTE))
-    return Preamble(symbol=symbol, timeframe=timeframe, notes=notes)
+    doubts = tuple(Doubt(*line.removeprefix(_DOUBT).partition(" ")[::2]) for line in marked if line.startswith(_DOUBT))
+    return Preamble(symbol=symbol, timeframe=timeframe, notes=notes, doubts=doubts)
 
 
 def write(tape: Tape, path: Path) -> None:
@@ -69,6 +72,8 @@ def _lines(tape: Tape) -> Iterator[str]:
     yield f"{OWN_MARK} version={_VERSION} symbol={tape.symbol} timeframe={tape.timeframe.name}"
     for note in tape.notes:
         yield _NOTE + note
+    for doubt in tape.doubts:
+        yield f"{_DOUBT}{doubt.code} {doubt.text}"
     if tape.quotes is not None:
         volumes = _volume_names(volume=any(quote.volume is not None for quote in tape.quotes), side=tape.has_side)
         yield ",".join(["timestamp", "bid", "ask", *volumes])

@@ -68,6 +68,7 @@ def read(path: Path, *, symbol: str | None, tz: str | None) -> Tape:
             has_volume=True,
             has_side=has_side,
             notes=tuple(notes),
+            doubts=() if preamble is None else preamble.doubts,
         )
     timeframe = infer_timeframe(path, rows.times) if preamble is None else preamble.timeframe
     check_timeframe(path, rows.lines, rows.times, timeframe)
@@ -85,6 +86,7 @@ def read(path: Path, *, symbol: str | None, tz: str | None) -> Tape:
         has_volume=_has_volume(rows, layout),
         has_side=has_side,
         notes=tuple(notes),
+        doubts=() if preamble is None else preamble.doubts,
     )
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dtms.adapters.files._model import Tape, bars_from_quotes, require_m1
+from dtms.adapters.files._model import Doubt, Tape, bars_from_quotes, require_m1
 from dtms.adapters.files._own import write
 from dtms.adapters.files._reader import read
 
-__all__ = ["Tape", "bars_from_quotes", "read_tape", "require_m1", "write_tape"]
+__all__ = ["Doubt", "Tape", "bars_from_quotes", "read_tape", "require_m1", "write_tape"]
 
 
 def read_tape(path: Path, *, symbol: str | None = None, tz: str | None = None) -> Tape:
