@@ -139,6 +139,9 @@ class ScriptedTerminal:
     def account_info(self) -> Any:
         return self._give("account_info", lambda: struct("AccountInfo", **self.account))
 
+    def symbols_get(self) -> Any:
+        return self._give("symbols_get", lambda: tuple(struct("SymbolInfo", **each) for each in self.symbols.values()))
+
     def symbol_info(self, symbol: str) -> Any:
         return self._give("symbol_info", lambda: struct("SymbolInfo", **self.symbols[symbol]), symbol)
 

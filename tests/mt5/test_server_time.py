@@ -9,12 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dtms.adapters.mt5.server_time import ServerClock, new_york_plus_7
+from dtms.domain.server_offset import SeenOffset
 from dtms.domain.units import DAY, HOUR, MINUTE, SECOND, Millis, from_utc
 from dtms.errors import StaleDataError
 
 SUMMER = from_utc(datetime(2024, 7, 3, 12, tzinfo=UTC))
 WINTER = from_utc(datetime(2024, 1, 3, 12, tzinfo=UTC))
 TURNED_BACK = from_utc(datetime(2024, 11, 3, 6, tzinfo=UTC))
+TURNED_FORWARD = from_utc(datetime(2024, 3, 10, 7, tzinfo=UTC))
 LATE = Millis(WINTER + 10_000 * DAY)
 
 instants = st.integers(min_value=WINTER, max_value=WINTER + 600 * DAY).map(Millis)
@@ -120,3 +122,47 @@ def test_an_estimate_that_is_the_usual_server_follows_its_summer_time_into_histo
 
     assert clock.to_utc(WINTER + 2 * HOUR) == WINTER
     assert clock.to_utc(SUMMER + 3 * HOUR) == SUMMER
+
+
+@pytest.mark.parametrize("change", [TURNED_BACK, TURNED_FORWARD])
+def test_the_usual_server_is_followed_over_the_change_of_its_summer_time_at_once(change: Millis) -> None:
+    hand = Hand(Millis(change - DAY))
+    clock = ServerClock(hand)
+    observe(clock, hand, new_york_plus_7(hand.at), 9)
+    before = clock.offset(hand.at)
+    hand.at = Millis(change + HOUR)
+
+    assert (before, clock.offset(hand.at)) == (new_york_plus_7(Millis(change - DAY)), new_york_plus_7(hand.at))
+    assert clock.to_utc(hand.at + new_york_plus_7(hand.at)) == hand.at
+
+
+@pytest.mark.parametrize("ahead", [2 * HOUR, 3 * HOUR])
+def test_a_server_without_summer_time_is_found_out_by_five_ticks_after_the_change(ahead: int) -> None:
+    hand = Hand(Millis(TURNED_FORWARD - DAY))
+    clock = ServerClock(hand)
+    observe(clock, hand, ahead, 9)
+    hand.at = Millis(TURNED_FORWARD + DAY)
+    observe(clock, hand, ahead, 6)
+
+    assert clock.offset(hand.at) == ahead
+
+
+def test_an_offset_of_last_season_is_recalled_as_the_convention_that_it_was() -> None:
+    clock = ServerClock(Hand(SUMMER))
+    clock.recall(SeenOffset(ahead=2 * HOUR, at=WINTER))
+
+    assert (clock.known, clock.offset(SUMMER), clock.offset(WINTER)) == (True, 3 * HOUR, 2 * HOUR)
+
+
+def test_one_look_at_many_symbols_counts_once() -> None:
+    hand = Hand(WINTER)
+    clock = ServerClock(hand)
+    observe(clock, hand, 5 * HOUR, 9)
+    names = [f"S{n}" for n in range(16)]
+    for name in names:
+        clock.observe(name, hand.at + 6 * HOUR)
+    hand.at = Millis(hand.at + SECOND)
+    for name in names:
+        clock.observe(name, hand.at + 6 * HOUR)
+
+    assert clock.offset(hand.at) == 5 * HOUR

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
 from itertools import count as counter
+from itertools import islice
 from typing import Any, TypeVar
 
 from dtms.adapters.mt5 import constants, mapping
@@ -14,10 +17,15 @@ from dtms.domain.instrument import Instrument
 from dtms.domain.market import Bar, Quote, Timeframe
 from dtms.domain.position import Account, Deal, DealEntry, PositionsRead, WorkingOrder
 from dtms.domain.symbols import canonical
-from dtms.domain.units import DAY, HOUR, Millis
+from dtms.domain.units import DAY, HOUR, MINUTE, SECOND, Millis
 from dtms.errors import BrokerUnavailableError, InvalidDataError, StaleDataError
 
 Answer = TypeVar("Answer")
+
+_LOOKED_AT = 16
+"""Symbols whose ticks are looked at for the server's clock: one that moves is enough."""
+
+_LIST_AGAIN = MINUTE
 
 _ASSUMED_OFFSET_SLACK = 14 * HOUR
 """How far a deal's instant may be off while the server's offset is an assumption."""
@@ -33,7 +41,7 @@ class Mt5Broker:
         magic: The number under which the orders of this installation are sent.
         clock: The market's clock, UTC.
         commission: Commission of both sides in account currency a lot, by canonical symbol, where it is known beforehand.
-        server_offset: How far the server's clock is ahead of an instant, in ms; None estimates it from fresh ticks.
+        server_offset: How far the server's clock is ahead of an instant, in ms; None learns it from fresh ticks.
         aliases: Further symbol aliases of the policy.
         simulated: The terminal is the simulated one: the account's kind says so.
         initialize: Opens the link, with path and login bound; None attaches to the running terminal.
@@ -64,7 +72,9 @@ class Mt5Broker:
         self._tokens = counter(1)
         self._hedge_allowed: bool | None = None
         self._instruments: dict[str, tuple[tuple[object, ...], Instrument]] = {}
-        self._watched: set[str] = set()
+        self._watched: dict[str, None] = {}
+        self._listed: tuple[str, ...] = ()
+        self._listed_at: Millis | None = None
 
     def connect(self) -> Account:
         """Open the link anew and return the account behind it."""
@@ -79,6 +89,7 @@ class Mt5Broker:
         """Return the account as it stands."""
         account, terminal = self.link.verify()
         self._remember(account)
+        self._learn_offset()
         return mapping.account_of(account, terminal, simulated=self._simulated)
 
     def instrument(self, symbol: str) -> Instrument:
@@ -98,6 +109,7 @@ class Mt5Broker:
         """Return all open positions, connected to the same account before and after the read."""
         as_of = self._clock()
         raw = self._between_checks("positions_get", self._mt5.positions_get)
+        self._learn_offset()
         found = tuple(mapping.position_of(position, self.server_clock) for position in raw)
         return PositionsRead(token=next(self._tokens), as_of=as_of, positions=found)
 
@@ -106,20 +118,25 @@ class Mt5Broker:
         return mapping.working_of(self._between_checks("orders_get", self._mt5.orders_get))
 
     def quote(self, symbol: str) -> Quote:
-        """Return the last quote; until the server's offset is known it raises `StaleDataError`."""
+        """Return the last quote; `StaleDataError` says that there is none yet, or that it cannot be dated yet."""
         if symbol not in self._watched:
             self.symbol_info(symbol)
         tick = self.link.ask_known("symbol_info_tick", lambda: self._mt5.symbol_info_tick(symbol))
         if tick is None:
-            self._watched.discard(symbol)  # somebody took it out of Market Watch, or there was no quote yet
+            self._watched.pop(symbol, None)  # somebody took it out of Market Watch, or there was no quote yet
             msg = f"quote of {symbol}: the terminal has none yet; the market may be closed"
             raise StaleDataError(msg)
         self.server_clock.observe(symbol, tick.time_msc)
+        self._learn_offset()
         self.server_clock.require_known(f"quote of {symbol}")
         return mapping.quote_of(symbol, tick, self.server_clock)
 
     def bars(self, symbol: str, timeframe: Timeframe, count: int) -> tuple[Bar, ...]:
-        """Return the last `count` closed bars; the forming one counts as closed from its end on."""
+        """Return the last `count` closed bars; the forming one counts as closed from its end on.
+
+        Raises:
+            StaleDataError: They cannot be dated: no fresh tick has shown the server's clock yet, or what it shows lies ahead.
+        """
         if count < 1:
             msg = f"bars of {symbol}: count is {count}; ask for at least one"
             raise InvalidDataError(msg)
@@ -131,7 +148,9 @@ class Mt5Broker:
         if rates is None:
             self.symbol_info(symbol)
             rates = self.link.ask("copy_rates_from_pos", ask)
-        self.server_clock.require_known(f"bars of {symbol}")
+        self._learn_offset()
+        if len(rates):
+            self.server_clock.require_past(f"bars of {symbol}", int(rates["time"][-1]) * SECOND)
         found = mapping.bars_of(rates, self.server_clock)
         if found and found[-1].start + timeframe.value > self._clock():
             found = found[:-1]
@@ -182,13 +201,35 @@ class Mt5Broker:
             raise InvalidDataError(msg)
         self._check_name(symbol, info)
         if info.select:
-            self._watched.add(symbol)
+            self._watched[symbol] = None
             return info
         self.link.ask("symbol_select", lambda: self._mt5.symbol_select(symbol, True) or None)
-        self._watched.add(symbol)
+        self._watched[symbol] = None
         again = self.link.ask("symbol_info", lambda: self._mt5.symbol_info(symbol))
         self._check_name(symbol, again)
         return again
+
+    def _learn_offset(self) -> None:
+        """Look at the ticks of Market Watch where the server's clock was not seen lately, whoever asked for what.
+
+        A look that fails costs nothing: the next question looks again, and what needs the offset says so.
+        """
+        if self.server_clock.wants_look():
+            with suppress(BrokerUnavailableError):
+                for symbol in islice(self._market_watch(), _LOOKED_AT):
+                    tick = self.link.ask_known("symbol_info_tick", partial(self._mt5.symbol_info_tick, symbol))
+                    if tick is not None and tick.time_msc > 0:
+                        self.server_clock.observe(symbol, tick.time_msc)
+
+    def _market_watch(self) -> tuple[str, ...]:
+        """Return the symbols that have ticks, those that were asked about first."""
+        now = self._clock()
+        if self._listed_at is None or not 0 <= now - self._listed_at < _LIST_AGAIN:
+            self._listed = tuple(
+                info.name for info in self.link.ask("symbols_get", self._mt5.symbols_get) if info.select
+            )
+            self._listed_at = now
+        return tuple(dict.fromkeys((*self._watched, *self._listed)))
 
     def _check_name(self, symbol: str, info: SymbolInfo) -> None:
         """Refuse a specification that is another symbol's: stops and volumes would be quantised by it."""

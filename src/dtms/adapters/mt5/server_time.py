@@ -1,6 +1,7 @@
 """From the trade server's clock to UTC: the terminal dresses server time as an epoch and never says the offset.
 
-Either the offset is given, or it is estimated from fresh ticks. This is no clock: durations are measured elsewhere.
+Either the offset is given, or it is learnt from fresh ticks of any symbol; until then the last known one may stand in. This
+is no clock: durations are measured elsewhere.
 """
 
 from __future__ import annotations
@@ -11,14 +12,22 @@ from functools import lru_cache
 from statistics import median
 from zoneinfo import ZoneInfo
 
-from dtms.domain.units import DAY, HOUR, MINUTE, Millis, to_utc
+from dtms.domain.server_offset import SeenOffset
+from dtms.domain.units import DAY, HOUR, MINUTE, SECOND, Millis, to_utc
 from dtms.errors import StaleDataError
 
 _NEW_YORK = ZoneInfo("America/New_York")
 _STEP = 15 * MINUTE
 _SAMPLES = 9
-_FRESH = MINUTE
-"""A tick that was not there this long ago is at most this old: far less than half a step, so rounding removes it."""
+_FRESH = 5 * MINUTE
+"""A tick that was not there this long ago is at most this old: less than half a step, so rounding removes it."""
+
+_AHEAD = 2 * MINUTE
+"""How far two clocks that are kept may differ: what is dated later than this has not happened yet."""
+
+_LOOK_AGAIN = 10 * MINUTE
+_BETWEEN_LOOKS = SECOND // 4
+"""On the market's clock: a closed market is not asked more often than the executor looks."""
 
 _PLAUSIBLE = (-12 * HOUR, 14 * HOUR)
 """The offsets that exist on earth."""
@@ -44,61 +53,145 @@ def new_york_plus_7(at: Millis) -> int:
     return _new_york_hour(at // HOUR)
 
 
-class ServerClock:
-    """Converts server times; estimates the offset where none is given.
+def _rounded(samples: list[int]) -> int:
+    return round(median(samples) / _STEP) * _STEP
 
-    A sample is the time of a tick that was not there at the last look at most a minute ago, minus our clock. The estimate
-    is the median of the last nine, rounded to 15 min: five must agree before it changes. Where it is what New York plus
-    7 h says now, that convention with its summer time is used for all times, else the estimate itself.
-    Until there is one, records are converted by the convention and market data is refused.
+
+class ServerClock:
+    """Converts server times; learns the offset where none is given.
+
+    A sample is the time of a tick that was not there at the last look at most five minutes ago, minus our clock. The
+    estimate is the median of the last nine, rounded to 15 min: five must agree before it changes. Where most of them are
+    what New York plus 7 h said when they were taken, that convention with its summer time is used for all times, past and
+    to come, else the estimate itself.
+    Until there is a sample an offset that was seen before stands in, unless a tick or bar of now contradicts it. With
+    neither, records are converted by the convention and market data is refused.
     """
 
-    __slots__ = ("_clock", "_estimate", "_given", "_samples", "_seen")
+    __slots__ = (
+        "_clock",
+        "_estimate",
+        "_given",
+        "_looked_at",
+        "_recalled",
+        "_sampled_at",
+        "_samples",
+        "_seen",
+        "_usual",
+    )
 
     def __init__(self, clock: Callable[[], Millis], offset: ServerOffset | None = None) -> None:
         self._clock = clock
         self._given = offset
-        self._estimate: int | None = None
-        self._samples: deque[int] = deque(maxlen=_SAMPLES)
+        self._recalled: SeenOffset | None = None
+        self._samples: deque[tuple[int, int]] = deque(maxlen=_SAMPLES)
+        """The sample, and what the convention said then."""
+        self._estimate = 0
+        self._usual = False
+        self._sampled_at = Millis(0)
+        self._looked_at: Millis | None = None
         self._seen: dict[str, tuple[int, Millis]] = {}
 
     @property
     def known(self) -> bool:
-        """Say whether the offset was given or estimated, rather than assumed."""
-        return self._given is not None or self._estimate is not None
+        """Say whether the offset was given, learnt or recalled, rather than assumed."""
+        return self._given is not None or bool(self._samples) or self._recalled is not None
+
+    @property
+    def seen(self) -> SeenOffset | None:
+        """Return the offset as it was learnt from ticks, None where it was not."""
+        return SeenOffset(ahead=self.offset(self._sampled_at), at=self._sampled_at) if self._samples else None
+
+    @property
+    def recalled(self) -> SeenOffset | None:
+        """Return the last known offset where nothing newer has been learnt yet."""
+        return None if self._samples else self._recalled
+
+    def recall(self, last: SeenOffset) -> None:
+        """Let the offset that was seen last, by an earlier process, stand in until a fresh tick is seen."""
+        self._recalled = last
+
+    def wants_look(self) -> bool:
+        """Say whether ticks should be looked at now: nothing fresh was seen for long, and the last look is not just over."""
+        now = self._clock()
+        if self._given is not None or (self._samples and 0 <= now - self._sampled_at < _LOOK_AGAIN):
+            return False
+        if self._looked_at is not None and 0 <= now - self._looked_at < _BETWEEN_LOOKS:
+            return False
+        self._looked_at = now
+        return True
 
     def require_known(self, what: str) -> None:
         """Refuse to date market data by an assumption.
 
         Raises:
-            StaleDataError: No fresh tick was seen yet; ask for quotes until one comes.
+            StaleDataError: No fresh tick was seen yet; ask again once a quote of any watched symbol has changed.
         """
         if not self.known:
-            msg = f"{what}: the trade server's clock offset is not known until a fresh tick was seen; ask again"
+            msg = (
+                f"{what}: the trade server's clock offset is not known until a quote of any symbol in Market Watch "
+                "changes; ask again, where the market is closed when it opens"
+            )
             raise StaleDataError(msg)
 
     def observe(self, symbol: str, server_ms: int) -> None:
         """Take a sample from a symbol's last tick, if it is fresh."""
         if self._given is not None:
             return
+        self._bound(server_ms)
         now = self._clock()
         seen = self._seen.get(symbol)
         self._seen[symbol] = (server_ms, now)
         if seen is None or server_ms <= seen[0] or not 0 <= now - seen[1] <= _FRESH:
             return
         sample = server_ms - now
-        if not _PLAUSIBLE[0] <= sample <= _PLAUSIBLE[1]:
-            return
-        self._samples.append(sample)
-        self._estimate = round(median(self._samples) / _STEP) * _STEP
+        if _PLAUSIBLE[0] <= sample <= _PLAUSIBLE[1]:
+            self._take(sample, now)
+
+    def _take(self, sample: int, now: Millis) -> None:
+        """Count a sample; of one look at many symbols only the freshest, lest one look outvote all before it."""
+        if self._samples and 0 <= now - self._sampled_at < _BETWEEN_LOOKS:
+            sample = max(sample, self._samples.pop()[0])
+        else:
+            self._sampled_at = now
+        self._samples.append((sample, new_york_plus_7(now)))
+        self._usual = _rounded([each - usual for each, usual in self._samples]) == 0
+        self._estimate = _rounded([each for each, _ in self._samples])
+
+    def require_past(self, what: str, server_ms: int) -> None:
+        """Refuse what would lie in the future: the offset that says so is not the server's any more.
+
+        Raises:
+            StaleDataError: It does; ask again once more ticks were seen.
+        """
+        self._bound(server_ms)
+        self.require_known(what)
+        if self.to_utc(server_ms) > self._clock() + _AHEAD:
+            msg = (
+                f"{what}: they are dated after now, so the trade server's clock, or this machine's, has changed; the "
+                "offset is being learnt anew, ask again, and check this machine's clock where it goes on"
+            )
+            raise StaleDataError(msg)
+
+    def _bound(self, server_ms: int) -> None:
+        """Forget a recalled offset by which this tick or bar has not happened yet."""
+        if (
+            self._recalled is not None
+            and server_ms - self._ahead(self._recalled, self._clock()) > self._clock() + _AHEAD
+        ):
+            self._recalled = None
 
     def offset(self, at: Millis) -> int:
         """Return how far the server's clock is ahead at an instant, in ms."""
         if self._given is not None:
             return self._given(at)
-        if self._estimate is None or self._estimate == new_york_plus_7(self._clock()):
-            return new_york_plus_7(at)
-        return self._estimate
+        if not self._samples:
+            return new_york_plus_7(at) if self._recalled is None else self._ahead(self._recalled, at)
+        return new_york_plus_7(at) if self._usual else self._estimate
+
+    @staticmethod
+    def _ahead(seen: SeenOffset, at: Millis) -> int:
+        return new_york_plus_7(at) if seen.ahead == new_york_plus_7(seen.at) else seen.ahead
 
     def to_server(self, at: Millis) -> int:
         """Return the server's reading of an instant, in ms."""

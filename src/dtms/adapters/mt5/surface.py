@@ -205,6 +205,11 @@ class Mt5Module(Protocol):
         ...
 
     @property
+    def symbols_get(self) -> Callable[[], tuple[SymbolInfo, ...] | None]:
+        """Return every symbol that the broker has; `select` is true for those in Market Watch."""
+        ...
+
+    @property
     def symbol_info(self) -> Callable[[str], SymbolInfo | None]:
         """Return a symbol's specification."""
         ...
