@@ -69,6 +69,13 @@ def test_risk_money_is_turned_into_a_volume_rounded_down(world: World) -> None:
         ({"stop_loss": 1.090001234567}, "stop_loss", "price_off_grid"),
         ({"take_profit": 1.09}, "take_profit", "target_on_wrong_side"),
         ({"take_profit": 1.100001}, "take_profit", "price_off_grid"),
+        ({"stop_loss": 1e-12}, "stop_loss", "price_off_grid"),
+        ({"direction": "SELL", "stop_loss": 1.1, "take_profit": 1e-12}, "take_profit", "price_off_grid"),
+        ({"stop_loss": 1e-5}, "stop_loss", "stop_too_far"),
+        ({"stop_loss": 0.7}, "stop_loss", "stop_too_far"),
+        ({"stop_loss": 0.95}, "stop_loss", "stop_too_far"),
+        ({"volume": 2.5, "stop_loss": 1.085}, "volume", "risk_too_large"),
+        ({"volume": None, "risk_money": 1_100.0}, "risk_money", "risk_too_large"),
         ({"volume": 0.105}, "volume", "volume_off_grid"),
         ({"volume": 0.001}, "volume", "volume_off_grid"),
         ({"volume": 1e-9}, "volume", "volume_off_grid"),
@@ -145,14 +152,14 @@ def test_a_wide_spread_denies_an_opening(world: World) -> None:
 
 
 def test_a_margin_that_would_leave_too_little_denies_an_opening(world: World) -> None:
-    told = world.open(volume=5.0)
+    told = world.open(volume=5.0, stop_loss=1.0935)
     assert (told.status, told.code, world.intents()) == (409, "rail_margin", ())
 
 
 def test_the_margin_of_what_is_held_tells_what_more_of_it_will_take(world: World) -> None:
     # 2.5 lots at 1:100 take some 2,700 USD; by the least usual leverage alone it would be 13,700.
     world.managed(volume=0.2)
-    assert world.open(volume=2.5).status == 201
+    assert world.open(volume=2.5, stop_loss=1.0935).status == 201
 
 
 def test_the_kill_switch_at_any_level_denies_an_opening(world: World) -> None:

@@ -110,6 +110,28 @@ def test_a_stop_that_is_not_on_the_losing_side_of_the_price_is_refused(rig: Rig,
     assert (kind, field) == (RefusalKind.WRONG_SIDE, "stop_loss")
 
 
+@pytest.mark.parametrize("level", [1e-9, 0.004, 0.0, -1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("field", ["stop", "initial_stop", "target"])
+@pytest.mark.parametrize("side", Side)
+def test_a_level_that_rounding_would_take_away_is_refused(rig: Rig, side: Side, field: str, level: float) -> None:
+    position = rig.open(side, stop=None)
+    told: dict[str, float] = {"stop": 2_000.0 - side * 10.0, field: level}
+    kind, named = refused(rig, position, **told)
+    assert (kind, named) == (
+        RefusalKind.INVALID,
+        {"stop": "stop_loss", "initial_stop": "initial_stop", "target": "take_profit"}[field],
+    )
+    with rig.ledger.read() as tx:
+        assert (tx.open_trades(), tx.unfinished()) == ((), ())
+
+
+@pytest.mark.parametrize("side", Side)
+def test_a_target_that_the_price_has_passed_is_refused_because_the_stop_would_go_with_it(rig: Rig, side: Side) -> None:
+    position = rig.open(side, stop=None)
+    asked = {"stop": 2_000.0 - side * 10.0, "target": 2_000.0 - side * 5.0}
+    assert refused(rig, position, **asked) == (RefusalKind.TARGET_WRONG_SIDE, "take_profit")
+
+
 def test_a_stop_past_the_entry_needs_the_first_one(rig: Rig) -> None:
     position = rig.open()
     rig.price(2_020.0)

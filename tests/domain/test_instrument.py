@@ -259,3 +259,24 @@ def test_a_price_is_a_float_that_came_from_here() -> None:
 
 def _changed(field: str, value: float) -> dict[str, Any]:
     return {field: value}
+
+
+@given(quote=quotes)
+def test_what_is_on_the_grid_is_kept_and_nothing_else_is(quote: tuple[tuple[int, float], float]) -> None:
+    grid, price = quote
+    made = instrument(*grid)
+    nearest = made.nearest(price)
+    assert made.kept(nearest) == nearest
+    assert made.kept(nearest + 0.25 * made.tick_size) is None
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+@given(share=st.floats(1e-12, 0.5), side=sides)
+def test_a_price_under_one_tick_is_never_kept_and_never_a_buys_stop_of_none(
+    grid: tuple[int, float], share: float, side: Side
+) -> None:
+    made = instrument(*grid)
+    price = share * made.tick_size
+    assert made.kept(price) is None
+    assert made.stop(Side.BUY, price) == made.tick_size
+    assert made.stop(side, -price) <= 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -472,3 +473,13 @@ def test_last_error_is_read_straight_after_the_order(bench: Bench) -> None:
         bench.sender.send(stop, position=bench.hold(), tag=TAG)
 
     assert bench.terminal.calls[-1] == "order_send"
+
+
+@pytest.mark.parametrize("level", [0.0, -0.5, float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["stop", "target"])
+@pytest.mark.parametrize("kind", ["set_stop", "hedge", "re_add", "open"])
+def test_a_level_that_the_terminal_reads_as_none_never_leaves(bench: Bench, kind: str, name: str, level: float) -> None:
+    action: Any = replace(bench.actions()[kind], **{name: level})  # type: ignore[arg-type]
+    receipt = bench.sender.send(action, position=None if kind == "open" else bench.hold(), tag=TAG)
+    assert (receipt.outcome, receipt.rejection) == (Outcome.REJECTED, Rejection.INVALID_STOPS)
+    assert (name in receipt.comment, bench.terminal.requests) == (True, [])

@@ -17,7 +17,8 @@ from dtms.app import journal
 from dtms.app.book import KILL_FACT
 from dtms.app.market_desk import MarketDesk, SymbolDesk
 from dtms.app.mode_facts import read_modes
-from dtms.app.opening_checks import OpeningRefusal, OpeningRefusedError, Order, checked, expected_margin
+from dtms.app.opening_checks import OpeningRefusal, OpeningRefusedError, Order, checked, expected_margin, size_field
+from dtms.app.opening_limits import check_limits
 from dtms.app.rail_desk import RailDesk
 from dtms.core.arbiter import review_opening
 from dtms.core.settle import Scene, StepEnd
@@ -161,7 +162,10 @@ class Opening:
         if held and not account.hedging:
             _denied("symbol_taken", "The account nets and the symbol has a position already; close that one first.")
         volume = sum(position.volume for position in held)
-        return checked(order, desk.instrument, quote, desk.atr, volume)
+        action = checked(order, desk.instrument, quote, desk.atr, volume)
+        price = quote.opening(action.side)
+        check_limits(action, desk.instrument, price, desk.atr, desk.policy, account.equity, size_field(order))
+        return action
 
     def _check_rails(
         self,

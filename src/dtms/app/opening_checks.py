@@ -16,8 +16,8 @@ from dtms.domain.position import Account, Position
 from dtms.domain.units import Lots, Price, Side
 from dtms.errors import DtmsError
 
-_GRID_NOISE = 1e-6
-"""Share of a tick within which a price counts as on the grid: noise of binary fractions."""
+_LOTS_NOISE = 1e-6
+"""Lots: sums of volumes differ by the noise of binary fractions."""
 
 _LEVEL_NOISE = 0.01
 """Share of a tick: the difference of two prices on the grid is no exact multiple of it in binary fractions."""
@@ -102,9 +102,9 @@ def checked(order: Order, instrument: Instrument, quote: Quote, atr: float | Non
     risk = order.side * (quote.opening(order.side) - stop)
     _check_risk(risk, quote.spread, atr)
     volume = _volume(order, risk, instrument)
-    if instrument.volume_limit is not None and held + volume > instrument.volume_limit + _GRID_NOISE:
+    if instrument.volume_limit is not None and held + volume > instrument.volume_limit + _LOTS_NOISE:
         detail = f"the symbol's limit is {instrument.volume_limit:g} lots, {held:g} are open"
-        _invalid("volume_limit", detail, _size_field(order))
+        _invalid("volume_limit", detail, size_field(order))
     return OpenTrade(symbol=instrument.symbol, side=order.side, volume=volume, stop=stop, target=target)
 
 
@@ -125,10 +125,11 @@ def expected_margin(
 
 
 def _on_grid(price: float, instrument: Instrument, field: str) -> Price:
-    nearest = instrument.nearest(price)
-    if abs(nearest - price) > _GRID_NOISE * instrument.tick_size:
-        _invalid("price_off_grid", f"prices of this symbol are multiples of {instrument.tick_size:g}", field)
-    return nearest
+    kept = instrument.kept(price)
+    if kept is None:
+        tick = instrument.tick_size
+        _invalid("price_off_grid", f"prices of this symbol are multiples of {tick:g}, {tick:g} at least", field)
+    return kept
 
 
 def _check_risk(risk: float, spread: float, atr: float | None) -> None:
@@ -139,7 +140,7 @@ def _check_risk(risk: float, spread: float, atr: float | None) -> None:
 
 
 def _volume(order: Order, risk: float, instrument: Instrument) -> Lots:
-    field = _size_field(order)
+    field = size_field(order)
     wanted = order.volume
     if wanted is None:
         if order.risk_money is None:
@@ -157,7 +158,8 @@ def _volume(order: Order, risk: float, instrument: Instrument) -> Lots:
     return instrument.lots_down(wanted)
 
 
-def _size_field(order: Order) -> str:
+def size_field(order: Order) -> str:
+    """Return the request's field that decides the size."""
     return "risk_money" if order.volume is None else "volume"
 
 

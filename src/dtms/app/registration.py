@@ -18,6 +18,7 @@ class RefusalKind(StrEnum):
     SYMBOL_TAKEN = "symbol_taken"
     RISK_UNKNOWN = "risk_unknown"
     WRONG_SIDE = "stop_on_wrong_side"
+    TARGET_WRONG_SIDE = "target_on_wrong_side"
     INVALID = "invalid"
     NOT_READY = "not_ready"
     UNKNOWN_PROFILE = "profile_unknown"

@@ -13,6 +13,9 @@ from dtms.domain.units import Price
 _PRICE_TOLERANCE_TICKS = 1.5
 """How far the caller's entry may lie from the broker's own: a rounding apart, never another trade."""
 
+_TICK_NOISE = 1e-6
+"""Share of a tick: the noise of binary fractions."""
+
 
 def stops(wanted: Registration, position: Position, desk: SymbolDesk) -> tuple[Price, Price]:
     """Return the initial stop, which fixes R, and the stop that the position shall have at the broker.
@@ -45,6 +48,7 @@ def still_settable(wanted: Registration, trade: Trade, position: Position, desk:
     Raises:
         RegistrationRefusedError: The price has passed it while it was on its way: no further try would set it.
     """
+    _check_levels(wanted, desk)
     asked = trade.initial_stop if wanted.stop is None else desk.instrument.stop(wanted.side, wanted.stop)
     _check_side(asked, position, desk)
 
@@ -74,14 +78,21 @@ def _check_facts(wanted: Registration, position: Position, desk: SymbolDesk) -> 
     if not instrument.same_lots(position.volume, wanted.volume):
         detail = f"ticket {wanted.ticket} has {position.volume} lots, not {wanted.volume}"
         raise RegistrationRefusedError(RefusalKind.CONFLICT, detail, "volume")
-    for field, value in (("stop_loss", wanted.stop), ("initial_stop", wanted.initial_stop)):
-        if value is not None and not (math.isfinite(value) and value > 0):
-            raise RegistrationRefusedError(RefusalKind.INVALID, f"{field} must be a positive price", field)
+    _check_levels(wanted, desk)
     if wanted.profile not in desk.policy.exits.names:
         names = ", ".join(desk.policy.exits.names)
         raise RegistrationRefusedError(
             RefusalKind.UNKNOWN_PROFILE, f"there is no such profile; known: {names}", "profile"
         )
+
+
+def _check_levels(wanted: Registration, desk: SymbolDesk) -> None:
+    """Refuse a level that rounding would make another one, or none: a tick is the least that any price can be."""
+    tick = desk.instrument.tick_size
+    levels = {"stop_loss": wanted.stop, "initial_stop": wanted.initial_stop, "take_profit": wanted.target}
+    for field, value in levels.items():
+        if value is not None and not tick * (1 - _TICK_NOISE) <= value < math.inf:
+            raise RegistrationRefusedError(RefusalKind.INVALID, f"{field} must be a price, {tick:g} at least", field)
 
 
 def _initial_stop(wanted: Registration, position: Position, stop: Price, desk: SymbolDesk) -> Price:
@@ -108,10 +119,21 @@ def _check_r(r: float, desk: SymbolDesk, spread: float) -> None:
 
 
 def first_target(wanted: Registration, position: Position, desk: SymbolDesk) -> Price | None:
-    """Return the target that the position shall have: what is at the broker stays, a missing one is put there."""
+    """Return the target that the position shall have: what is at the broker stays, a missing one is put there.
+
+    Raises:
+        RegistrationRefusedError: It cannot be set at the present price; the broker would refuse the stop with it.
+    """
     if position.target is not None:
         return Price(position.target)
-    return None if wanted.target is None else desk.instrument.nearest(wanted.target)
+    if wanted.target is None:
+        return None
+    target, quote = desk.instrument.nearest(wanted.target), desk.feed.last
+    least = max(desk.instrument.stops_level, desk.instrument.tick_size)
+    if quote is not None and wanted.side * (target - quote.executable(wanted.side)) < least:
+        detail = f"take_profit {target} must lie on the winning side of {quote.executable(wanted.side)} by {least:g}"
+        raise RegistrationRefusedError(RefusalKind.TARGET_WRONG_SIDE, detail, "take_profit")
+    return target
 
 
 def same_facts(wanted: Registration, trade: Trade, position: Position) -> bool:

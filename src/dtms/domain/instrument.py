@@ -76,16 +76,30 @@ class Instrument:
         """Return the grid price nearest to `price`."""
         return Price(_on_grid(price, self.tick_size, self.digits, _nearest))
 
+    def kept(self, price: float) -> Price | None:
+        """Return the grid price that `price` is; None where it cannot be kept as it was given.
+
+        That is: off the grid by more than the noise of binary fractions, or under one tick. A level of 0 is none at all to a
+        terminal, so what rounds to 0 has lost its meaning, whatever it differs by.
+        """
+        nearest = self.nearest(price)
+        same = abs(nearest - price) <= _GRID_TOLERANCE * self.tick_size
+        return nearest if same and nearest > 0 else None
+
     def at_or_above(self, price: float) -> Price:
-        """Return the lowest grid price >= `price`."""
-        return Price(_on_grid(price, self.tick_size, self.digits, _up))
+        """Return the lowest grid price >= `price`; above 0 for every price above 0."""
+        found = _on_grid(price, self.tick_size, self.digits, _up)
+        return Price(found if found > 0 or price <= 0 else self.tick_size)
 
     def at_or_below(self, price: float) -> Price:
         """Return the highest grid price <= `price`."""
         return Price(_on_grid(price, self.tick_size, self.digits, _down))
 
     def stop(self, side: Side, price: float) -> Price:
-        """Return the stop of a position of this side, rounded away from danger: never a larger loss than `price` means."""
+        """Return the stop of a position of this side, rounded away from danger: never a larger loss than `price` means.
+
+        It is 0 or less where no stop can be there: under one tick for a SELL, and for whatever was not above 0.
+        """
         return self.at_or_above(price) if side is Side.BUY else self.at_or_below(price)
 
     def same_price(self, a: float | None, b: float | None) -> bool:

@@ -6,11 +6,12 @@ are in every request that has levels: a field left out is a level removed.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from dtms.adapters.mt5 import constants as c
 from dtms.adapters.mt5.surface import Request
-from dtms.domain.action import OpenHedge, OpenTrade, ReAdd
+from dtms.domain.action import Action, OpenHedge, OpenTrade, ReAdd, SetStop
 from dtms.domain.position import Position
 from dtms.domain.units import Side
 
@@ -27,6 +28,18 @@ class Terms:
     fillings: int
     price_of: dict[Side, float] | None
     deviation: int
+
+
+def lost_level(action: Action) -> str:
+    """Return what is wrong with an action's levels, "" where the terminal would take them as they are meant.
+
+    It reads 0 as "no level": a stop or target that became 0 would leave the position without one, and the answer is DONE.
+    """
+    if not isinstance(action, (SetStop, OpenHedge, ReAdd, OpenTrade)):
+        return ""
+    named = {"stop": action.stop, "target": action.target}
+    wrong = {name: level for name, level in named.items() if level is not None and not 0 < level < math.inf}
+    return "; ".join(f"its {name} is {level!r}, which is no price" for name, level in wrong.items())
 
 
 def set_levels(position: Position, stop: float, target: float | None) -> Request:

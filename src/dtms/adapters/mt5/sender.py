@@ -60,6 +60,9 @@ class Mt5Sender:
         if not (tag.isascii() and 0 < len(tag) <= c.COMMENT_MAX):
             msg = f"tag {tag!r} is not 1 to {c.COMMENT_MAX} ASCII characters; nothing was sent"
             raise InvariantError(msg)
+        lost = orders.lost_level(action)
+        if lost:
+            return _refused(Rejection.INVALID_STOPS, lost)
         account, _ = self._broker.link.verify()
         hedging = mapping.is_hedging(account)
         try:

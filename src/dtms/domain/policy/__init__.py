@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from dtms.domain.policy.exits import ExitPolicy
 from dtms.domain.policy.machine import DefencePolicy, MachinePolicy
+from dtms.domain.policy.opening import OpeningPolicy
 from dtms.domain.policy.operation import OperationPolicy
 from dtms.domain.policy.rails import RailsPolicy
 from dtms.domain.policy.score import RegimePolicy, ScorePolicy
@@ -15,6 +16,7 @@ __all__ = [
     "DefencePolicy",
     "ExitPolicy",
     "MachinePolicy",
+    "OpeningPolicy",
     "OperationPolicy",
     "Policy",
     "PolicyBook",
@@ -39,6 +41,7 @@ class Policy:
     rails: RailsPolicy = field(default_factory=RailsPolicy)
     exits: ExitPolicy = field(default_factory=ExitPolicy)
     operation: OperationPolicy = field(default_factory=OperationPolicy)
+    opening: OpeningPolicy = field(default_factory=OpeningPolicy)
     spread_typical: float | None = None
     digest: str = ""
 

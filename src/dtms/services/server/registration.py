@@ -50,6 +50,7 @@ _REFUSALS: Final[Mapping[RefusalKind, tuple[int, str]]] = {
     RefusalKind.OTHERWISE: (409, "The broker shows otherwise; see fields."),
     RefusalKind.RISK_UNKNOWN: (422, "The risk of the trade cannot be told from the stops; see fields."),
     RefusalKind.WRONG_SIDE: (422, "The stop must lie on the losing side of the present price; see fields."),
+    RefusalKind.TARGET_WRONG_SIDE: (422, "The target must lie on the winning side of the present price; see fields."),
     RefusalKind.INVALID: (422, "A part of the request is not valid; see fields."),
     RefusalKind.UNKNOWN_PROFILE: (422, "There is no exit profile of this name; see fields."),
     RefusalKind.NOT_READY: (503, "There is no quote of the symbol yet; try again."),
@@ -69,6 +70,13 @@ _REMEDIES: Final[Mapping[tuple[RefusalKind, str], str]] = {
         "below the bid for a BUY, above the ask for a SELL, by the broker's stops level at least; where the price passed "
         "it while it was being set, close the position, or release the ticket and register it with another stop"
     ),
+    (RefusalKind.TARGET_WRONG_SIDE, "take_profit"): (
+        "above the bid for a BUY, below the ask for a SELL, by the broker's stops level at least"
+    ),
+    **{
+        (RefusalKind.INVALID, field): "it rounds to no price at all: give one of the symbol's smallest step at least"
+        for field in ("stop_loss", "initial_stop", "take_profit")
+    },
     (RefusalKind.OTHERWISE, "applied"): "an open position or a deal carries the order's mark: it was applied",
     (RefusalKind.OTHERWISE, "ticket"): "name the open position that the order has opened, of its symbol and side",
     (RefusalKind.UNKNOWN_PROFILE, "profile"): "name one of the policy's profiles, or leave it out",
