@@ -29,7 +29,11 @@ positive = st.floats(min_value=1e-9, max_value=1e12)
 volumes = st.none() | st.floats(min_value=0, max_value=1e12)
 words = st.text(st.characters(codec="utf-8"), max_size=30)
 sides = st.sampled_from(Side)
-symbols = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=64).filter(is_symbol)
+symbols = (
+    st.text(st.characters(exclude_categories=["C", "Zl", "Zp"]) | st.sampled_from(",%#/. "), max_size=30)
+    .map(lambda text: f"{text}A")
+    .filter(is_symbol)
+)
 
 bars = st.tuples(moments, st.lists(positive, min_size=4, max_size=4), volumes, volumes, volumes).map(
     lambda parts: Bar(
@@ -240,6 +244,15 @@ def test_a_batch_of_quotes_tells_each_symbol_its_own_story(gateway: Any) -> None
         "NONE": "InvalidDataError",
         "a,b": "InvalidDataError",
     }
+
+
+@SMALL
+@given(names=st.lists(symbols, min_size=1, max_size=8, unique=True))
+def test_a_batch_of_quotes_reaches_every_spelling_whole(gateway: Any, names: list[str]) -> None:
+    gateway.reads.instruments = dict.fromkeys([*names, "EURUSDc"], gateway.reads.instruments["EURUSDc"])
+    gateway.reads.quotes = {name: Quote(symbol=name, at=Millis(1), bid=1.0, ask=1.1) for name in names}
+
+    assert gateway.client.quotes(names) == gateway.reads.quotes
 
 
 def test_a_batch_larger_than_one_request_is_asked_in_several(gateway: Any) -> None:

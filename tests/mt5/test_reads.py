@@ -318,6 +318,39 @@ def test_a_decorated_symbol_keeps_its_spelling_and_gets_ours(bench: Bench) -> No
 
 
 @pytest.mark.parametrize(
+    ("name", "facts", "canonical", "asset"),
+    [
+        ("GOLD", {"path": "Metals\\GOLD", "trade_calc_mode": 4, "currency_base": "XAU"}, "XAUUSD", AssetClass.METAL),
+        (
+            "GOLD",
+            {"path": "Stocks\\NYSE\\GOLD", "trade_calc_mode": 2, "currency_base": "USD"},
+            "GOLD",
+            AssetClass.OTHER,
+        ),
+        ("GOLD", {"path": "US\\GOLD", "trade_calc_mode": 32, "currency_base": "USD"}, "GOLD", AssetClass.OTHER),
+        ("GOLD", {"currency_base": "XAU", "currency_profit": "EUR", "trade_calc_mode": 4}, "XAUEUR", AssetClass.METAL),
+        ("Euro-Dollar", {"currency_base": "EUR", "currency_profit": "USD"}, "EURUSD", AssetClass.FX),
+        ("Euro-Dollar OTC", {"currency_base": "EUR", "currency_profit": "USD"}, "EURO-DOLLAR OTC", AssetClass.OTHER),
+        ("EU6", {"currency_base": "EUR", "currency_profit": "USD", "trade_calc_mode": 1}, "EU6", AssetClass.OTHER),
+        ("m.EURUSD", {}, "EURUSD", AssetClass.FX),
+        (
+            "XAUUSD.£",
+            {"currency_base": "USD", "currency_profit": "USD", "trade_calc_mode": 4},
+            "XAUUSD",
+            AssetClass.METAL,
+        ),
+    ],
+)
+def test_a_symbol_is_what_its_name_says_and_the_brokers_facts_bear_out(
+    bench: Bench, name: str, facts: dict[str, Any], canonical: str, asset: AssetClass
+) -> None:
+    bench.terminal.symbols[name] = bench.terminal.symbols["EURUSD"] | {"name": name} | facts
+    found = bench.broker.instrument(name)
+
+    assert (found.symbol, found.canonical, found.asset) == (name, canonical, asset)
+
+
+@pytest.mark.parametrize(
     ("name", "mode", "path", "asset"),
     [
         ("US30", 3, "", AssetClass.INDEX),

@@ -17,6 +17,7 @@ from dtms.adapters.clocks import VirtualClock
 from dtms.adapters.mt5 import Mt5Broker, Mt5Sender
 from dtms.adapters.notify import MemoryNotifier
 from dtms.adapters.sql import SqlLedger, open_ledger
+from dtms.adapters.terminal.catalogue import CATALOGUE
 from dtms.adapters.terminal.constants import Mt5
 from dtms.adapters.terminal.records import AccountSpec
 from dtms.adapters.terminal.server import SimServer
@@ -86,6 +87,7 @@ class World:
     parts: ServerParts
     site: Site
     app: ASGIApp
+    symbol: str = "EURUSD"
     gateway_works: bool = True
 
     def act(self) -> None:
@@ -98,9 +100,10 @@ class World:
         self.parts = replace(self.parts, **changes)
         self.site.use(self.parts)
 
-    def quote(self, bid: float = BID, symbol: str = "EURUSD") -> None:
+    def quote(self, bid: float = BID, symbol: str | None = None) -> None:
         """Let the market say a price now."""
-        self.sim.on_quote(Quote(symbol=symbol, at=self.clock.now, bid=bid, ask=round(bid + SPREAD, 5), volume=1.0))
+        name = self.symbol if symbol is None else symbol
+        self.sim.on_quote(Quote(symbol=name, at=self.clock.now, bid=bid, ask=round(bid + SPREAD, 5), volume=1.0))
 
     def later(self, seconds: float, bid: float = BID) -> None:
         """Let time pass, with a quote at its end."""
@@ -112,7 +115,7 @@ class World:
         result = self.terminal.order_send(
             {
                 "action": Mt5.TRADE_ACTION_DEAL,
-                "symbol": "EURUSD",
+                "symbol": self.symbol,
                 "type": Mt5.ORDER_TYPE_BUY if side is Side.BUY else Mt5.ORDER_TYPE_SELL,
                 "volume": volume,
                 "sl": 0.0 if stop is None else stop,
@@ -129,7 +132,7 @@ class World:
         entry = BID + SPREAD if side is Side.BUY else BID
         body: dict[str, object] = {
             "ticket": ticket,
-            "symbol": "EURUSD",
+            "symbol": self.symbol,
             "direction": side.name,
             "entry": round(entry, 5),
             "volume": 0.1,
@@ -266,10 +269,13 @@ def make_world(bars: list[Bar]) -> Iterator[WorldMaker]:
     """Makes worlds, and closes their ledgers after the test."""
     ledgers: list[SqlLedger] = []
 
-    def make(*, account: AccountSpec | None = None, advisory: bool = False, port: int = PORT) -> World:
+    def make(
+        *, account: AccountSpec | None = None, advisory: bool = False, port: int = PORT, symbol: str = "EURUSD"
+    ) -> World:
         clock = VirtualClock(NOON)
-        sim = SimServer(now=clock.market_now, account=account)
-        sim.load_history("EURUSD", bars)
+        spec = replace(CATALOGUE["EURUSD"], name=symbol, path=f"Forex\\{symbol}")
+        sim = SimServer(now=clock.market_now, account=account, specs={**CATALOGUE, symbol: spec})
+        sim.load_history(symbol, bars)
         terminal = SimTerminal(sim)
         broker = Mt5Broker(
             terminal,
@@ -311,6 +317,7 @@ def make_world(bars: list[Bar]) -> Iterator[WorldMaker]:
             parts=given,
             site=site,
             app=make_simulated_app(site, gate=gate),
+            symbol=symbol,
         )
         acts.append(world.act)
         world.quote()

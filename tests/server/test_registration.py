@@ -49,6 +49,33 @@ def test_a_new_registration_is_201_with_the_whole_trade(world: Any) -> None:
     assert (told.json["already_registered"], told.json["protection_active"]) == (False, True)
 
 
+@pytest.mark.parametrize(
+    ("symbol", "uncalibrated"),
+    [
+        ("EURUSD.£", False),
+        ("m.EURUSD", False),
+        ("Евро/Доллар, спот", False),  # a pair by the broker's own currencies
+        ("#EURUSD 100%", False),
+        ("[red]ACME<b>'\"", False),
+        ("EURUSD-OTC", True),
+        ("EURUSDT", True),
+    ],
+)
+def test_any_name_of_a_broker_is_registered_and_says_whether_it_is_calibrated(
+    make_world: Any, symbol: str, uncalibrated: bool
+) -> None:
+    world = make_world(symbol=symbol)
+    ticket = world.opened(stop=1.0901)
+
+    told = world.ask("POST", ENABLE, world.order(ticket))
+    explained = world.ask("GET", f"/dtms/trade/{ticket}/explain").json
+
+    assert told.status == 201, told.body
+    assert (told.status, told.json["symbol"], told.json["uncalibrated"]) == (201, symbol, uncalibrated)
+    assert (explained["uncalibrated"], "uncalibrated" in explained["sentence"]) == (uncalibrated, uncalibrated)
+    assert world.trade(ticket).symbol == symbol
+
+
 @pytest.mark.parametrize("side", [Side.BUY, Side.SELL])
 def test_the_same_registration_again_is_200_and_writes_nothing(world: Any, side: Side) -> None:
     ticket = world.opened(side)

@@ -63,6 +63,8 @@ def _sentence(trade: Trade, score: Score | None, because: TransitionRecord | Non
         parts.append(f"the way to {trade.pending.to} ({trade.pending.row}) is under way")
     if nearest:
         parts.append(", ".join(nearest))
+    if not trade.calibrated:
+        parts.append(f"{trade.symbol} is uncalibrated: no numbers of its own are known, the general ones apply")
     return "; ".join(parts) + "."
 
 

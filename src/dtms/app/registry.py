@@ -166,7 +166,7 @@ class Registry:
             profile=wanted.profile,
             bars_in_state=desk.policy.machine.dwell_bars,
             naked_since=now if position.stop is None else None,
-            calibrated=desk.view is None or desk.view.buy.regime.calibrated,
+            calibrated=desk.policy.regime.base(desk.instrument.canonical) is not None,
             commission_per_lot=self._commission(position, desk),
         )
 

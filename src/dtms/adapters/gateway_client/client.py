@@ -166,7 +166,7 @@ class GatewayClient:
         return self._value("/deals", lambda: tuple(map(convert.deal_from_wire, answer.deals)))
 
     def _quotes(self, symbols: list[str]) -> dict[str, Quote | MarketDataError]:
-        answer = self._get("/quotes", wire.QuotesAnswer, {"symbols": ",".join(symbols)})
+        answer = self._get("/quotes", wire.QuotesAnswer, {"symbols": wire.symbol_list(symbols)})
         if [entry.asked for entry in answer.quotes] != symbols:
             raise _not_as_agreed("/quotes", f"asked for {symbols}, answered for others")
         return {entry.asked: self._value("/quotes", partial(_of_entry, entry)) for entry in answer.quotes}

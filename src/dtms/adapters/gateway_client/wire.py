@@ -6,6 +6,7 @@ Times are ISO-8601 with offset, sides are words, numbers are what the domain hol
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Final, Literal
 
@@ -17,8 +18,10 @@ from dtms.domain.units import Millis, from_utc
 from dtms.errors import InvalidDataError
 
 MAX_SYMBOL: Final = 64
-SYMBOL_PATTERN: Final = r"^[!#-+./:;=?@\[\]^_~ -]*[A-Za-z0-9][A-Za-z0-9!#-+./:;=?@\[\]^_~ -]*$"
-"""Printable ASCII with a letter or digit; without the comma, which separates symbols, quotes, < > and the backslash."""
+_SEEN: Final = r"[^\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufffd]*"
+SYMBOL_PATTERN: Final = rf"^{_SEEN}[^\W_]{_SEEN}$"
+"""Whatever a broker may call a symbol, with a letter or digit of any script in it: signs and spaces too. Not what nobody can
+see: control characters, marks without width, marks that turn the direction of writing."""
 
 _SYMBOL: Final = re.compile(SYMBOL_PATTERN)
 
@@ -194,7 +197,22 @@ class AccountAnswer(_Read, frozen=True, kw_only=True):
 
 def is_symbol(text: str) -> bool:
     """Say whether a text may be a symbol's name at all."""
-    return len(text) <= MAX_SYMBOL and _SYMBOL.fullmatch(text) is not None
+    return len(text) <= MAX_SYMBOL and _SYMBOL.fullmatch(text) is not None and _is_text(text)
+
+
+def symbol_list(symbols: Iterable[str]) -> str:
+    """Return names as one text with commas between; a comma in a name stands as %2C, a percent sign as %25."""
+    return ",".join(symbol.replace("%", "%25").replace(",", "%2C") for symbol in symbols)
+
+
+def listed_symbols(text: str) -> tuple[str, ...]:
+    """Return the names of `symbol_list`."""
+    return tuple(name.replace("%2C", ",").replace("%25", "%") for name in text.split(","))
+
+
+def _is_text(text: str) -> bool:
+    """Say whether a text can be written as UTF-8: half a character cannot."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def from_iso(text: str) -> Millis:

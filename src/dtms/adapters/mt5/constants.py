@@ -44,6 +44,8 @@ PRICED_EXECUTIONS: Final = frozenset({EXECUTION_REQUEST, EXECUTION_INSTANT})
 
 SYMBOL_TRADE_MODE_FULL: Final = 4
 SYMBOL_CALC_MODE_CFDINDEX: Final = 3
+CALC_MODES_FOREX: Final = frozenset({0, 5})  # with and without leverage
+CALC_MODES_SHARES: Final = frozenset({32, 38})  # exchange stocks, the second those of Moscow
 ACCOUNT_MARGIN_MODE_RETAIL_HEDGING: Final = 2
 
 ACCOUNT_KIND: Final = {0: AccountKind.DEMO, 1: AccountKind.CONTEST, 2: AccountKind.REAL}

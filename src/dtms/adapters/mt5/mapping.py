@@ -16,7 +16,7 @@ from dtms.adapters.mt5.surface import AccountInfo, SymbolInfo, TerminalInfo, Tic
 from dtms.domain.instrument import AssetClass, Instrument
 from dtms.domain.market import Bar, Quote
 from dtms.domain.position import Account, AccountKind, Deal, DealReason, Position, WorkingOrder
-from dtms.domain.symbols import asset_class, canonical
+from dtms.domain.symbols import asset_class, canonical, forex_pair, halves_of, is_outside
 from dtms.domain.units import Side, Ticket
 from dtms.errors import BrokerUnavailableError, InvalidDataError, StaleDataError
 
@@ -96,7 +96,7 @@ def instrument_of(info: SymbolInfo, *, hedge_allowed: bool, aliases: dict[str, s
             "wait for the first quote"
         )
         raise BrokerUnavailableError(msg)
-    name = canonical(info.name, aliases) if aliases is not None else _canonical(info.name)
+    name = _name_of(info, aliases)
     return Instrument(
         symbol=info.name,
         canonical=name,
@@ -181,6 +181,35 @@ def bars_of(rates: Any, clock: ServerClock) -> tuple[Bar, ...]:
     return tuple(
         Bar(start=start, open=o, high=h, low=low, close=close, volume=None if silent else float(volume))
         for start, o, h, low, close, volume in zip(starts, *columns, strict=True)
+    )
+
+
+def _name_of(info: SymbolInfo, aliases: dict[str, str] | None) -> str:
+    """Return our spelling of a symbol: the policy's word, else its name as far as the broker's own facts bear it out.
+
+    A share that is called like a metal is no metal, and a pair under a name that says nothing is known by its currencies.
+    """
+    name = canonical(info.name, aliases) if aliases is not None else _canonical(info.name)
+    if aliases is not None and name in aliases.values():
+        return name
+    halves = halves_of(name)
+    if halves is not None and is_share(info):
+        return info.name.upper()
+    base, quote = info.currency_base.upper(), info.currency_profit.upper()
+    if halves is None:
+        pair = forex_pair(base, quote) if info.trade_calc_mode in c.CALC_MODES_FOREX else None
+        return name if pair is None or is_outside(info.name) else pair
+    written = "".join(letter for letter in info.name.upper() if letter.isalpha())
+    if halves[0] in written:
+        return name
+    return forex_pair(halves[0], quote) or name  # GOLD on an account that pays it in euros
+
+
+def is_share(info: SymbolInfo) -> bool:
+    """Say whether the broker sorts a symbol among shares: by its calculation mode, or by a folder of its tree."""
+    folders = info.path.lower().split("\\")[:-1]
+    return info.trade_calc_mode in c.CALC_MODES_SHARES or any(
+        word in folder for folder in folders for word in ("share", "stock", "equit")
     )
 
 

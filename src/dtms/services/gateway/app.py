@@ -92,7 +92,9 @@ def _add_account(api: Api, desk: Desk, offload: Offload) -> None:
 
 def _add_market(api: Api, desk: Desk, offload: Offload) -> None:
     @api.get("/quotes", responses=api.answers(wire.QuotesAnswer), dependencies=[Depends(only("symbols"))])
-    async def quotes(symbols: Annotated[str, Query(max_length=wire.MAX_SYMBOLS * (wire.MAX_SYMBOL + 1))]) -> Response:
+    async def quotes(
+        symbols: Annotated[str, Query(max_length=wire.MAX_SYMBOLS * (3 * wire.MAX_SYMBOL + 1))],
+    ) -> Response:
         return _json(await offload(partial(answers.quotes, desk, _symbols(symbols))))
 
     @api.get(
@@ -140,7 +142,7 @@ def _add_events(api: Api, feed: EventFeed) -> None:
 
 
 def _symbols(text: str) -> tuple[str, ...]:
-    symbols = tuple(text.split(","))
+    symbols = wire.listed_symbols(text)
     if len(symbols) > wire.MAX_SYMBOLS or not all(wire.is_symbol(symbol) for symbol in symbols):
         message = f"write 1 to {wire.MAX_SYMBOLS} symbols of at most {wire.MAX_SYMBOL} characters with commas between"
         raise invalid([FieldFault(field="query.symbols", code="not_symbols", message=message)])

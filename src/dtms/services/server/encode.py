@@ -86,6 +86,7 @@ def explanation(found: Explanation, *, asked: int, epoch: str) -> wire.ExplainAn
         state=told.state,
         pending_to=told.pending_to,
         defensive=told.defensive,
+        uncalibrated=not told.calibrated,
         state_since=to_iso(told.state_since),
         because=None if found.because is None else _because(found.because),
         score=None if found.score is None else score(found.score),

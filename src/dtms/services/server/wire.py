@@ -231,6 +231,7 @@ class ExplainAnswer(msgspec.Struct, frozen=True, kw_only=True):
     state: TradeState
     pending_to: TradeState | None
     defensive: bool
+    uncalibrated: bool
     state_since: str
     because: BecauseAnswer | None
     score: ScoreAnswer | None
