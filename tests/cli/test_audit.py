@@ -118,3 +118,14 @@ def test_a_file_that_is_no_ledger_is_named_and_left_alone(
 
     assert (ended.code, "is not a database or is damaged" in ended.err) == (2, True)
     assert hashlib.sha256(path.read_bytes()).hexdigest() == before
+
+
+def test_control_characters_in_the_chain_are_written_out(ledger: SqlLedger, dtms: Command) -> None:
+    with ledger.write() as tx:
+        tx.add_audit(at=Millis(9), actor="person", what="said", trade_id=None, body="\x1b[2Jall is well\x9b1m\u202e")
+
+    told, shown = dtms("audit", "show", "--limit", "1", "--json"), dtms("audit", "show", "--limit", "1")
+
+    assert told.answer["links"][0]["body"] == "\x1b[2Jall is well\x9b1m\u202e"
+    assert "\\u001b[2Jall is well\\u009b1m\\u202e" in shown.out
+    assert all(character.isprintable() or character == "\n" for character in shown.out + told.out)

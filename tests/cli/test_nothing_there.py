@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +35,39 @@ def taken(request: pytest.FixtureRequest, ports: dict[str, int]) -> Iterator[str
     """One of the three ports in the hands of another program."""
     with socket.create_server(("127.0.0.1", ports[request.param])):
         yield request.param
+
+
+class _Shop(BaseHTTPRequestHandler):
+    """Another program that has the port: it answers everything with a page that it does not have."""
+
+    def do_GET(self) -> None:
+        page = b"<html><h1>404</h1>No such product.</html>"
+        self.send_response(404)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(page)))
+        self.end_headers()
+        self.wfile.write(page)
+
+    def log_message(self, *_arguments: object) -> None:
+        """Keep the test's output clean."""
+
+
+@pytest.fixture
+def foreign(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """The DTMS server's port in the hands of a web shop."""
+    with HTTPServer(("127.0.0.1", 0), _Shop) as shop:
+        monkeypatch.setenv("DTMS_SERVER_PORT", str(shop.server_port))
+        threading.Thread(target=shop.serve_forever, args=(0.01,), daemon=True).start()
+        yield shop.server_port
+        shop.shutdown()
+
+
+def test_the_404_of_another_program_is_not_taken_for_an_unknown_trade(foreign: int, dtms: Command) -> None:
+    ended = dtms("explain", "5", "--json")
+
+    assert ended.code == 3
+    assert f"status 404 at http://127.0.0.1:{foreign}/dtms/trade/5/explain is no answer of the DTMS server" in ended.err
+    assert "another program may have the port" in ended.err
 
 
 @pytest.mark.parametrize(

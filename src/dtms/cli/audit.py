@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dtms.cli import options
-from dtms.cli.output import NotFoundError, emit
+from dtms.cli.output import NotFoundError, emit, line
 
 if TYPE_CHECKING:
     from dtms.adapters.sql import SqlLedger
@@ -47,7 +47,7 @@ def verify(config: options.Config = None, as_json: options.Json = False) -> None
     if as_json:
         emit({"ok": True, "account": account, "links": links})
         return
-    typer.echo(f"the audit chain of {account} is whole: {links} links")
+    line(f"the audit chain of {account} is whole: {links} links")
 
 
 def show(
@@ -69,7 +69,7 @@ def show(
         emit({"links": told})
         return
     for link in told:
-        typer.echo(f"{link['seq']:>6}  {link['at']}  {link['actor']:<10} {link['what']:<14} {link['body']}")
+        line(f"{link['seq']:>6}  {link['at']}  {link['actor']:<10} {link['what']:<14} {link['body']}")
 
 
 def _links(ledger: SqlLedger, ticket: int | None, limit: int) -> deque[AuditEntry]:

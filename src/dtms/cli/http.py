@@ -82,7 +82,8 @@ def _refused(answer: requests.Response, service: str) -> FailedError | NotFoundE
         said = f"{problem['detail']} ({problem['code']})"
         faults = "; ".join(f"{fault['field']}: {fault['message']}" for fault in problem.get("fields", ()))
     except (ValueError, KeyError, TypeError):
-        said, faults = f"status {answer.status_code}", ""
+        msg = f"status {answer.status_code} at {answer.url} is no answer of the {service}; another program may have the port"
+        return UnreachableError(msg)
     msg = f"the {service} said: {said}{f' {faults}' if faults else ''}"
     match answer.status_code:
         case HTTPStatus.NOT_FOUND:

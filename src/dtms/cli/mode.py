@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from dtms.cli import options
-from dtms.cli.output import emit
+from dtms.cli.output import emit, line
 
 group = typer.Typer(name="mode", help="Show what the system may do by itself and why; halt it, or resume after a halt.")
 Reason = Annotated[str, typer.Option("--reason", help="Why; it stands in the audit.")]
@@ -56,13 +56,13 @@ def _print(answer: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         emit(answer)
         return
-    typer.echo(f"mode {answer['mode']}")
+    line(f"mode {answer['mode']}")
     if answer["kill_switch"] is not None:
-        typer.echo(f"the kill switch is at {answer['kill_switch']}")
+        line(f"the kill switch is at {answer['kill_switch']}")
     for cause in answer["causes"]:
         ended = "" if cause["ended"] is None else f", ended {cause['ended']}: waits for a clean full reconcile"
-        typer.echo(f"{cause['cause']} ({cause['mode']}, told by the {cause['told_by']} since {cause['since']}{ended})")
-        typer.echo(f"  seen: {cause['detail']}")
-        typer.echo(f"  to do: {cause['remedy']}")
+        line(f"{cause['cause']} ({cause['mode']}, told by the {cause['told_by']} since {cause['since']}{ended})")
+        line(f"  seen: {cause['detail']}")
+        line(f"  to do: {cause['remedy']}")
     if answer["halted"]:
-        typer.echo("a person must resume: dtms mode resume --reason TEXT")
+        line("a person must resume: dtms mode resume --reason TEXT")

@@ -45,12 +45,26 @@ def exit_of(error: DtmsError) -> Exit:
             return Exit.FAILED
 
 
+def printable(text: str) -> str:
+    r"""Return a text with its control characters written out as JSON writes them, `\u001b` for an escape.
+
+    Comments of a broker, reasons of a person and texts of other programs are shown here: as they are they could move the
+    cursor, recolour what stands above, or forge a line.
+    """
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
+
+
+def line(text: str) -> None:
+    """Print one line of an answer."""
+    print(printable(text), flush=True)
+
+
 def emit(answer: Mapping[str, object]) -> None:
     """Print an answer as one JSON object on one line, the last of stdout."""
     sys.stdout.flush()
-    print(json.dumps(answer, ensure_ascii=False, allow_nan=False, separators=(", ", ": ")), flush=True)
+    line(json.dumps(answer, ensure_ascii=False, allow_nan=False, separators=(", ", ": ")))
 
 
 def say(text: str) -> None:
     """Print a line for a person: to stderr, so that stdout stays the answer's."""
-    print(text, file=sys.stderr, flush=True)
+    print("\n".join(map(printable, text.splitlines())), file=sys.stderr, flush=True)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from dtms.cli import options
-from dtms.cli.output import emit
+from dtms.cli.output import emit, line
 
 _SERVER = "DTMS server"
 
@@ -29,7 +29,7 @@ def confirm(ticket: options.Ticket, config: options.Config = None, as_json: opti
         emit(answer)
         return
     now = f"{answer['state']}, {answer['volume']} lots, stop {answer['stop_loss']}"
-    typer.echo(f"{answer['present_ticket']} is confirmed: {now}, hold {answer['hold']}")
+    line(f"{answer['present_ticket']} is confirmed: {now}, hold {answer['hold']}")
 
 
 def settle(
@@ -54,4 +54,4 @@ def settle(
     if as_json:
         emit(answer)
         return
-    typer.echo(f"{answer['id']} is {answer['state']}: {answer['reason']}")
+    line(f"{answer['id']} is {answer['state']}: {answer['reason']}")

@@ -9,6 +9,7 @@ from typing import Annotated, Final
 
 import msgspec
 from fastapi import Depends, Query, Request
+from pydantic import Field
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp
 
@@ -18,12 +19,15 @@ from dtms.services.api.bodies import ExitsBody, KillBody, OpenBody
 from dtms.services.api.dtms_link import Answered, Asked
 from dtms.services.api.exits_desk import ExitsDesk, Kept, no_exits
 from dtms.services.api.gauges import ApiGauges
-from dtms.services.api.idempotency import once_of, once_or_none
+from dtms.services.api.idempotency import HEADER as KEY_HEADER
+from dtms.services.api.idempotency import KEY_PATTERN, once_of, once_or_none
 from dtms.services.api.kill_desk import KillDesk
 from dtms.services.api.open_trade import OpenTradeDesk
 from dtms.services.api.parts import ApiParts, ApiSite
 from dtms.services.api.views import JSON, Views
-from dtms.services.web.api import Api, wrap
+from dtms.services.server import wire as server_wire
+from dtms.services.server.bodies import DEFAULT_PAGE, ActionsCursor, ActionsLimit, InstantText
+from dtms.services.web.api import Api, header, wrap
 from dtms.services.web.body import body_of
 from dtms.services.web.fields import PlainInteger, SymbolField, TicketParameter
 from dtms.services.web.guard import Gate, principal_of
@@ -37,9 +41,8 @@ MAX_PAGE: Final = 1_000
 
 _JSON: Final = "application/json"
 _NO_QUERY: Final = [Depends(only())]
-_KEY_PARAMETER: Final = {
-    "parameters": [{"name": "Idempotency-Key", "in": "header", "required": True, "schema": {"type": "string"}}]
-}
+_KEY: Final = header(KEY_HEADER, KEY_PATTERN, required=True)
+_KEY_OR_NONE: Final = header(KEY_HEADER, KEY_PATTERN)
 
 
 async def _nothing() -> None:
@@ -92,23 +95,34 @@ def make_api_app(
 
 
 def _add_root(api: Api) -> None:
-    @api.get("/", status_code=307, dependencies=_NO_QUERY)
+    @api.get("/", status_code=307, response_class=RedirectResponse, dependencies=_NO_QUERY)
     async def root() -> Response:
         return RedirectResponse("/ui", 307)
 
 
 def _add_proxies(api: Api, site: ApiSite, views: Views, offload: Offload) -> None:
-    @api.get("/api/dtms/status", dependencies=_NO_QUERY)
+    @api.get("/api/dtms/status", responses=api.answers(server_wire.StatusAnswer), dependencies=_NO_QUERY)
     async def status(request: Request) -> Response:
         return _passed(await site.parts.link.get(_asked(request, "/dtms/status"), agreed.check_status))
 
-    @api.get("/api/dtms/actions", dependencies=[Depends(only("ticket", "since", "limit", "cursor"))])
-    async def actions(request: Request) -> Response:
+    @api.get(
+        "/api/dtms/actions",
+        responses=api.answers(server_wire.ActionsAnswer),
+        dependencies=[Depends(only("ticket", "since", "limit", "cursor"))],
+    )
+    async def actions(
+        request: Request,
+        ticket: Annotated[TicketParameter | None, Query()] = None,
+        since: Annotated[InstantText | None, Query()] = None,
+        limit: Annotated[ActionsLimit, Query()] = DEFAULT_PAGE,
+        cursor: Annotated[ActionsCursor | None, Query()] = None,
+    ) -> Response:
+        del ticket, since, limit, cursor  # checked here; the DTMS server gets the query as it was asked
         query = request.scope["query_string"].decode("ascii")
         path = f"/dtms/actions?{query}" if query else "/dtms/actions"
         return _passed(await site.parts.link.get(_asked(request, path), agreed.check_actions))
 
-    @api.get("/api/dtms/trade/{ticket}", dependencies=_NO_QUERY)
+    @api.get("/api/dtms/trade/{ticket}", responses=api.answers(wire.ProxiedTrade), dependencies=_NO_QUERY)
     async def trade(request: Request, ticket: TicketParameter) -> Response:
         asked = _asked(request, f"/dtms/trade/{ticket}")
         answered = await site.parts.link.get(asked, lambda body: agreed.check_trade(body, ticket))
@@ -128,7 +142,7 @@ def _add_trades(api: Api, site: ApiSite, views: Views, offload: Offload) -> None
         "/api/trades",
         status_code=201,
         responses={**opened, **waits},
-        openapi_extra={**api.takes(OpenBody), **_KEY_PARAMETER},
+        openapi_extra={**api.takes(OpenBody), **_KEY},
         dependencies=_NO_QUERY,
     )
     async def open_trade(request: Request, body: Annotated[OpenBody, Depends(body_of(OpenBody))]) -> Response:
@@ -142,7 +156,7 @@ def _add_trades(api: Api, site: ApiSite, views: Views, offload: Offload) -> None
     async def trades(
         state: TradeState | None = None,
         symbol: Annotated[SymbolField | None, Query()] = None,
-        limit: Annotated[int, PlainInteger, Query(ge=1, le=MAX_PAGE)] = 100,
+        limit: Annotated[int, Field(ge=1, le=MAX_PAGE), PlainInteger, Query()] = 100,
         cursor: Annotated[TicketParameter | None, Query()] = None,
     ) -> Response:
         after = 0 if cursor is None else cursor
@@ -175,7 +189,7 @@ def _add_exits(api: Api, site: ApiSite, views: Views, offload: Offload) -> None:
     @api.put(
         "/api/exits/{ticket}",
         responses={**answers, **api.answers(wire.ExitsAnswer, 201, "The trade had no exit rules before.")},
-        openapi_extra=api.takes(ExitsBody),
+        openapi_extra={**api.takes(ExitsBody), **_KEY_OR_NONE},
         dependencies=_NO_QUERY,
     )
     async def put_exits(
@@ -185,7 +199,7 @@ def _add_exits(api: Api, site: ApiSite, views: Views, offload: Offload) -> None:
         actor = principal_of(request.scope).name
         return _kept(await offload(partial(desk.put, ticket, body, actor, once)))
 
-    @api.delete("/api/exits/{ticket}", status_code=204, dependencies=_NO_QUERY)
+    @api.delete("/api/exits/{ticket}", status_code=204, openapi_extra=_KEY_OR_NONE, dependencies=_NO_QUERY)
     async def delete_exits(request: Request, ticket: TicketParameter) -> Response:
         once = once_or_none(request, f"DELETE /api/exits/{ticket}", None)
         actor = principal_of(request.scope).name
@@ -199,14 +213,14 @@ def _add_kill(api: Api, site: ApiSite, offload: Offload) -> None:
     @api.post(
         "/api/kill-switch",
         responses=answers,
-        openapi_extra={**api.takes(KillBody), **_KEY_PARAMETER},
+        openapi_extra={**api.takes(KillBody), **_KEY},
         dependencies=_NO_QUERY,
     )
     async def press(request: Request, body: Annotated[KillBody, Depends(body_of(KillBody))]) -> Response:
         once = once_of(request, "POST /api/kill-switch", body)
         return _kept(await offload(partial(desk.press, body.word(), once)))
 
-    @api.delete("/api/kill-switch", responses=answers, dependencies=_NO_QUERY)
+    @api.delete("/api/kill-switch", responses=answers, openapi_extra=_KEY_OR_NONE, dependencies=_NO_QUERY)
     async def release(request: Request) -> Response:
         once = once_or_none(request, "DELETE /api/kill-switch", None)
         return _kept(await offload(partial(desk.release, principal_of(request.scope).name, once)))

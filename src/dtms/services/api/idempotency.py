@@ -27,6 +27,9 @@ HEADER: Final = "Idempotency-Key"
 BEGUN: Final = 102
 """The status of the marker that an effect was begun whose answer is not there yet (RFC 2518, Processing)."""
 
+KEY_PATTERN: Final = "^[!-~]{1,128}$"
+"""As the OpenAPI document shows it."""
+
 _KEY: Final = re.compile(r"[!-~]{1,128}")
 _ERRORS: Final = 400
 

@@ -7,7 +7,7 @@ import hashlib
 import re
 from functools import cache
 from importlib.resources import files
-from typing import Final
+from typing import Any, Final
 
 from fastapi import Depends
 from starlette.responses import Response
@@ -17,6 +17,9 @@ from dtms.services.web.api import Api
 from dtms.services.web.query import only
 
 _PAGE: Final = "dashboard.html"
+_SHOWN: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"description": "The page.", "content": {"text/html": {"schema": {"type": "string"}}}}
+}
 
 
 @cache
@@ -34,7 +37,7 @@ def page() -> tuple[bytes, str]:
 def add_dashboard(api: Api) -> None:
     """Add /ui."""
 
-    @api.get("/ui", response_class=Response, dependencies=[Depends(only())])
+    @api.get("/ui", responses=_SHOWN, response_class=Response, dependencies=[Depends(only())])
     async def dashboard() -> Response:
         body, policy = page()
         headers = {"Content-Security-Policy": policy, "Referrer-Policy": "no-referrer", "X-Frame-Options": "DENY"}

@@ -41,6 +41,12 @@ class ExitsListAnswer(msgspec.Struct, frozen=True, kw_only=True):
     exits: list[ExitsAnswer]
 
 
+class ProxiedTrade(TradeAnswer, frozen=True, kw_only=True):
+    """The DTMS server's own answer about one trade, with the exits' view beside it; `exits` is null where it has none."""
+
+    exits: ExitsAnswer | None
+
+
 class JoinedAnswer(TradeAnswer, frozen=True, kw_only=True):
     """One trade, both views joined; `exits` is null where it has no exit rules, `last_reason` the newest word about it."""
 

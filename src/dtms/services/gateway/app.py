@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 
 from fastapi import Depends, Query, Request
 from fastapi import Path as PathParameter
+from pydantic import Field
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
@@ -105,7 +106,7 @@ def _add_market(api: Api, desk: Desk, offload: Offload) -> None:
     async def bars(
         symbol: SymbolParameter,
         timeframe: TimeframeName = "M5",
-        count: Annotated[int, PlainInteger, Query(ge=1, le=wire.MAX_BARS)] = DEFAULT_BARS,
+        count: Annotated[int, Field(ge=1, le=wire.MAX_BARS), PlainInteger, Query()] = DEFAULT_BARS,
     ) -> Response:
         return _json(await offload(partial(answers.bars, desk, symbol, Timeframe[timeframe], count)))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import Depends, Query, Request
 from fastapi import Path as PathParameter
@@ -36,14 +36,14 @@ from dtms.services.server.parts import Site
 from dtms.services.server.person import confirm, release_or_let_go, settle
 from dtms.services.server.registration import enable
 from dtms.services.server.status import SystemCollector
-from dtms.services.web.api import Api, wrap
+from dtms.services.web.api import Api, header, wrap
 from dtms.services.web.body import STATES_LIMIT, body_of
 from dtms.services.web.dispatch import HotAnswer
 from dtms.services.web.etag import matches
 from dtms.services.web.fields import SymbolField, TicketParameter
 from dtms.services.web.guard import Gate, principal_of
 from dtms.services.web.health import SERVER_NAME, add_health, live_body, ready_answer
-from dtms.services.web.metrics import Metrics
+from dtms.services.web.metrics import SHOWN, Metrics
 from dtms.services.web.offload import Offload, Sleep, in_thread
 from dtms.services.web.problem import Problem
 from dtms.services.web.query import only
@@ -121,7 +121,7 @@ def _add_metrics(api: Api, site: Site, answers: Answers, metrics: Metrics, offlo
     collector = SystemCollector()
     metrics.registry.register(collector)
 
-    @api.get("/metrics")
+    @api.get("/metrics", responses=SHOWN, response_class=Response)
     async def show() -> Response:
         collector.show(await offload(answers.numbers), site.parts.clock.market_now())
         return metrics.response()
@@ -201,7 +201,14 @@ def _add_registration(api: Api, site: Site, answers: Answers, offload: Offload, 
 
 
 def _add_trades(api: Api, answers: Answers, offload: Offload, recovered: Dependency) -> None:
-    @api.get("/dtms/trade/{ticket}", responses=api.answers(wire.TradeAnswer), dependencies=[recovered, Depends(only())])
+    unchanged: dict[int | str, dict[str, Any]] = {304: {"description": "The trade is as the ETag names it."}}
+
+    @api.get(
+        "/dtms/trade/{ticket}",
+        responses={**api.answers(wire.TradeAnswer), **unchanged},
+        openapi_extra=header("If-None-Match"),
+        dependencies=[recovered, Depends(only())],
+    )
     async def trade(request: Request, ticket: TicketPath) -> Response:
         found = await offload(partial(answers.trade, ticket))
         headers = {"ETag": found.etag}
@@ -262,7 +269,15 @@ def _add_journal(api: Api, answers: Answers, offload: Offload, recovered: Depend
 def _add_events(api: Api, site: Site, offload: Offload, sleep: Sleep, recovered: Dependency) -> None:
     feeds: dict[int, EventFeed] = {}
 
-    @api.get("/dtms/events", dependencies=[recovered, Depends(only())])
+    stream = {"description": "A stream of events.", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
+
+    @api.get(
+        "/dtms/events",
+        responses={200: stream},
+        response_class=Response,
+        openapi_extra=header("Last-Event-ID", r"^[0-9]{1,19}$"),
+        dependencies=[recovered, Depends(only())],
+    )
     async def events(request: Request) -> Response:
         parts = site.parts
         feed = feeds.get(id(parts))

@@ -87,9 +87,9 @@ class ReasonBody(Body):
     reason: ReasonField
 
 
-TradesLimit = Annotated[int, PlainInteger, Field(ge=1, le=MOST_TRADES)]
-TradesCursor = Annotated[int, PlainInteger, Field(ge=0, le=MAX_TICKET)]
-ActionsLimit = Annotated[int, PlainInteger, Field(ge=1, le=MOST_ACTIONS)]
+TradesLimit = Annotated[int, Field(ge=1, le=MOST_TRADES), PlainInteger]
+TradesCursor = Annotated[int, Field(ge=0, le=MAX_TICKET), PlainInteger]
+ActionsLimit = Annotated[int, Field(ge=1, le=MOST_ACTIONS), PlainInteger]
 ActionsCursor = Annotated[str, Field(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}$")]
 """The id of an intent: 26 letters of Crockford's base 32."""
 

@@ -42,6 +42,12 @@ _PROBLEM_SCHEMA: Final[Mapping[str, object]] = {
 _PROBLEM_CONTENT: Final = {problem.PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
 
+def header(name: str, pattern: str | None = None, *, required: bool = False) -> dict[str, Any]:
+    """Return `openapi_extra=` of a route that reads a header by itself."""
+    schema = {"type": "string"} if pattern is None else {"type": "string", "pattern": pattern}
+    return {"parameters": [{"name": name, "in": "header", "required": required, "schema": schema}]}
+
+
 class Api(FastAPI):
     """FastAPI with our problems, no pages from elsewhere, and an OpenAPI document that says what is really answered."""
 

@@ -45,6 +45,7 @@ SymbolField = Annotated[str, Field(pattern=SYMBOL_PATTERN, max_length=MAX_SYMBOL
 TicketsField = Annotated[list[TicketField], FailFast(), Field(max_length=10_000)]
 
 PlainInteger = BeforeValidator(_integer)
-"""For integers in paths and queries: `Annotated[int, PlainInteger, Path(gt=0)]`."""
+"""For integers in paths and queries: `Annotated[int, Field(gt=0), PlainInteger]`. It stands last, for what stands before
+a validator is written into the OpenAPI document as the bounds that it is."""
 
-TicketParameter = Annotated[int, PlainInteger, Field(gt=0, le=MAX_TICKET)]
+TicketParameter = Annotated[int, Field(gt=0, le=MAX_TICKET), PlainInteger]

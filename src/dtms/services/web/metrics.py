@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
@@ -71,10 +71,16 @@ class Metrics:
         return Response(generate_latest(self.registry), media_type=CONTENT_TYPE_LATEST)
 
 
+SHOWN: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"description": "Prometheus' text format.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+}
+"""`responses=` of a route that shows metrics."""
+
+
 def add_metrics(app: FastAPI, metrics: Metrics) -> None:
     """Add /metrics."""
 
     async def show() -> Response:
         return metrics.response()
 
-    app.add_api_route("/metrics", show, methods=["GET"])
+    app.add_api_route("/metrics", show, methods=["GET"], responses=SHOWN, response_class=Response)

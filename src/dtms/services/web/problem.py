@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 from starlette.types import Scope
 
 from dtms import errors
@@ -223,7 +224,16 @@ async def _on_dtms_error(request: Request, error: Exception) -> Response:
 async def _on_http(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         return _answer(request, internal())
-    return _answer(request, of_status(error.status_code, error.headers))
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_methods_of(request))
+    return _answer(request, of_status(error.status_code, headers))
+
+
+def _methods_of(request: Request) -> list[str]:
+    """Return every method that the path has: the framework names those of one route, and a path may have several."""
+    matching = (route for route in request.app.router.routes if route.matches(request.scope)[0] is not Match.NONE)
+    return sorted({method for route in matching for method in getattr(route, "methods", None) or ()})
 
 
 async def _on_validation(request: Request, error: Exception) -> Response:
