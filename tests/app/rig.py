@@ -127,7 +127,10 @@ class Unsure:
 
 @dataclass(slots=True)
 class Blink:
-    """The broker's reads with what a bad link makes of them; of a hidden position its deals are hidden too."""
+    """The broker's reads with what a bad link makes of them; of a hidden position its deals are hidden too.
+
+    `shown` is what becomes of each position: a renamed symbol, another contract.
+    """
 
     reads: Mt5Broker
     hidden: set[int] = field(default_factory=set)
@@ -135,6 +138,7 @@ class Blink:
     no_deals: bool = False
     down: bool = False
     stuck: PositionsRead | None = None
+    shown: Callable[[Position], Position] = lambda position: position
 
     def positions(self) -> PositionsRead:
         if self.down:
@@ -143,7 +147,7 @@ class Blink:
         if self.stuck is not None:
             return self.stuck
         read = self.reads.positions()
-        left = () if self.flat else tuple(p for p in read.positions if p.identifier not in self.hidden)
+        left = () if self.flat else tuple(self.shown(p) for p in read.positions if p.identifier not in self.hidden)
         return replace(read, positions=left)
 
     def deals(self, position: int) -> tuple[Deal, ...]:

@@ -6,10 +6,12 @@ Facts are taken over always, a stop only where the rule accepts it. What moves a
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import assert_never
 
 from dtms.app import journal
 from dtms.app.market_desk import SymbolDesk
 from dtms.app.naked import with_naked
+from dtms.app.recognise import EntrySays
 from dtms.app.seen_stop import stop_seen
 from dtms.domain.action import SetStop
 from dtms.domain.intent import Intent, IntentState, Planner
@@ -42,6 +44,21 @@ def with_facts(trade: Trade, main: Position, desk: SymbolDesk, now: Millis) -> T
             changed, stop=None if main.stop is None else Price(main.stop), hold=_asking(trade, main, desk)
         )
     return with_naked(changed, main, now)
+
+
+def with_entry(trade: Trade, main: Position, says: EntrySays) -> Trade:
+    """Return the trade with what is shown of its entry; one that others have averaged is held for a person."""
+    match says:
+        case EntrySays.ROUNDED if trade.shown_entry is None:
+            return replace(trade, entry=main.entry)
+        case EntrySays.ROUNDED | EntrySays.REOPENED:
+            return replace(trade, shown_entry=main.entry)
+        case EntrySays.AVERAGED:
+            return replace(trade, shown_entry=main.entry, hold=Hold.ENTRY if trade.hold is Hold.NONE else trade.hold)
+        case EntrySays.SAME | EntrySays.UNTOLD:
+            return trade
+        case _:
+            assert_never(says)
 
 
 def _accepts(trade: Trade, main: Position, desk: SymbolDesk) -> bool:

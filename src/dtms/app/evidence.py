@@ -18,7 +18,6 @@ from dtms.domain.intent import Intent
 from dtms.domain.position import Deal, DealEntry, DealReason, Position, PositionsRead
 from dtms.domain.receipt import Outcome, Receipt
 
-_OUT = (DealEntry.OUT, DealEntry.OUT_BY, DealEntry.INOUT)
 LOTS_NOISE = 1e-9
 """Sums of volumes differ by binary noise; the smallest step of any broker is far above it."""
 _BY_OTHERS = (DealReason.MANUAL, DealReason.STOP, DealReason.TARGET, DealReason.STOP_OUT)
@@ -144,14 +143,14 @@ def _explained(intent: Intent, volume: float, deals: tuple[Deal, ...], instrumen
 
 
 def flat(deals: Iterable[Deal]) -> bool:
-    """Say whether the deals of a position prove its end: what went out of it sums to what came in.
+    """Say whether the deals of a position prove its end: what went out of it sums to what came in, as their sides tell.
 
-    A position that is missing in a read proves nothing, nor does a deal out of it that closed only a part.
+    A position that is missing in a read proves nothing, nor does a deal out of it that closed only a part, nor one that
+    turned it round.
     """
     all_deals = tuple(deals)
-    opened = sum(deal.volume for deal in all_deals if deal.entry is DealEntry.IN)
-    closed = sum(deal.volume for deal in all_deals if deal.entry in _OUT)
-    return opened > 0 and closed >= opened - LOTS_NOISE
+    opened = any(deal.entry is DealEntry.IN for deal in all_deals)
+    return opened and abs(sum(deal.side * deal.volume for deal in all_deals)) <= LOTS_NOISE
 
 
 def _opened(intent: Intent, read: PositionsRead, deals: tuple[Deal, ...], instrument: Instrument) -> Evidence:

@@ -14,7 +14,7 @@ from dtms.app.conclusions import Conclusions
 from dtms.app.doubt import Doubts
 from dtms.app.hours_gate import HoursGate, HoursSay
 from dtms.app.modes import ModeKeeper, stays_planned, watch_journal
-from dtms.app.preconditions import addressed, hedged_before, mismatch
+from dtms.app.preconditions import addressed, hedged_before, mismatch, not_the_trade
 from dtms.app.send_gate import SendGate
 from dtms.app.witness import Witness
 from dtms.core.settle import StepEnd
@@ -233,7 +233,10 @@ class Executor:
         if position is None:
             return None, too_large or self._joins(intent, read)
         instrument = self.reads.instrument(position.symbol)
-        return position, too_large or mismatch(intent, position, read, instrument)
+        with self.ledger.read() as tx:
+            trade = tx.trade_by_id(intent.trade_id)
+        other = None if trade is None else not_the_trade(trade, position, instrument)
+        return position, other or too_large or mismatch(intent, position, read, instrument)
 
     def _joins(self, intent: Intent, read: PositionsRead) -> tuple[Rejection, str] | None:
         """Say whether an opening would change a position that is there already, as it does where the account nets."""

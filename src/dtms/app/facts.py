@@ -15,6 +15,7 @@ from dtms.app.children import with_leg_facts
 from dtms.app.holding import hold
 from dtms.app.market_desk import SymbolDesk
 from dtms.app.naked import NakedWatch, with_naked
+from dtms.app.recognise import EntrySays, Recogniser
 from dtms.app.rewritten import rewriting
 from dtms.core.readdress import readdressed
 from dtms.domain.intent import Intent
@@ -30,10 +31,14 @@ from dtms.ports.notifier import AlertKind, Notifier
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ends:
-    """What is proved about one trade: its own end, or its hedge's alone."""
+    """What is proved about one trade: its own end, or its hedge's alone.
+
+    `another` says that what the broker shows under its identifier is not the trade any more: nothing is decided on it.
+    """
 
     gone: bool = False
     hedge_gone: bool = False
+    another: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,18 +50,21 @@ class FactKeeper:
     notifier: Notifier
     absences: Absences = field(init=False)
     naked: NakedWatch = field(init=False)
+    _recogniser: Recogniser = field(init=False)
 
     def __post_init__(self) -> None:
         self.absences = Absences(reads=self.reads)
+        self._recogniser = Recogniser(ledger=self.ledger, reads=self.reads)
         self.naked = NakedWatch(notifier=self.notifier)
 
     def ends(self, trade: Trade, read: PositionsRead, unfinished: Iterable[Intent], policy: Policy) -> Ends:
         """Return what this read proves about a trade's end, writing its closing deals where it ended."""
         main = read.find(trade.identifier)
         hedge = trade.hedge
-        if main is None:
+        another = main is not None and self._recogniser.another(trade, main)
+        if main is None or another:
             wait = policy.operation.hedge_missing_s if trade.legs else policy.operation.settle_s
-            return Ends(gone=self._proved_gone(trade, read, wait, policy))
+            return Ends(gone=self._proved_gone(trade, main, read, wait, policy), another=another)
         self.absences.is_here(trade.identifier)
         if hedge is None or any(intent.position == hedge.identifier for intent in unfinished):
             return Ends()
@@ -80,7 +88,10 @@ class FactKeeper:
         self.naked.look(trade, main, read.as_of, desk.policy)
         if unfinished:
             return self._measured(trade, main, read.as_of)
-        changed = by_hand.with_facts(trade, main, desk, read.as_of)
+        says = self._recogniser.entry(trade, main, desk.instrument)
+        if says is EntrySays.UNTOLD:
+            return self._measured(trade, main, read.as_of)
+        changed = by_hand.with_entry(by_hand.with_facts(trade, main, desk, read.as_of), main, says)
         if rewriting(trade, main):
             changed = replace(changed, hold=Hold.QUARANTINED)
         changed = with_leg_facts(changed, read)
@@ -139,25 +150,25 @@ class FactKeeper:
             kept.append(leg)
         return (replace(trade, legs=tuple(kept)), tuple(ended)) if ended else (trade, ())
 
-    def _proved_gone(self, trade: Trade, read: PositionsRead, wait_s: float, policy: Policy) -> bool:
+    def _proved_gone(
+        self, trade: Trade, shown: Position | None, read: PositionsRead, wait_s: float, policy: Policy
+    ) -> bool:
         if not self.absences.missed_twice(trade.identifier, read, wait_s):
             return False
-        deals = self.absences.proof(trade.identifier)
+        deals = self._recogniser.ended(trade, shown)
         if deals is not None:
+            if shown is not None:
+                self.notifier.alert(AlertKind.BY_HAND, str(trade.ticket), _over(trade, shown))
             with self.ledger.write() as tx:
                 tx.add_deals(deals)
             return True
-        if (
-            read.as_of - self.absences.since(trade.identifier) >= policy.operation.deals_s * SECOND
-            and trade.hold is Hold.NONE
-        ):
-            self.notifier.alert(
-                AlertKind.QUARANTINED,
-                str(trade.ticket),
-                f"position {trade.identifier} is not in the broker's list and no closing deals tell why; decide by hand",
-            )
+        missing = read.as_of - self.absences.since(trade.identifier)
+        waited = shown is not None or missing >= policy.operation.deals_s * SECOND
+        if waited and trade.hold is Hold.NONE:
+            words = _unproved(trade, shown)
+            self.notifier.alert(AlertKind.QUARANTINED, str(trade.ticket), words)
             with self.ledger.write() as tx:
-                hold(tx, trade, Hold.QUARANTINED)
+                hold(tx, trade, Hold.QUARANTINED if shown is None else Hold.ANOTHER)
         return False
 
     def _alarm_held(self, before: Trade, after: Trade, main: Position) -> None:
@@ -167,12 +178,40 @@ class FactKeeper:
         if words:
             self.notifier.alert(AlertKind.QUARANTINED, str(before.ticket), words)
             return
-        if after.hold is Hold.BY_HAND:
-            change = f"the stop was moved from {before.stop} to {main.stop} by hand"
-        else:
-            change = f"volume grew from {before.volume} to {main.volume} by hand"
+        match after.hold:
+            case Hold.BY_HAND:
+                change = f"the stop was moved from {before.stop} to {main.stop} by hand"
+            case Hold.ENTRY:
+                change = (
+                    f"the broker shows the entry {main.entry} instead of {before.entry_at_broker}: volume was added and "
+                    "taken off by others; R, breakeven and partials would lie. Confirming takes the broker's entry"
+                )
+            case _:
+                change = f"volume grew from {before.volume} to {main.volume} by hand"
         detail = f"{change}; the trade is observed only until: dtms confirm {after.ticket}"
         self.notifier.alert(AlertKind.QUARANTINED, str(before.ticket), detail)
+
+
+def _told(position: Position) -> str:
+    return f"{position.side.name} {position.volume} {position.symbol} from {position.entry}"
+
+
+def _over(trade: Trade, shown: Position) -> str:
+    """Say that a trade has ended although something is open under its identifier."""
+    return (
+        f"the {trade.side.name} {trade.volume} {trade.symbol} was closed or turned round by others: its deals tell its end. "
+        f"What is open under its number now, {_told(shown)}, is not managed and not touched; "
+        f"look after it, or take it in with: dtms adopt {shown.ticket}"
+    )
+
+
+def _unproved(trade: Trade, shown: Position | None) -> str:
+    if shown is None:
+        return f"position {trade.identifier} is not in the broker's list and no closing deals tell why; decide by hand"
+    return (
+        f"the broker shows {_told(shown)} instead of {trade.side.name} {trade.volume} {trade.symbol} from {trade.entry}, and "
+        f"no deals tell how: nothing is sent for it; compare it with the broker, then: dtms release {trade.ticket}"
+    )
 
 
 def _moved(before: Trade, after: Trade) -> dict[Ticket, Ticket]:

@@ -19,7 +19,8 @@ from dtms.domain.action import Action, Close, CloseHedge, OpenHedge, ReAdd, Redu
 from dtms.domain.intent import Intent, IntentState, Planner, Precondition, intent_id, tag_of
 from dtms.domain.receipt import Receipt
 from dtms.domain.records import EventKind, StopRecord, TransitionRecord
-from dtms.domain.trade import PlanStep, Trade
+from dtms.domain.trade import Hold, PlanStep, Trade
+from dtms.domain.transitions import ROWS, Cause
 from dtms.domain.units import SECOND, Millis
 from dtms.domain.verdict import Verdict
 from dtms.ports.ledger import LedgerWrite
@@ -116,8 +117,12 @@ def write_verdict(tx: LedgerWrite, trade: Trade, verdict: Verdict, scene: Scene,
 
 
 def resume(tx: LedgerWrite, trade: Trade, scene: Scene, *, regime: str = "") -> None:
-    """Put the present step of a plan into the journal where it is due and not there yet."""
-    step = settle.present_step(trade, scene.now)
+    """Put the present step of a plan into the journal where it is due and not there yet.
+
+    A plan of a trade that is held was made for other facts: it waits for a person, unless the trade has ended.
+    """
+    ending = trade.pending is not None and ROWS[trade.pending.row].cause is Cause.GONE
+    step = settle.present_step(trade, scene.now) if trade.hold is Hold.NONE or ending else None
     if step is not None:
         _plan_step(tx, trade, step, scene, regime)
 

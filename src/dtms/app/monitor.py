@@ -157,6 +157,8 @@ class Monitor:
         desk = self.desk.symbol(trade.symbol, now)
         view = None if self.watch.frozen else _undecided(trade, desk)
         ends = self.facts.ends(trade, read, unfinished, desk.policy)
+        if ends.another and not ends.gone:
+            return  # what is there is not the trade: nothing of it is taken over, and nothing is decided on it
         if not ends.gone:
             self.sentry.before(trade, read, unfinished, desk.instrument)
             trade = self.facts.reconcile(trade, read, unfinished, desk)

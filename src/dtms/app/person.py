@@ -13,6 +13,7 @@ from dtms.app import journal
 from dtms.app.children import with_leg_facts
 from dtms.app.market_desk import MarketDesk
 from dtms.app.naked import with_naked
+from dtms.app.recognise import another
 from dtms.app.reconciled import last_outcome
 from dtms.app.registration import RefusalKind, RegistrationRefusedError
 from dtms.app.seen_stop import stop_seen
@@ -46,9 +47,11 @@ class Person:
         """Lift the hold of a trade, with what the broker shows of it now; a trade that is not held is left as it is.
 
         A plan under way was made for other facts: a closing is planned anew, any other is dropped and decided again.
+        The broker's entry is taken where somebody has added volume; R, the first risk, stays.
 
         Raises:
-            RegistrationRefusedError: Unknown trade; not open at the broker in this read; an order is on its way.
+            RegistrationRefusedError: Unknown trade; not open at the broker in this read; another side or symbol there; an
+                order is on its way.
             BrokerUnavailableError: The broker could not be asked; nothing was written.
         """
         read = self.reads.positions()
@@ -65,6 +68,7 @@ class Person:
                     f"ticket {ticket} is not open at the broker in this read; release it where it is closed for good"
                 )
                 raise RegistrationRefusedError(RefusalKind.NOT_OPEN, detail, "ticket")
+            _check_same(trade, position, read)
             if any(intent.state is not IntentState.PLANNED for intent in tx.unfinished(trade.trade_id)):
                 detail = f"an order of ticket {ticket} is on its way; ask again when it is decided"
                 raise RegistrationRefusedError(RefusalKind.ON_ITS_WAY, detail)
@@ -163,9 +167,25 @@ def _by_deals(deals: list[Deal]) -> Receipt | None:
     return _receipt(deals[0].position, deals[0].position, filled, price)
 
 
+def _check_same(trade: Trade, position: Position, read: PositionsRead) -> None:
+    """Refuse to take another position for the trade, or for one of its children."""
+    legs = [(leg, read.find(leg.identifier)) for leg in trade.legs]
+    pairs = [(None, position), *((leg, shown) for leg, shown in legs if shown is not None)]
+    wrong = next((shown for leg, shown in pairs if another(trade, leg, shown)), None)
+    if wrong is not None:
+        detail = (
+            f"the broker shows a {wrong.side.name} of {wrong.symbol} as position {wrong.identifier}: that is not the trade "
+            f"any more; release it: dtms release {trade.ticket}"
+        )
+        raise RegistrationRefusedError(RefusalKind.CONFLICT, detail, "ticket")
+
+
 def _as_seen(trade: Trade, position: Position, read: PositionsRead, now: Millis) -> Trade:
+    averaged = trade.hold in (Hold.ENTRY, Hold.VOLUME_ADDED)
     shown = replace(
         with_leg_facts(trade, read),
+        entry=position.entry if averaged else trade.entry,
+        shown_entry=None if averaged else trade.shown_entry,
         ticket=position.ticket,
         volume=Lots(position.volume),
         stop=None if position.stop is None else Price(position.stop),

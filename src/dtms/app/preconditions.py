@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from dtms.app.recognise import other_facts
 from dtms.app.reconciled import orphan_on
 from dtms.app.walk import each_intent
 from dtms.domain.action import Action, Close, CloseHedge, OpenHedge, OpenTrade, ReAdd, Reduce, SetStop
@@ -14,6 +15,7 @@ from dtms.domain.instrument import Instrument
 from dtms.domain.intent import Intent, IntentState
 from dtms.domain.position import Position, PositionsRead
 from dtms.domain.receipt import Rejection
+from dtms.domain.trade import Trade
 from dtms.ports.ledger import LedgerRead
 
 _MAY_BE_OPEN = frozenset(
@@ -50,6 +52,19 @@ def addressed(action: Action, position: Position | None) -> Action:
     if isinstance(action, CloseHedge):
         return replace(action, hedge=position.ticket)
     return replace(action, ticket=position.ticket)
+
+
+def not_the_trade(trade: Trade, position: Position, instrument: Instrument) -> tuple[Rejection, str] | None:
+    """Return why a fresh read is not of the position that the trade is, or of its child: nothing is sent to another one."""
+    facts = other_facts(trade, position, instrument)
+    if not facts:
+        return None
+    shown = f"{position.side.name} {position.volume} {position.symbol} from {position.entry}"
+    told = f"{trade.side.name} {trade.volume} {trade.symbol} from {trade.entry_at_broker}"
+    return (
+        Rejection.PRECONDITION,
+        f"{', '.join(facts)} of position {position.identifier} changed: {shown}, trade {told}",
+    )
 
 
 def mismatch(

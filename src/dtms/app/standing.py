@@ -17,7 +17,7 @@ from dtms.app.tags import is_tag
 from dtms.app.walk import OPENINGS, openings_since
 from dtms.domain.action import OpenTrade, ReAdd
 from dtms.domain.intent import UNFINISHED, Intent, IntentState
-from dtms.domain.position import Position
+from dtms.domain.position import DealEntry, Position
 from dtms.domain.trade import Trade
 from dtms.domain.units import DAY, MINUTE, Millis, Side, TradeId
 from dtms.ports.ledger import LedgerRead
@@ -110,7 +110,7 @@ class Register:
             return Judged(position=position, standing=Standing.FOREIGN)
         closed = _closed_trade(self.tx, position.identifier)
         if closed is not None:
-            if closed.close_reason == RELEASED:
+            if closed.close_reason == RELEASED or self._turned_by_others(closed, position):
                 return Judged(position=position, standing=Standing.FOREIGN)
             return _orphan(position, f"its trade {closed.trade_id} is CLOSED in the ledger ({closed.close_reason})")
         if not self.ours(position.magic, position.comment):
@@ -125,6 +125,16 @@ class Register:
             or (intent.receipt is not None and intent.receipt.position == position.identifier)
             for intent in self.unfinished
         )
+
+    def _turned_by_others(self, closed: Trade, position: Position) -> bool:
+        """Say whether others have turned a closed trade round, or opened its identifier again: what is there is theirs.
+
+        Its deals tell where an order of ours did it.
+        """
+        later = [deal for deal in self.tx.deals(closed.identifier) if deal.entry is DealEntry.INOUT]
+        if any(self.ours(deal.magic, deal.comment) for deal in later):
+            return False
+        return bool(later) or position.side is not closed.side
 
     def _tagged(self, position: Position) -> Judged:
         opening = next(
@@ -209,8 +219,9 @@ def _settle(intent: Intent) -> str:
 
 
 def _as_known(trade: Trade, position: Position) -> bool:
-    told = (trade.ticket, trade.volume, trade.stop, trade.target)
-    return told == (position.ticket, position.volume, position.stop, position.target)
+    told = (trade.ticket, trade.volume, trade.stop, trade.target, trade.side, trade.symbol, trade.entry_at_broker)
+    shown = (position.ticket, position.volume, position.stop, position.target)
+    return told == (*shown, position.side, position.symbol, position.entry)
 
 
 def _closed_trade(tx: LedgerRead, identifier: int) -> Trade | None:

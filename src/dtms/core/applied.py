@@ -70,7 +70,7 @@ def _more(trade: Trade, kind: LegKind, action: OpenHedge | ReAdd, receipt: Recei
         msg = f"ticket {trade.ticket}: {kind} was applied but the receipt names no position; reconcile by hand"
         raise InvariantError(msg)
     if receipt.position == trade.identifier:
-        return replace(trade, volume=Lots(round(trade.volume + receipt.filled, 8)))
+        return _grown(trade, receipt.filled, receipt.price)
     leg = Leg(
         kind=kind,
         ticket=Ticket(receipt.ticket),
@@ -86,6 +86,18 @@ def _more(trade: Trade, kind: LegKind, action: OpenHedge | ReAdd, receipt: Recei
     if kind is LegKind.HEDGE:
         marks = replace(marks, hedge_used=True, hedge_filled_at=now)
     return replace(trade, legs=(*trade.legs, leg), children=(*trade.children, leg.identifier), marks=marks)
+
+
+def _grown(trade: Trade, filled: float, price: float) -> Trade:
+    """Return a netting trade that we have added to: its entry becomes the mean, as the broker's does."""
+    volume = round(trade.volume + filled, 8)
+    shown = trade.shown_entry
+    return replace(
+        trade,
+        volume=Lots(volume),
+        entry=(trade.entry * trade.volume + price * filled) / volume,
+        shown_entry=None if shown is None else (shown * trade.volume + price * filled) / volume,
+    )
 
 
 def taken(before: Trade, after: Trade) -> float:

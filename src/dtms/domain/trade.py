@@ -49,6 +49,8 @@ class Hold(StrEnum):
     QUARANTINED = "quarantined"
     INVARIANT = "invariant"
     BY_HAND = "by_hand"
+    ENTRY = "entry"
+    ANOTHER = "another"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +144,9 @@ class Trade:
     `volume` are the main leg's as last confirmed at the broker. `version` grows with state, pending, stop, target,
     volume, legs and rules, never with score or quotes. `bars_in_state` counts the M5 bars decided since the state was
     entered; `bars_since_registration` since registration. `legs` are the children open now, `children` the identifiers of
-    all that ever were. `commission_per_lot` is what opening and closing one lot cost together, account currency. `recent` holds the last scored bars, oldest first.
+    all that ever were. `entry` is what was paid: the broker's at registration, moved by what we add ourselves and by a
+    person's word; `shown_entry` is the broker's where it is accepted and differs (reopened for swap, held for a person),
+    None where it does not. `commission_per_lot` is what opening and closing one lot cost together, account currency. `recent` holds the last scored bars, oldest first.
 
     Raises:
         InvalidDataError: A field cannot be true; the row or request is refused.
@@ -183,6 +187,7 @@ class Trade:
     close_reason: str = ""
     calibrated: bool = True
     commission_per_lot: float = 0.0
+    shown_entry: float | None = None
     seq: int = 0
 
     def __post_init__(self) -> None:
@@ -218,6 +223,11 @@ class Trade:
     def hedge(self) -> Leg | None:
         """Return the open hedge, if any."""
         return next((leg for leg in self.legs if leg.kind is LegKind.HEDGE), None)
+
+    @property
+    def entry_at_broker(self) -> float:
+        """Return the entry that the broker is known to show."""
+        return self.entry if self.shown_entry is None else self.shown_entry
 
     def favourable(self, price: float) -> float:
         """Return how far `price` lies in the trade's favour, in price units."""

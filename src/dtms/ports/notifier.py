@@ -20,6 +20,7 @@ class AlertKind(StrEnum):
     HALT = "halt"
     MODE = "mode"
     ORPHAN = "orphan"
+    BY_HAND = "by_hand"
 
 
 class Notifier(Protocol):

@@ -103,11 +103,15 @@ class SimServer:
         self._known(symbol)
         return self.state.books[symbol].net_lots
 
-    def reopen(self, ticket: int) -> int:
-        """Give a position another ticket, as a broker does that charges swap by re-opening; its identifier stays."""
+    def reopen(self, ticket: int, *, price: float | None = None) -> int:
+        """Give a position another ticket, as a broker does that charges swap by re-opening; its identifier stays.
+
+        With a `price` it is opened anew at that, as brokers do that settle each day.
+        """
         at = self.now()
         held = self.state.positions[ticket]
-        moved = replace(held, ticket=self.state.next_order(), updated_at=at)
+        entry = held.price_open if price is None else price
+        moved = replace(held, ticket=self.state.next_order(), price_open=entry, updated_at=at)
         self.state.drop(held)
         self.state.put(moved)
         self.state.note(AppliedKind.REOPEN, at=at, before=held, after=moved, magic=held.magic)
