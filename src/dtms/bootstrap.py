@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+import structlog
+
 from dtms.app.book import Book
 from dtms.app.clock_watch import ClockWatch
 from dtms.app.executor import Executor
@@ -18,9 +20,11 @@ from dtms.app.market_desk import MarketDesk
 from dtms.app.mode_facts import Role
 from dtms.app.modes import ModeKeeper
 from dtms.app.monitor import Monitor
+from dtms.app.progress import Progress
 from dtms.app.rail_desk import RailDesk
 from dtms.app.reconcile import Reconciler
 from dtms.app.registry import Registry
+from dtms.app.seldom import Seldom
 from dtms.app.send_gate import SendGate
 from dtms.app.sentry import Sentry
 from dtms.client import DtmsClient, StateCache, Transport, new_last_known_cache, new_state_cache
@@ -75,6 +79,14 @@ def make_modes(parts: Parts, role: Role) -> ModeKeeper:
 def make_watch(parts: Parts, causes: Causes, *, on_sleep: Callable[[], None] = lambda: None) -> ClockWatch:
     """Return what watches the machine's clocks in one process."""
     return ClockWatch(parts.clock, causes, anchor=parts.anchor, on_sleep=on_sleep)
+
+
+def make_progress(
+    parts: Parts, modes: ModeKeeper, desk: MarketDesk, reads: BrokerReads, *, decides: bool, name: str
+) -> Progress:
+    """Return what watches over the work of one process; `name` is its logger's."""
+    said = Seldom(structlog.get_logger(name), parts.clock.boot_ns)
+    return Progress(modes=modes, clock=parts.clock, desk=desk, reads=reads, said=said, decides=decides)
 
 
 def make_executor(
@@ -179,6 +191,7 @@ def make_server(
         crash=parts.crash,
         modes=modes,
         watch=make_watch(parts, modes, on_sleep=desk.doubt),
+        progress=make_progress(parts, modes, desk, reads, decides=True, name="dtms.monitor"),
         on_verdict=on_verdict,
     )
     registry = Registry(ledger=parts.ledger, reads=reads, clock=parts.clock, desk=desk, advisory=advisory)

@@ -15,7 +15,7 @@ from dtms.bootstrap import Parts
 from dtms.domain.market import Bar, Quote, Timeframe
 from dtms.domain.position import Account, Deal, PositionsRead
 from dtms.domain.units import Millis
-from dtms.errors import BrokerUnavailableError
+from dtms.errors import BrokerUnavailableError, InvalidDataError
 from dtms.ports.broker import BrokerReads
 from dtms.ports.notifier import AlertKind
 from dtms.services.server import MonitorLoop, Readiness, SeenReads
@@ -31,6 +31,7 @@ class ShakyReads:
 
     broker: BrokerReads
     silent: bool = False
+    barless: str = ""
     asked: list[str] = field(default_factory=list)
 
     def _ask(self, name: str) -> BrokerReads:
@@ -52,6 +53,8 @@ class ShakyReads:
         return self._ask("quote").quote(symbol)
 
     def bars(self, symbol: str, timeframe: Timeframe, count: int) -> tuple[Bar, ...]:
+        if symbol == self.barless:
+            raise InvalidDataError(f"bars of {symbol}: the server's offset is not known yet")
         return self._ask("bars").bars(symbol, timeframe, count)
 
     def deals(self, position: int) -> tuple[Deal, ...]:
@@ -123,7 +126,7 @@ def test_nothing_is_ready_before_the_first_whole_pass(engine: Engine) -> None:
 
     assert (before.ready, before.dependencies) == (
         False,
-        {"ledger": "ok", "recovery": "recovering", "broker": "unreachable", "monitor": "stalled"},
+        {"ledger": "ok", "recovery": "recovering", "broker": "unreachable", "monitor": "stalled", "progress": "ok"},
     )
     assert before.details == {
         "dtms_initialized": False,
@@ -173,6 +176,25 @@ def test_a_silent_broker_makes_the_service_unready_after_three_seconds_and_calls
     assert [alert.kind for alert in engine.world.notifier.alerts] == [AlertKind.PROCESS_DOWN] * 2
     assert (again.ready, engine.loop.failures) == (True, 0)
     assert engine.world.trade(ticket).is_open
+
+
+def test_a_blind_start_recovers_and_says_after_a_minute_that_the_work_is_not_done(engine: Engine) -> None:
+    engine.world.managed()
+    engine.reads.barless = "EURUSD"
+    engine.run(8)
+    soon = engine.readiness.report()
+    engine.world.clock.sleep(60)
+    engine.run(2)
+    late = engine.readiness.report()
+
+    assert (soon.ready, soon.causes) == (True, ())
+    assert (late.ready, late.dependencies["progress"]) == (False, "market_unread")
+    assert [words.split(";")[0] for words in late.causes] == [
+        "market_unread: EURUSD could not be read for 60 s, so its trades are not decided"
+    ]
+    assert late.causes[0].endswith("the server's offset is not known yet")
+    assert late.without("progress").ready is True
+    assert engine.world.notifier.alerts[-1].subject == "DEGRADED"
 
 
 def test_pauses_grow_to_two_seconds_and_shrink_at_once(engine: Engine) -> None:

@@ -58,12 +58,13 @@ class SymbolDesk:
 
 @dataclass(slots=True, kw_only=True)
 class MarketDesk:
-    """All symbols that somebody asked about."""
+    """All symbols that somebody asked about; `bar` is how long the bars are that trades are decided on, ms."""
 
     reads: BrokerReads
     ledger: Ledger
     policies: PolicyBook
     scored: bool = True
+    bar: int = _M5
     _desks: dict[str, SymbolDesk] = field(default_factory=dict)
 
     def symbol(self, symbol: str, now: Millis) -> SymbolDesk:

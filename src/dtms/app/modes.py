@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Final
 
 from dtms.app import kill
-from dtms.app.book import Page
+from dtms.app.book import Book, Page
 from dtms.app.market_desk import MarketDesk
 from dtms.app.mode_facts import (
     HALT_FACT,
@@ -25,18 +25,21 @@ from dtms.app.mode_facts import (
     read_causes,
     read_modes,
 )
-from dtms.core.modes import TABLE, counts, mode_of, worst
+from dtms.core.modes import TABLE, Standing, counts, mode_of, standing, worst
 from dtms.domain.action import RiskDirection, risk_of
 from dtms.domain.intent import Intent, IntentState
 from dtms.domain.modes import ActiveCause, Cause, Mode
 from dtms.domain.receipt import Rejection
 from dtms.domain.records import EventKind
 from dtms.domain.trade import Hold, Trade
-from dtms.domain.units import Millis
+from dtms.domain.units import SECOND, Millis
 from dtms.errors import LedgerError
 from dtms.ports.clock import Clock
 from dtms.ports.ledger import Ledger, LedgerRead, LedgerWrite
 from dtms.ports.notifier import AlertKind, Notifier
+
+SILENT_MS: Final = 60 * SECOND
+"""A quote may be too old to act on long before a market counts as silent: many symbols quote a few times a minute."""
 
 _QUARANTINE: Final = (Hold.QUARANTINED, Hold.INVARIANT)
 _RESUME: Final = "see `dtms mode`, then resume with: dtms mode resume --reason TEXT"
@@ -66,15 +69,27 @@ class ModeKeeper:
         self._written: str | None = None
         self._loaded = False
         self._alarmed: set[Cause] = set()
+        self._ended: list[ActiveCause] = []
 
     def set(self, cause: Cause, detail: str) -> None:
         """Tell that a cause holds; the detail of its beginning is kept until it ends."""
         with self._lock:
             present = self._mine.get(cause)
-            if present is not None and present.ended is None:
+            if present is None or present.ended is not None:
+                self.restate(cause, detail)
+
+    def restate(self, cause: Cause, detail: str) -> None:
+        """Tell that a cause holds, and with another detail call for it anew: a second symbol has gone dark, for example.
+
+        The detail must not hold a number that grows, or every pass calls somebody.
+        """
+        with self._lock:
+            present = self._mine.get(cause)
+            if present is not None and present.ended is None and present.detail == detail:
                 return
             since = self._clock.market_now() if present is None else present.since
             self._mine[cause] = ActiveCause(cause=cause, since=since, detail=detail, role=self._role)
+            self._alarmed.discard(cause)
 
     def clear(self, cause: Cause) -> None:
         """Tell that a cause does not hold, or not any more; it stands until a full reconcile, where the table says so."""
@@ -91,6 +106,29 @@ class ModeKeeper:
         """Return this process's causes that hold now."""
         with self._lock:
             return frozenset(cause for cause, told in self._mine.items() if told.ended is None)
+
+    def told(self) -> tuple[ActiveCause, ...]:
+        """Return this process's causes that hold now, also where the ledger could not be told of them."""
+        with self._lock:
+            return tuple(told for told in self._mine.values() if told.ended is None)
+
+    def standing(self, page: Page) -> Standing:
+        """Return what people are shown: what the ledger says, with what this process remembers in place of its own there."""
+        with self._lock:
+            mine = tuple(self._mine.values())
+            if not mine:
+                return Standing(mode=page.mode, causes=page.causes)
+            others = (told for told in page.causes if told.role != self._role or told.cause not in self._mine)
+            return standing((*others, *mine), page.modes.halt, page.modes.clean_at)
+
+    def tell(self, book: Book) -> Mode:
+        """Review where a pass has failed: write and tell what can be, call somebody by memory alone where nothing can."""
+        try:
+            return self.review(book.page())
+        except LedgerError:
+            with self._lock:
+                self._alarm_unwritten()
+                return mode_of(told.cause for told in self.told())
 
     def remembers(self, cause: Cause) -> bool:
         """Say whether a cause holds, or has ended and stands until a full reconcile: also one from before a restart."""
@@ -146,15 +184,18 @@ class ModeKeeper:
         now = self._clock.market_now()
         for told in before:
             known = self._mine.get(told.cause)
+            self._alarmed.add(told.cause)
             if known is None:
                 self._mine[told.cause] = replace(told, ended=now if told.ended is None else told.ended)
             else:
                 self._mine[told.cause] = replace(known, since=told.since)
 
     def _let_go(self, clean_at: Millis | None) -> None:
-        for cause in [c.cause for c in self._mine.values() if not counts(c, clean_at)]:
-            del self._mine[cause]
-            self._alarmed.discard(cause)
+        for told in [told for told in self._mine.values() if not counts(told, clean_at)]:
+            del self._mine[told.cause]
+            if told.cause in self._alarmed:
+                self._alarmed.discard(told.cause)
+                self._ended.append(told)
 
     def _text(self) -> str:
         shared = [told for told in self._mine.values() if not TABLE[told.cause].local]
@@ -175,6 +216,23 @@ class ModeKeeper:
         self._written = text
         if found.mode is not found.told:
             self._notifier.alert(*_alert(found))
+            self._alarmed.update(told.cause for told in self._mine.values())
+        if found.mode is Mode.NORMAL:
+            self._ended.clear()  # whoever told of NORMAL has said that every cause has ended
+        self._call_by_name()
+
+    def _call_by_name(self) -> None:
+        """Tell what began or ended while the mode stayed a lesser one."""
+        for told in self.told():
+            row = TABLE[told.cause]
+            if row.called and told.cause not in self._alarmed:
+                self._alarmed.add(told.cause)
+                self._notifier.alert(*_by_name(told))
+        for told in self._ended:
+            if TABLE[told.cause].called:
+                detail = f"it has ended, and what stands beside it is shown by `dtms mode`; it was: {told.detail}"
+                self._notifier.alert(AlertKind.MODE, f"{told.cause} ended", detail)
+        self._ended.clear()
 
     def _latched(self, tx: LedgerWrite) -> Modes:
         """Return what the ledger says now; where a cause of this process asks for it, the halt is latched first."""
@@ -188,11 +246,11 @@ class ModeKeeper:
 
     def _alarm_unwritten(self) -> None:
         """Call somebody although nothing can be written: once a cause."""
-        for told in self._mine.values():
-            if told.ended is None and told.cause not in self._alarmed and TABLE[told.cause].mode is not Mode.DEGRADED:
+        for told in self.told():
+            row = TABLE[told.cause]
+            if told.cause not in self._alarmed and (row.called or row.mode is not Mode.DEGRADED):
                 self._alarmed.add(told.cause)
-                row = TABLE[told.cause]
-                self._notifier.alert(_kind(row.mode), f"{row.mode} {told.cause}", f"{told.detail}. {row.remedy}")
+                self._notifier.alert(*_by_name(told))
 
 
 def forbidden(mode: Mode, intent: Intent) -> tuple[Rejection, str] | None:
@@ -228,7 +286,9 @@ def watch_markets(keeper: ModeKeeper, trades: Iterable[Trade], desk: MarketDesk,
     watched = set(desk.symbols())
     for symbol in dict.fromkeys(trade.symbol for trade in trades if trade.symbol in watched):
         found = desk.symbol(symbol, now)
-        if found.hours.is_open(now) and found.feed.is_stale(now):
+        heard = found.feed.changed_at
+        silent = heard is None or now - heard > SILENT_MS
+        if silent and found.hours.is_open(now) and found.feed.is_stale(now):
             keeper.set(Cause.STALE_MARKET, f"{symbol} has no fresh quote")
             return
     keeper.clear(Cause.STALE_MARKET)
@@ -248,9 +308,18 @@ def _tell(tx: LedgerWrite, found: Modes, now: Millis) -> None:
 def _alert(found: Modes) -> tuple[AlertKind, str, str]:
     if not found.causes:
         return AlertKind.MODE, found.mode, f"left {found.told}: every cause has ended"
-    words = "; ".join(f"{c.cause}: {c.detail}. {TABLE[c.cause].remedy}" for c in found.causes)
+    words = "; ".join(f"{c.cause}: {c.detail}.{_over(c)} {TABLE[c.cause].remedy}" for c in found.causes)
     ending = f" {_RESUME[0].upper()}{_RESUME[1:]}" if found.halt is not None else ""
     return _kind(found.mode), found.mode, f"was {found.told}; {words}{ending}"
+
+
+def _by_name(told: ActiveCause) -> tuple[AlertKind, str, str]:
+    row = TABLE[told.cause]
+    return _kind(row.mode), f"{row.mode} {told.cause}", f"{told.detail}. {row.remedy}"
+
+
+def _over(told: ActiveCause) -> str:
+    return "" if told.ended is None else " It has ended and waits for a clean full reconcile."
 
 
 def _kind(mode: Mode) -> AlertKind:

@@ -15,6 +15,7 @@ from dtms.app.facts import Ends, FactKeeper
 from dtms.app.holding import hold
 from dtms.app.market_desk import MarketDesk, SymbolDesk
 from dtms.app.modes import ModeKeeper, watch_markets
+from dtms.app.progress import Progress
 from dtms.app.rail_desk import RailDesk
 from dtms.app.sentry import Sentry
 from dtms.core import machine
@@ -27,7 +28,14 @@ from dtms.domain.score import MarketView
 from dtms.domain.trade import Hold, Trade, TradeState
 from dtms.domain.units import Millis
 from dtms.domain.verdict import KillLevel, Snapshot, Verdict
-from dtms.errors import BrokerError, InvariantError, MarketDataError, StaleWriteError
+from dtms.errors import (
+    BrokerError,
+    BrokerUnavailableError,
+    DtmsError,
+    InvariantError,
+    MarketDataError,
+    StaleWriteError,
+)
 from dtms.ports.broker import BrokerReads
 from dtms.ports.clock import Clock
 from dtms.ports.crash import CrashPoints
@@ -61,9 +69,12 @@ class Monitor:
     crash: CrashPoints
     modes: ModeKeeper
     watch: ClockWatch
+    progress: Progress
     on_verdict: Callable[[Verdict, MarketView | None], None] = lambda _verdict, _view: None
     stats: MonitorStats = field(default_factory=MonitorStats)
     beat_ns: int = 0
+    broke: BrokerError | None = None
+    """What the last pass broke off on, None where it was whole."""
     book: Book = field(init=False)
     _open_count: int = 0
     _mode: Mode = Mode.NORMAL
@@ -82,10 +93,12 @@ class Monitor:
         self.stats.passes += 1
         errors = self.stats.errors
         self.stats.last_check = now
+        self.broke = None
         try:
             self._pass(now)
-        except BrokerError:
-            self.stats.errors += 1
+        except BrokerError as error:
+            self.broke = error
+            self._erred("the pass broke off", "broker", error)
             naked_s = self.desk.policies.default.operation.naked_alarm_s
             self.facts.naked.alarm_blind(self.book.page().trades, now, naked_s)
         else:
@@ -121,30 +134,50 @@ class Monitor:
         self._mode = self.modes.review(page)
         if page.trades:
             read = self.reads.positions()
+            readable = frozenset(self.desk.symbols())
             for trade in page.trades:
+                if trade.symbol not in readable:
+                    continue  # it was never read since the start; `progress` has it
                 try:
                     self._trade(trade, page.of(trade.trade_id), read, page.kill, now)
-                except MarketDataError:
-                    self.stats.errors += 1  # this trade keeps its state; the others are decided
+                except MarketDataError as error:
+                    # This trade keeps its state; the others are decided.
+                    self._erred("a trade was not decided", str(trade.ticket), error)
                 except InvariantError as error:
                     self._observe_only(trade, error)
+        page = self.book.page()
+        self.progress.look(page.trades, now)
+        self.modes.review(page)
+
+    def _erred(self, what: str, subject: str, error: DtmsError) -> None:
+        self.stats.errors += 1
+        self.progress.erred(what, subject, error)
 
     def _observe_only(self, trade: Trade, error: InvariantError) -> None:
         """Leave a trade alone on which a law was broken, and go on with the others."""
-        self.stats.errors += 1
+        self._erred("a law was broken", str(trade.ticket), error)
         with self.ledger.write() as tx:
             if not hold(tx, tx.trade_by_id(trade.trade_id), Hold.INVARIANT):
                 return
         self.facts.notifier.alert(AlertKind.QUARANTINED, str(trade.ticket), f"observed only from now on: {error}")
 
     def _market(self, trades: tuple[Trade, ...], now: Millis) -> None:
-        """Take in quotes and close bars."""
+        """Take in quotes and close bars; one symbol that cannot be read leaves the others their decisions.
+
+        Raises:
+            BrokerError: The broker does not answer at all.
+        """
         for symbol in dict.fromkeys((*self.desk.symbols(), *(trade.symbol for trade in trades))):
             try:
                 self.desk.quote(symbol, now)
                 self.desk.poll_bars(symbol, now)
-            except MarketDataError:
+            except (MarketDataError, BrokerUnavailableError) as error:
+                if isinstance(error, BrokerUnavailableError):
+                    self.reads.positions()  # is it this symbol alone?
                 self.stats.errors += 1
+                self.progress.unread(symbol, error, now)
+            else:
+                self.progress.read(symbol)
 
     def _trade(
         self,
@@ -247,8 +280,8 @@ class Monitor:
                     journal.resume(tx, tx.save_trade(observed), scene, regime=regime)
                 else:
                     journal.resume(tx, observed, scene, regime=regime)
-        except StaleWriteError:
-            self.stats.errors += 1
+        except StaleWriteError as error:
+            self._erred("somebody else wrote first", str(read_trade.ticket), error)
             return
         self.crash.reach("server.decided")
         if verdict.row is not None:

@@ -40,7 +40,7 @@ def status(config: options.Config = None, as_json: options.Json = False) -> None
         return
     from dtms.cli.show import show_pairs
 
-    causes = [f"{each['cause']} ({each['mode']}): {each['remedy']}" for each in answer["causes"]]
+    causes = [f"{each['cause']} ({each['mode']}): {each['detail']}. {each['remedy']}" for each in answer["causes"]]
     told = {**answer, "causes": "\n".join(causes) or "none"}
     show_pairs("dtms", ((name.replace("_", " "), value) for name, value in told.items()))
 

@@ -31,6 +31,7 @@ class ModeRow:
         by_hand: Whether it is latched: only a person leaves it.
         reconciles: Whether it stands after its end until a full reconcile was clean.
         local: Whether it concerns one process alone and is never told to the others.
+        called: Whether a person is called for it by name where the mode is what it was already, and told of its end.
     """
 
     cause: Cause
@@ -41,6 +42,7 @@ class ModeRow:
     by_hand: bool = False
     reconciles: bool = True
     local: bool = False
+    called: bool = False
 
 
 _ROWS: Final = (
@@ -78,6 +80,38 @@ _ROWS: Final = (
         entered="the budget of sends is spent, or the broker said that requests come too fast",
         left="the budget has filled again",
         remedy="Nothing is to be done; what reduces risk has a share of its own. Find out what plans so much if it stays.",
+    ),
+    ModeRow(
+        cause=Cause.UNDECIDED,
+        mode=Mode.DEGRADED,
+        entered="an open managed trade was not decided on two bars that have closed and in which quotes came",
+        left="every such trade has been decided on a bar since",
+        remedy="Look at the server's log for the symbol and at its history in the terminal; stops at the broker hold.",
+        called=True,
+    ),
+    ModeRow(
+        cause=Cause.MARKET_UNREAD,
+        mode=Mode.DEGRADED,
+        entered="the bars or quotes of a symbol with an open trade could not be read for 60 s while its market is open",
+        left="they can be read, or the market has closed, or no trade is open on it",
+        remedy="Open the symbol's chart in the terminal and look at its Market Watch; stops at the broker hold.",
+        called=True,
+    ),
+    ModeRow(
+        cause=Cause.PASS_FAILING,
+        mode=Mode.DEGRADED,
+        entered="a pass of the defence, the exits or the gateway failed twice running, for want of the broker for 3 s too",
+        left="a whole pass was made",
+        remedy="Read what it failed on in the detail and the log; nothing new is decided or sent by it meanwhile.",
+        called=True,
+    ),
+    ModeRow(
+        cause=Cause.ERRORS_GROW,
+        mode=Mode.DEGRADED,
+        entered="errors that a pass survives kept coming for 60 s, ten at least, never 30 s apart",
+        left="none came for 30 s",
+        remedy="Read them in the log of the process that tells it; each kind is logged once a minute.",
+        called=True,
     ),
     ModeRow(
         cause=Cause.BROKER_SILENT,
@@ -136,6 +170,7 @@ _ROWS: Final = (
         entered="the ledger cannot be read or written: nothing can be claimed, so nothing is sent",
         left="it can be written",
         remedy="Look at the disk's free space and rights, or at the PostgreSQL server; stops at the broker hold.",
+        called=True,
     ),
     ModeRow(
         cause=Cause.FENCED,

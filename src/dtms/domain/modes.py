@@ -31,6 +31,10 @@ class Cause(StrEnum):
     REJECTS = "rejects"
     TRADING_OFF = "trading_off"
     SEND_BUDGET = "send_budget"
+    UNDECIDED = "undecided"
+    MARKET_UNREAD = "market_unread"
+    PASS_FAILING = "pass_failing"  # noqa: S105 - a pass of the loop, no password
+    ERRORS_GROW = "errors_grow"
     STOP_OUT = "stop_out"
     ACCOUNT_CHANGED = "account_changed"
     LEDGER_DOWN = "ledger_down"

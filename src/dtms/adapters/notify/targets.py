@@ -16,6 +16,8 @@ from dtms.ports.notifier import AlertKind
 _QUIET_NS = 300 * 1_000_000_000
 """The same kind and subject is told again after five minutes at the earliest."""
 _QUEUE = 1_000
+_NEVER_QUIET = frozenset({AlertKind.MODE})
+"""Changes of the mode come once each: held back, a second DEGRADED would leave an all-clear as the last word."""
 
 _LOG = structlog.get_logger("dtms.alerts")
 
@@ -100,7 +102,7 @@ class QueueNotifier:
         now = self._now_ns()
         with self._lock:
             last = self._told.get((kind, subject))
-            if last is not None and now - last < _QUIET_NS:
+            if last is not None and now - last < _QUIET_NS and kind not in _NEVER_QUIET:
                 return
             self._told[kind, subject] = now
         try:

@@ -151,8 +151,8 @@ class Answers:
             unfinished_intents=dict(Counter(intent.state.value.lower() for intent in numbers.page.unfinished)),
             last_check=None if numbers.last_check is None else to_iso(numbers.last_check),
             policy=parts.policy_digest,
-            mode=mode_shown(numbers.page, ready=numbers.ready),
-            causes=cause_answers(numbers.page),
+            mode=mode_shown(numbers.present.mode, numbers.page.kill, ready=numbers.ready),
+            causes=cause_answers(numbers.present),
             advisory=parts.advisory,
             kill_switch=numbers.page.kill,
             reconciled=encode.reconciled(self._last_outcome()),
@@ -170,6 +170,7 @@ class Answers:
             by_state[trade.state] += 1
         return Numbers(
             page=page,
+            present=monitor.modes.standing(page),
             by_state=by_state,
             actions=self._site.actions.counts(),
             passes=monitor.stats.passes,

@@ -166,7 +166,8 @@ def _add_registration(api: Api, site: Site, answers: Answers, offload: Offload, 
     )
     async def register(asked: Annotated[EnableBody, Depends(body_of(EnableBody))]) -> Response:
         wanted = asked.registration()
-        ready_answer(await offload(site.parts.ready))
+        # A trade is taken in although another one is not decided: it is the better for it.
+        ready_answer((await offload(site.parts.ready)).without("progress"))
         done = await enable(site, offload, wanted)
         body = await offload(partial(answers.registered, asked.ticket, already=done.already))
         return _json(body, 200 if done.already else 201)

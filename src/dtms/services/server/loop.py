@@ -18,7 +18,7 @@ from dtms.ports.clock import Clock
 from dtms.ports.ledger import Ledger
 from dtms.ports.notifier import AlertKind, Notifier
 from dtms.services.server.sight import SeenReads
-from dtms.services.web.health import ReadyReport
+from dtms.services.web.health import ReadyReport, causes_words, progress_word
 
 PASS_EVERY_S: Final = 0.25
 LONGEST_PAUSE_S: Final = 2.0
@@ -52,15 +52,18 @@ class Readiness:
         answered_ns = self._seen.answered_ns
         answers = answered_ns is not None and now_ns - answered_ns < BEAT_LIMIT_NS
         active = self._active_trades()
+        told = self._monitor.modes.told()
         states = {
             "ledger": "unavailable" if active is None else "ok",
             "recovery": "ok" if self.recovered else "recovering",
             "broker": "ok" if answers else "unreachable",
             "monitor": "ok" if beats else "stalled",
+            "progress": progress_word(told),
         }
         return ReadyReport(
             ready=all(state == "ok" for state in states.values()),
             dependencies=states,
+            causes=causes_words(told),
             details={
                 "dtms_initialized": self.recovered,
                 "monitoring_active": self.recovered and beats,

@@ -6,9 +6,11 @@ import structlog
 
 from dtms.app import halt as orders
 from dtms.app.book import Page
-from dtms.core.modes import TABLE, shown_mode
-from dtms.domain.modes import ActiveCause
+from dtms.app.modes import ModeKeeper
+from dtms.core.modes import TABLE, Standing, shown_mode, standing
+from dtms.domain.modes import ActiveCause, Cause
 from dtms.domain.units import to_iso
+from dtms.errors import LedgerError
 from dtms.services.server import wire
 from dtms.services.server.bodies import ReasonBody
 from dtms.services.server.encode import JSON
@@ -26,7 +28,15 @@ class ModeDesk:
 
     def show(self) -> bytes:
         """Answer GET /dtms/mode."""
-        return JSON.encode(mode_answer(self._site.parts.monitor.book.page()))
+        monitor = self._site.parts.monitor
+        try:
+            page = monitor.book.page()
+        except LedgerError as error:
+            down = ActiveCause(
+                cause=Cause.LEDGER_DOWN, since=self._site.parts.clock.market_now(), detail=str(error), role="server"
+            )
+            return JSON.encode(_from_memory(monitor.modes, down))
+        return JSON.encode(mode_answer(page, monitor.modes.standing(page)))
 
     def halt(self, asked: ReasonBody, actor: str) -> bytes:
         """Halt; 200 with the mode."""
@@ -56,19 +66,26 @@ class ModeDesk:
         return self.show()
 
 
-def mode_answer(page: Page) -> wire.ModeAnswer:
+def mode_answer(page: Page, present: Standing) -> wire.ModeAnswer:
     """Return the mode as people are shown it."""
     return wire.ModeAnswer(
-        mode=shown_mode(page.mode, page.kill),
-        causes=cause_answers(page),
+        mode=shown_mode(present.mode, page.kill),
+        causes=cause_answers(present),
         kill_switch=page.kill,
         halted=page.modes.halt is not None,
     )
 
 
-def cause_answers(page: Page) -> tuple[wire.CauseAnswer, ...]:
+def cause_answers(present: Standing) -> tuple[wire.CauseAnswer, ...]:
     """Return what takes the system out of NORMAL, the worst first."""
-    return tuple(_cause_answer(told) for told in page.causes)
+    return tuple(_cause_answer(told) for told in present.causes)
+
+
+def _from_memory(modes: ModeKeeper, down: ActiveCause) -> wire.ModeAnswer:
+    """Return what this process knows by itself where the ledger cannot be read, which stands beside it at any rate."""
+    told = {down.cause: down} | {each.cause: each for each in modes.told()}
+    present = standing(told.values(), None, None)
+    return wire.ModeAnswer(mode=present.mode, causes=cause_answers(present), kill_switch=None, halted=False)
 
 
 def _cause_answer(told: ActiveCause) -> wire.CauseAnswer:

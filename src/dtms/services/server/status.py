@@ -13,11 +13,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from dtms.app.book import Page
-from dtms.core.modes import shown_mode, worst
+from dtms.core.modes import Standing, shown_mode, worst
 from dtms.domain.modes import Mode
 from dtms.domain.records import EventKind
 from dtms.domain.trade import TradeState
 from dtms.domain.units import Millis
+from dtms.domain.verdict import KillLevel
 from dtms.ports.ledger import Ledger
 
 _PAGE: Final = 1_000
@@ -68,6 +69,7 @@ class Numbers:
     """One look at the whole system; counters are since the process started."""
 
     page: Page
+    present: Standing
     by_state: dict[TradeState, int]
     actions: dict[tuple[str, str], int]
     passes: int
@@ -81,9 +83,9 @@ class Numbers:
     ready: bool
 
 
-def mode_shown(page: Page, *, ready: bool) -> Mode:
+def mode_shown(mode: Mode, level: KillLevel | None, *, ready: bool) -> Mode:
     """Return the mode as people are shown it: the causes', the kill switch's, and DEGRADED where this service is not ready."""
-    mode = shown_mode(page.mode, page.kill)
+    mode = shown_mode(mode, level)
     return mode if ready else worst((mode, Mode.DEGRADED))
 
 
@@ -139,7 +141,7 @@ class SystemCollector(Collector):
 
     @staticmethod
     def _modes(numbers: Numbers) -> Iterator[Metric]:
-        shown = mode_shown(numbers.page, ready=numbers.ready)
+        shown = mode_shown(numbers.present.mode, numbers.page.kill, ready=numbers.ready)
         family = GaugeMetricFamily("dtms_mode", "1 for the mode that the system is in.", labels=("mode",))
         for mode in Mode:
             family.add_metric((mode.value,), float(mode is shown))
@@ -149,7 +151,7 @@ class SystemCollector(Collector):
             "1 for a cause that holds, 0 for one that waits for a reconcile.",
             labels=("cause", "role"),
         )
-        for told in numbers.page.causes:
+        for told in numbers.present.causes:
             causes.add_metric((told.cause.value, told.role), float(told.ended is None))
         yield causes
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import msgspec
@@ -11,6 +11,7 @@ import structlog
 from fastapi import FastAPI
 from starlette.responses import Response
 
+from dtms.domain.modes import ActiveCause, Cause
 from dtms.errors import DtmsError
 from dtms.services.web.offload import Offload
 from dtms.services.web.problem import Problem
@@ -18,6 +19,9 @@ from dtms.services.web.problem import Problem
 SERVER_NAME: Final = "dtms-server"
 API_NAME: Final = "dtms-api"
 GATEWAY_NAME: Final = "dtms-gateway"
+
+UNDONE: Final = (Cause.UNDECIDED, Cause.MARKET_UNREAD, Cause.PASS_FAILING, Cause.ERRORS_GROW)
+"""Causes that say that a service runs and its work is not done."""
 
 Detail = bool | int | float | str | None
 
@@ -28,18 +32,37 @@ _log = structlog.get_logger("dtms.web")
 class ReadyReport:
     """What a service says of itself.
 
-    `dependencies` has one word for each thing it needs ("ok", "recovering", "unreachable"); `details` are further members
-    of the answer; `retry_after_s` is when to ask again.
+    `dependencies` has one word for each thing it needs ("ok", "recovering", "unreachable"); `causes` says in words what
+    this process knows to be wrong, also where the ledger could not be told; `details` are further members of the answer;
+    `retry_after_s` is when to ask again.
     """
 
     ready: bool
     dependencies: Mapping[str, str]
+    causes: tuple[str, ...] = ()
     details: Mapping[str, Detail] = field(default_factory=dict)
     retry_after_s: int = 1
 
     def members(self) -> dict[str, object]:
         """Return the members of the answer."""
-        return {**self.details, "ready": self.ready, "dependencies": dict(self.dependencies)}
+        told = {"ready": self.ready, "dependencies": dict(self.dependencies), "causes": list(self.causes)}
+        return {**self.details, **told}
+
+    def without(self, *names: str) -> ReadyReport:
+        """Return the report for somebody who does not need some of the things."""
+        left = {name: word for name, word in self.dependencies.items() if name not in names}
+        return replace(self, ready=all(word == "ok" for word in left.values()), dependencies=left)
+
+
+def causes_words(told: Iterable[ActiveCause]) -> tuple[str, ...]:
+    """Return each cause as one line for a person."""
+    return tuple(f"{each.cause}: {each.detail}" for each in told)
+
+
+def progress_word(told: Iterable[ActiveCause]) -> str:
+    """Return whether the work gets done, as a word for `dependencies`."""
+    undone = [each.cause.value for each in told if each.cause in UNDONE]
+    return ", ".join(undone) or "ok"
 
 
 def live_body(service: str) -> bytes:

@@ -195,7 +195,7 @@ class _ScriptedState(MarketState):
 class ScriptedDesk(MarketDesk):
     """The market as a service sees it: the gateway's quotes, the script's bars.
 
-    `bar` is their length: the exits count on M5.
+    `bar` is their length here; the exits count on M5.
     """
 
     script: ScoreScript
