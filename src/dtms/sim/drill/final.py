@@ -10,15 +10,15 @@ from sqlalchemy import select
 
 from dtms.adapters.sql.audit import GENESIS, digest
 from dtms.adapters.sql.schema import INTENTS, TRADES
-from dtms.adapters.terminal.catalogue import CATALOGUE
 from dtms.adapters.terminal.recorder import AppliedKind
 from dtms.adapters.terminal.records import SimPosition
 from dtms.domain.action import Close, CloseHedge, Reduce, SetStop
 from dtms.domain.intent import Intent, IntentState
 from dtms.domain.records import AuditEntry
-from dtms.domain.trade import Hold, Leg, Owner, Trade
+from dtms.domain.trade import Hold, Owner, Trade
 from dtms.domain.units import SECOND, Millis
 from dtms.ports.notifier import AlertKind
+from dtms.sim.drill.law_concluded import differs
 from dtms.sim.drill.script import BAR
 
 if TYPE_CHECKING:
@@ -74,7 +74,8 @@ def apart(world: World, *, parked: bool = True) -> str:
         held = positions.get(trade.identifier)
         if held is None:
             return f"trade {trade.trade_id} is {trade.state} and its position is closed"
-        wrong = _differs(trade, _as_placeable(world, trade, held), held) or _legs_differ(trade, positions)
+        wrong = differs(world.record.tick(trade.symbol), _as_placeable(world, trade, held), held)
+        wrong = wrong or _legs_differ(world, trade, positions)
         if wrong:
             return f"trade {trade.trade_id}: {wrong}"
     return ""
@@ -91,24 +92,12 @@ def _as_placeable(world: World, trade: Trade, held: SimPosition) -> Trade:
     return replace(trade, stop=held.stop) if passed and loosened and by_hand else trade  # type: ignore[arg-type]
 
 
-def _differs(trade: Trade, known: Trade | Leg, held: SimPosition) -> str:
-    tick = CATALOGUE[trade.symbol].tick_size
-    if abs(known.volume - held.volume) > _LOTS:
-        return f"volume {known.volume} in the ledger, {held.volume} at the broker"
-    for name, ours, theirs in (("stop", known.stop, held.stop), ("target", known.target, held.target)):
-        if (ours is None) is not (theirs is None) or (
-            ours is not None and theirs is not None and abs(ours - theirs) > 0.5 * tick
-        ):
-            return f"{name} {ours} in the ledger, {theirs} at the broker"
-    return ""
-
-
-def _legs_differ(trade: Trade, positions: dict[int, SimPosition]) -> str:
+def _legs_differ(world: World, trade: Trade, positions: dict[int, SimPosition]) -> str:
     for leg in trade.legs:
         held = positions.get(leg.identifier)
         if held is None:
             return f"leg {leg.identifier} is closed at the broker"
-        wrong = _differs(trade, leg, held)
+        wrong = differs(world.record.tick(trade.symbol), leg, held)
         if wrong:
             return f"leg {leg.identifier}: {wrong}"
     return ""

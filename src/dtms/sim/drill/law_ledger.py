@@ -1,4 +1,4 @@
-"""Laws of what the ledger says, checked whenever somebody has written: I8, I10, and who may plan."""
+"""Laws of what the ledger says, checked whenever somebody has written: I8, I10, I18, and who may plan."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Final
 from sqlalchemy import bindparam, select
 
 from dtms.adapters.sql.schema import INTENTS, TRANSITIONS
+from dtms.app.book import KILL_FACT
 from dtms.domain.intent import Intent, Planner
 from dtms.domain.trade import Trade, TradeState
 from dtms.domain.transitions import ROWS, TABLE, PlanKind
 from dtms.domain.units import SECOND
+from dtms.domain.verdict import KillLevel
 from dtms.sim.drill.record import Record
 
 _STALE_MS: Final = 65 * SECOND
@@ -41,15 +43,21 @@ class LedgerLaws:
     _states: dict[str, tuple[TradeState, int]] = field(default_factory=dict)
     _versions: dict[str, tuple[int, tuple[object, ...]]] = field(default_factory=dict)
     _known: set[str] = field(default_factory=set)
+    _paused: bool = False
 
     def written(self) -> None:
         """Check what was written since the last time."""
         for trade in self.record.open:
             self._versioned(trade)
+        with self.record.disk().ledger.read() as tx:
+            before, self._paused = self._paused, tx.fact(KILL_FACT) == KillLevel.PAUSE.value
         for intent in self.record.unfinished:
             if intent.intent_id not in self._known:
                 self._known.add(intent.intent_id)
                 self._planned(intent)
+                if intent.owner is Planner.EXITS and before and self._paused:
+                    detail = f"{intent.rule} of {intent.trade_id} was planned while the kill switch says pause"
+                    self.record.report("I18 no exits at pause", detail)
         for row in self.record.disk().rows(_NEW_TRANSITIONS, after=self._last):
             self._transition(*row)
 

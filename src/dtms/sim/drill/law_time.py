@@ -75,7 +75,7 @@ class TimeLaws:
                 record.report("I5 protection", detail, str(trade.identifier))
             return
         self._naked.pop(trade.identifier, None)
-        tick = CATALOGUE[trade.symbol].tick_size
+        tick = record.tick(trade.symbol)
         wider = trade.stop is not None and trade.side * (position.stop - trade.stop) < -0.5 * tick
         under_way = any(intent.position == trade.identifier for intent in record.unfinished)
         if wider and trade.identifier not in record.by_others and not under_way:

@@ -96,6 +96,10 @@ class Record:
         """Return an open position as the broker has it."""
         return next((p for p in self.sim.state.positions.values() if p.identifier == identifier), None)
 
+    def tick(self, symbol: str) -> float:
+        """Return a symbol's tick as the broker has it now, price units."""
+        return self.sim.state.specs[symbol].tick_size
+
     def told_orphan(self, identifier: int) -> bool:
         """Say whether somebody was called for a position in our name that the ledger does not know."""
         position = self.position(identifier)

@@ -17,6 +17,8 @@ The laws are those of reliability.md section 11.1. Where each is checked:
 * I13 determinism: a seed run twice, and by one process or several (tests, and the trace hash of the report)
 * I14 HTTP: `probes`, and each answer that the API gets (`world.answered`)
 * I15 recovery: `final`, a crash and a recovery beside a stop and a start
+* I17 concluded as done: `law_concluded`, at the instant of each conclusion
+* I18 no exits at pause: `law_ledger`, at each commit of the API
 
 An error that no handler of the program expects is a finding too ("own error"), as is a law that the program itself finds
 broken ("own invariant").
@@ -33,6 +35,7 @@ from dtms.adapters.terminal.oracle import OracleEntry, OracleLog
 from dtms.domain.market import Quote
 from dtms.domain.policy.machine import MachinePolicy
 from dtms.domain.units import SECOND, Millis
+from dtms.sim.drill.law_concluded import ConclusionLaw
 from dtms.sim.drill.law_ledger import LedgerLaws
 from dtms.sim.drill.law_orders import OrderLaws
 from dtms.sim.drill.law_time import TimeLaws
@@ -69,6 +72,7 @@ class Watch:
     machine: MachinePolicy
     able: Callable[[], bool]
     orders: OrderLaws = field(init=False)
+    conclusions: ConclusionLaw = field(init=False)
     ledger: LedgerLaws = field(init=False)
     time: TimeLaws = field(init=False)
     _checked_at: Millis | None = None
@@ -76,6 +80,7 @@ class Watch:
 
     def __post_init__(self) -> None:
         self.orders = OrderLaws(self.record)
+        self.conclusions = ConclusionLaw(self.record)
         self.ledger = LedgerLaws(self.record)
         self.time = TimeLaws(self.record, self.machine)
 
@@ -85,6 +90,18 @@ class Watch:
         record = self.record
         under_way = any(trade.legs or trade.pending is not None for trade in record.open)
         return bool(record.unfinished) or self.time.pressing or under_way
+
+    def on_entry(self, entry: OracleEntry) -> None:
+        """Judge one operation at the broker at the instant at which it is applied."""
+        self.orders.on_entry(entry)
+        self.conclusions.on_entry(entry)
+
+    def passes(self, who: str, place: str) -> None:
+        """Judge what must hold at a place that a process passes, before anybody else has a turn."""
+        if place == "gateway.concluded":
+            self.conclusions.concluded()
+        elif who == "api" and place == "ledger.begin":
+            self.refresh()  # so that no two of its commits are seen as one: which came first would not be known
 
     def check(self) -> None:
         """Check what must hold after a step."""

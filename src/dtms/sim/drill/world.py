@@ -101,7 +101,7 @@ class World:
             clock=self.clock.market_now,
         )
         self.watch = Watch(record=self.record, machine=plan.policy.machine, able=self._able)
-        self.oracle.told = self.watch.orders.on_entry
+        self.oracle.told = self.watch.on_entry
         self.operator = Operator(
             sim=self.sim,
             dice=self.dice,
@@ -370,6 +370,7 @@ class World:
 
     def between(self, who: str, place: str) -> None:
         """Pass a place outside of transactions; fulfils `Hooks`."""
+        self.watch.passes(who, place)
         self.inside(who, place)
         if self.dice.strikes(Kind.POWER_LOSS):
             raise PowerLoss
