@@ -37,7 +37,7 @@ from dtms.domain.calendar import MarketHours
 from dtms.domain.intent import Intent
 from dtms.domain.market import Quote
 from dtms.domain.policy import Policy, PolicyBook
-from dtms.domain.position import Deal, Position, PositionsRead
+from dtms.domain.position import Deal, Position, PositionsRead, WorkingOrder
 from dtms.domain.receipt import Receipt
 from dtms.domain.score import (
     Confluence,
@@ -139,6 +139,7 @@ class Blink:
     down: bool = False
     stuck: PositionsRead | None = None
     shown: Callable[[Position], Position] = lambda position: position
+    working: tuple[WorkingOrder, ...] = ()
 
     def positions(self) -> PositionsRead:
         if self.down:
@@ -154,7 +155,11 @@ class Blink:
         return () if self.no_deals or position in self.hidden else self.reads.deals(position)
 
     def deals_between(self, start: Millis, end: Millis) -> tuple[Deal, ...]:
-        return tuple(d for d in self.reads.deals_between(start, end) if d.position not in self.hidden)
+        found = () if self.no_deals else self.reads.deals_between(start, end)
+        return tuple(deal for deal in found if deal.position not in self.hidden)
+
+    def working_orders(self) -> tuple[WorkingOrder, ...]:
+        return (*self.reads.working_orders(), *self.working)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.reads, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.core_score.tapes import MINUTE, MONDAY
 
 from dtms.core.market_state import MarketState
@@ -100,6 +101,24 @@ def test_falling_lows_break_without_a_change_of_character() -> None:
     said = views([*falling, (985.0, 1000.6, 985.0)])
     assert kinds(said[-1]) == [StructureEventKind.BREAK_DOWN]
     assert reading(said[-1], Side.BUY).raw == -2 / 3
+
+
+def test_two_equal_lows_are_no_rising_lows_and_change_no_character() -> None:
+    double_bottom = [*QUIET, *swing_low(990.0), *swing_low(990.0)]
+    said = views([*double_bottom, (985.0, 1000.6, 985.0)])
+    assert kinds(said[-1]) == [StructureEventKind.BREAK_DOWN]
+    assert reading(said[-1], Side.BUY).branches == ("break_against",)
+    assert reading(said[-1], Side.BUY).raw == -2 / 3
+    double_top = [*QUIET, *swing_high(1010.0), *swing_high(1010.0)]
+    said = views([*double_top, (1015.0, 1015.0, 999.4)])
+    assert kinds(said[-1]) == [StructureEventKind.BREAK_UP]
+    assert reading(said[-1], Side.SELL).raw == -2 / 3
+
+
+@pytest.mark.parametrize("least", [990.001, 989.999])
+def test_lows_rise_where_the_later_is_higher_by_anything_at_all(least: float) -> None:
+    said = views([*QUIET, *swing_low(990.0), *swing_low(least), (985.0, 1000.6, 985.0)])
+    assert (StructureEventKind.CHARACTER_DOWN in kinds(said[-1])) is (least > 990.0)
 
 
 def test_the_layer_is_unavailable_before_20_bars() -> None:

@@ -310,6 +310,23 @@ def test_a_partial_that_was_filled_in_part_asks_for_the_rest_only(desk: Desk) ->
     assert desk.remaining(rest) == {ExitRule.PARTIAL: 0.67}
 
 
+@pytest.mark.parametrize("end", [StepEnd.QUARANTINED, StepEnd.PARTIAL])
+def test_a_partial_that_nobody_can_tell_is_asked_for_again_as_it_was(desk: Desk, end: StepEnd) -> None:
+    gold = desk.instrument("XAUUSD")
+    trade = desk.trade(gold, Side.BUY, entry=3300.0, r=10.0)
+    market = desk.market(gold, 3320.0, 3320.3)
+    first = propose_all(trade, desk.book(trade), market, POLICY)
+    wanted = desk.remaining(first)
+    asked = next(each for each in first.proposals if isinstance(each.action, Reduce))
+    _, book = desk.answer(trade, first.book, asked, now=desk.t0, end=end)
+    reduced = replace(trade, volume=Lots(0.8))  # it was done in part, or a hand took some off meanwhile
+    later = replace(market, now=Millis(desk.t0 + 5 * MINUTE), bar_at=Millis(desk.t0 + 5 * MINUTE))
+    again = propose_all(reduced, book, later, POLICY)
+    assert desk.remaining(again) == wanted
+    done = propose_all(replace(trade, volume=wanted[ExitRule.PARTIAL]), book, later, POLICY)
+    assert (desk.remaining(done), done.book.partial_done) == ({}, True)
+
+
 def test_a_refused_partial_is_worked_out_anew_on_the_next_bar(desk: Desk) -> None:
     instrument = desk.instrument("XAUUSD")
     trade = desk.trade(instrument, Side.BUY, **GOLD)
@@ -440,6 +457,11 @@ def test_widening_never_comes_after_a_tightening(desk: Desk) -> None:
     assert propose_all(trade, book, market, GRANTED).proposals == ()
     assert widened(desk, marks=Marks(tightened_at_r=0.1)) == (False, True)
     assert widened(desk, book={"breakeven_done": True}) == (False, False)
+
+
+@pytest.mark.parametrize("at_r", [0.0, -0.4, 1.2])
+def test_a_tightening_at_any_r_is_a_tightening(desk: Desk, at_r: float) -> None:
+    assert widened(desk, marks=Marks(tightened_at_r=at_r)) == (False, True)
 
 
 def test_widening_leaves_a_stop_that_somebody_widened(desk: Desk) -> None:

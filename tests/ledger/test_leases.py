@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time as time_of_day
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from dtms.adapters.clocks import boot_ns
 from dtms.adapters.sql import SqlLedger, open_ledger
 from dtms.adapters.sql.leases import machine_time
 from dtms.app.lease import LeasedWrites, LeaseHolder, LeaseTerms
@@ -306,6 +308,35 @@ def test_a_release_lets_the_next_one_in_at_once(ledgers: tuple[SqlLedger, SqlLed
     second = holder(ledgers[1], time, "b")
     assert second.hold()
     assert second.may_send()
+
+
+@pytest.mark.parametrize("step_s", [-3_600.0, 3_600.0, 10 * 365 * 86_400.0])
+def test_a_step_of_the_wall_clock_changes_no_lease(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step_s: float
+) -> None:
+    wall = time_of_day.time
+    url = f"sqlite:///{tmp_path}/ledger.sqlite3"
+    first, second = (open_ledger(url, account=ACCOUNT, clock=lambda: START) for _ in range(2))
+    assert first.leases.take(GATEWAY_LEASE, "a", ttl_ms=60_000) is not None
+    before = first.leases.look(GATEWAY_LEASE)
+    # The machine's clock of the day is the one thing here that no fake can stand for: the product must not read it.
+    monkeypatch.setattr(time_of_day, "time", lambda: wall() + step_s)
+    monkeypatch.setattr(time_of_day, "time_ns", lambda: int((wall() + step_s) * 1e9))
+    after = second.leases.look(GATEWAY_LEASE)
+    assert before is not None
+    assert after is not None
+    assert 0 < after.left_ms <= before.left_ms <= 60_000
+    assert second.leases.take(GATEWAY_LEASE, "b", ttl_ms=60_000) is None
+    assert first.leases.renew(GATEWAY_LEASE, "a", 1, ttl_ms=60_000)
+    first.close()
+    second.close()
+
+
+def test_the_leases_time_is_the_boot_clocks() -> None:
+    before = boot_ns() // 1_000_000
+    told = machine_time()["lease_now"]
+    assert isinstance(told, int)
+    assert before <= told <= boot_ns() // 1_000_000
 
 
 def test_another_boot_of_the_machine_ends_every_lease(ledgers: tuple[SqlLedger, SqlLedger], time: Time) -> None:

@@ -9,10 +9,11 @@ import pytest
 
 from dtms.adapters.mt5 import Mt5Sender
 from dtms.app import journal
-from dtms.domain.action import Reduce
+from dtms.app.registration import RegistrationRefusedError
+from dtms.domain.action import OpenHedge, Reduce
 from dtms.domain.intent import Intent, IntentState, Planner
 from dtms.domain.trade import TradeState
-from dtms.domain.units import Lots
+from dtms.domain.units import Lots, Price, Side
 
 
 def _planned(world: Any, ticket: int) -> Intent:
@@ -135,6 +136,35 @@ def test_what_is_on_its_way_to_the_broker_is_waited_for(world: Any) -> None:
 
     assert (told.status, told.code) == (409, "intent_on_its_way")
     assert world.trade(ticket).is_open
+
+
+@pytest.mark.parametrize("path", ["", "?force=true"])
+@pytest.mark.parametrize("state", [IntentState.SENDING, IntentState.ACKED, IntentState.UNKNOWN])
+def test_a_trade_whose_hedge_may_be_open_is_not_let_go(world: Any, state: IntentState, path: str) -> None:
+    ticket = world.managed(volume=0.2)
+    trade = world.trade(ticket)
+    intent = journal.new_intent(
+        trade,
+        OpenHedge(ticket=trade.ticket, side=Side.SELL, volume=Lots(0.1), stop=Price(1.098), target=None),
+        decision_id="test",
+        owner=Planner.DTMS,
+        rule="defence.hedge",
+        now=world.clock.now,
+        priced_expiry_s=60,
+    )
+    with world.ledger.write() as tx:
+        tx.add_intent(intent)
+        claimed = tx.claim(intent, epoch=1, now=world.clock.now)
+        if state is not IntentState.SENDING:
+            tx.save_intent(replace(claimed, state=state), expected=IntentState.SENDING)
+    world.gateway_works = False
+
+    told = world.ask("DELETE", f"/dtms/trade/{ticket}{path}")
+
+    assert (told.status, told.code, told.headers["retry-after"]) == (409, "intent_on_its_way", "5")
+    assert world.trade(ticket).is_open
+    with pytest.raises(RegistrationRefusedError):
+        world.server.registry.release(ticket, force=bool(path))
 
 
 @pytest.mark.parametrize(

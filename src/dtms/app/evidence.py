@@ -157,9 +157,12 @@ def _opened(intent: Intent, read: PositionsRead, deals: tuple[Deal, ...], instru
     """Look for the position by its comment, by what the broker answered, and in the history by its opening deal."""
     named = None if intent.receipt is None else intent.receipt.position
     for found in read.positions:
+        # Netting: it was there before, so its volume is not what was filled.
+        grown = found.identifier == intent.position
         known = found.identifier == named and _answered(intent, found, instrument)
-        if found.comment == intent.tag or known:
-            return _applied(ticket=found.ticket, position=found.identifier, filled=found.volume, price=found.entry)
+        if known or (found.comment == intent.tag and not grown):
+            filled = intent.receipt.filled if grown and intent.receipt is not None else found.volume
+            return _applied(ticket=found.ticket, position=found.identifier, filled=filled, price=found.entry)
     ours = [deal for deal in deals if deal.comment == intent.tag and deal.entry is DealEntry.IN]
     if not ours:
         return Evidence(seen=Seen.ABSENT)
@@ -184,5 +187,6 @@ def _answered(intent: Intent, position: Position, instrument: Instrument) -> boo
         before = intent.precondition.volume or 0.0
     price = None if intent.receipt is None or before > 0 else intent.receipt.price
     same = position.symbol == instrument.symbol and position.side is side
+    same = same and (before <= 0 or filled > 0)  # a volume that has not changed shows no fill
     same = same and (price is None or instrument.same_price(position.entry, price))
     return same and instrument.same_lots(position.volume, before + filled)
