@@ -36,6 +36,7 @@ from dtms.domain.action import Action
 from dtms.domain.calendar import MarketHours
 from dtms.domain.intent import Intent
 from dtms.domain.market import Quote
+from dtms.domain.modes import Mode
 from dtms.domain.policy import Policy, PolicyBook
 from dtms.domain.position import Deal, Position, PositionsRead, WorkingOrder
 from dtms.domain.receipt import Receipt
@@ -366,6 +367,11 @@ class Rig:
             gone=False,
             hedge_gone=False,
             rails=CALM,
+            kill=None,
+            mode=Mode.NORMAL,
+            commission_per_lot=0.0,
+            swap_per_lot=0.0,
+            oldest_on_symbol=True,
         )
         return replace(base, **changes)
 

@@ -78,8 +78,9 @@ def test_what_protects_is_told_from_what_can_wait() -> None:
     assert urgency(stop, Planner.DTMS) is Urgency.PROTECTIVE
     assert urgency(replace(stop, widens=True), Planner.DTMS) is Urgency.ORDINARY
     assert urgency(hedge(trade), Planner.DTMS) is Urgency.ORDINARY
-    assert urgency(Reduce(ticket=trade.ticket, remaining=Lots(0.5)), Planner.EXITS) is Urgency.PROTECTIVE
-    assert urgency(Close(ticket=trade.ticket), Planner.EXITS) is Urgency.PROTECTIVE
+    assert urgency(Reduce(ticket=trade.ticket, remaining=Lots(0.5)), Planner.EXITS) is Urgency.ORDINARY
+    assert urgency(Close(ticket=trade.ticket), Planner.EXITS) is Urgency.ORDINARY
+    assert urgency(Close(ticket=trade.ticket), Planner.DTMS) is Urgency.PROTECTIVE
     assert urgency(Close(ticket=trade.ticket), Planner.COMMAND, RULE) is Urgency.FLATTEN
 
 

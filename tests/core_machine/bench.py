@@ -16,6 +16,7 @@ from dtms.domain.action import Action, CloseHedge, OpenHedge, ReAdd, Reduce
 from dtms.domain.calendar import MarketHours
 from dtms.domain.instrument import AssetClass, Instrument
 from dtms.domain.market import Quote
+from dtms.domain.modes import Mode
 from dtms.domain.policy import Policy
 from dtms.domain.position import Account, AccountKind
 from dtms.domain.receipt import Outcome, Receipt, Rejection
@@ -228,6 +229,11 @@ def snapshot(
         gone=False,
         hedge_gone=False,
         rails=CALM,
+        kill=None,
+        mode=Mode.NORMAL,
+        commission_per_lot=0.0,
+        swap_per_lot=0.0,
+        oldest_on_symbol=True,
     )
     return replace(seen, **changes)
 

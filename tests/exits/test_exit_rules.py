@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -265,7 +266,7 @@ def test_a_refused_stop_is_tried_once_a_bar(desk: Desk) -> None:
         (StepEnd.QUARANTINED, None, False),
     ],
 )
-def test_only_a_refusal_by_the_broker_gives_a_stop_up(
+def test_only_a_refusal_by_the_broker_gives_a_stop_up_at_the_first_time(
     *, desk: Desk, end: StepEnd, rejection: Rejection | None, given_up: bool
 ) -> None:
     instrument = desk.instrument("XAUUSD")
@@ -273,7 +274,8 @@ def test_only_a_refusal_by_the_broker_gives_a_stop_up(
     decision = propose_all(trade, desk.book(trade), desk.market(instrument, 3310.0, 3310.2), POLICY)
     now = desk.t0 + MINUTE
     _, book = desk.answer(trade, decision.book, decision.proposals[0], now=now, end=end, rejection=rejection)
-    assert (book.given_up_bar, book.breakeven_done) == (desk.t0 if given_up else None, False)
+    again = propose_all(trade, book, desk.market(instrument, 3310.0, 3310.2, now=now), POLICY)
+    assert (bool(desk.stops(again)), book.breakeven_done) == (not given_up, False)
 
 
 def test_the_partial_is_done_once_and_for_ever(desk: Desk) -> None:
@@ -554,3 +556,68 @@ def test_a_book_that_cannot_be_is_refused(desk: Desk, changes: dict[str, Any]) -
     trade = desk.trade(desk.instrument("EURUSD"), Side.BUY, entry=1.1, r=0.005)
     with pytest.raises(InvalidDataError):
         desk.book(trade, **changes)
+
+
+@pytest.mark.parametrize(
+    ("end", "rejection", "waits"),
+    [
+        (StepEnd.REJECTED, Rejection.MARKET_CLOSED, [0, 1, 2, 4, 8, 12, 12]),
+        (StepEnd.REJECTED, Rejection.FIFO, [0, 1, 2, 4, 8, 12, 12]),
+        (StepEnd.REJECTED, None, [0, 1, 2, 4, 8, 12, 12]),
+        (StepEnd.REJECTED, Rejection.PRICE_MOVED, [0, 1, 1, 1, 1, 1, 1]),
+        (StepEnd.REJECTED, Rejection.NOT_SENT, [0, 0, 1, 1, 1, 1, 1]),
+        (StepEnd.NOT_APPLIED, None, [0, 0, 1, 1, 1, 1, 1]),
+    ],
+)
+def test_a_refused_close_is_asked_for_again_after_so_many_bars(
+    desk: Desk, end: StepEnd, rejection: Rejection | None, waits: list[int]
+) -> None:
+    instrument = desk.instrument("XAUUSD")
+    trade = desk.trade(instrument, Side.BUY, **GOLD)
+    stall = ExitProfile(breakeven=False, partial=False, trail=False, stall=True, stall_bars=1, stall_r=5.0)
+    steps = [
+        desk.step(
+            quote=desk.quote(instrument, 3301.0, 3301.2, at=desk.t0 + n * 30 * SECOND), end=end, rejection=rejection
+        )
+        for n in range(10, 10 + 42 * 10)
+    ]
+    seen = desk.ride(trade, desk.book(trade, stall), steps, desk.market(instrument, 1.0, 1.0), POLICY)
+    bars = [1 + n // 10 for n, (_, _, decision) in enumerate(seen) if desk.closes(decision)]
+    assert [later - earlier for earlier, later in itertools.pairwise([1, *bars])][: len(waits)] == waits
+
+
+def test_an_applied_close_request_and_a_day_without_one_begin_the_count_anew(desk: Desk) -> None:
+    instrument = desk.instrument("XAUUSD")
+    trade = desk.trade(instrument, Side.BUY, **GOLD)
+    stall = ExitProfile(breakeven=False, partial=False, trail=False, stall=True, stall_bars=1, stall_r=5.0)
+    tired = desk.book(trade, stall, close_refusals=5, close_given_up_bar=desk.t0)
+    wanted = propose_all(trade, tired, desk.market(instrument, 3301.0, 3301.2, now=desk.t0 + 10 * MINUTE), POLICY)
+    _, filled = desk.answer(trade, wanted.book, wanted.proposals[0], now=desk.t0 + 10 * MINUTE, end=StepEnd.PARTIAL)
+    later = desk.t0 + 180 * MINUTE
+    _, refused = desk.answer(
+        trade, wanted.book, wanted.proposals[0], now=later, end=StepEnd.REJECTED, rejection=Rejection.FIFO
+    )
+    assert (filled.close_refusals, filled.close_given_up_bar) == (0, None)
+    assert (refused.close_refusals, refused.close_given_up_bar) == (1, later)
+
+
+def test_a_refused_close_holds_back_neither_stop_nor_partial(desk: Desk) -> None:
+    instrument = desk.instrument("XAUUSD")
+    trade = desk.trade(instrument, Side.BUY, **GOLD)
+    profile = ExitProfile(max_age=True, max_age_hours=0.1)
+    book = desk.book(trade, profile, close_refusals=1, close_given_up_bar=desk.t0 + 10 * MINUTE)
+    decision = propose_all(trade, book, desk.market(instrument, 3320.0, 3320.2, now=desk.t0 + 10 * MINUTE), POLICY)
+    assert desk.closes(decision) == ()
+    assert (bool(desk.stops(decision)), bool(desk.remaining(decision))) == (True, True)
+
+
+def test_a_partial_that_nobody_can_tell_is_not_followed_by_a_further_share(desk: Desk) -> None:
+    instrument = desk.instrument("XAUUSD")
+    trade = desk.trade(instrument, Side.BUY, **GOLD)
+    market = desk.market(instrument, 3320.0, 3320.2)
+    decision = propose_all(trade, desk.book(trade, ExitProfile(trail=False, breakeven=False)), market, POLICY)
+    _, book = desk.answer(trade, decision.book, decision.proposals[0], now=desk.t0, end=StepEnd.QUARANTINED)
+    late = replace(trade, volume=Lots(0.67))  # it was filled after all
+    assert book.partial_remaining == 0.67
+    assert desk.remaining(propose_all(trade, book, market, POLICY)) == {ExitRule.PARTIAL: 0.67}
+    assert desk.remaining(propose_all(late, book, market, POLICY)) == {}

@@ -50,6 +50,11 @@ class CutOff:
 
 @pytest.fixture
 def cut(world: World) -> CutOff:
+    return cut_off(world)
+
+
+def cut_off(world: World) -> CutOff:
+    """Return a world with an exit manager of its own in it."""
     wire = Wire(world)
     exits = bootstrap.make_exit_manager(
         world.parts,

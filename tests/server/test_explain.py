@@ -9,6 +9,7 @@ import pytest
 
 from dtms.core import machine
 from dtms.core.decide import decide
+from dtms.domain.modes import Mode
 from dtms.domain.records import TransitionRecord
 from dtms.domain.score import MarketView
 from dtms.domain.trade import Pending, TradeState
@@ -162,6 +163,11 @@ def _snapshot(world: Any, desk: Any, view: MarketView) -> Snapshot:
         gone=False,
         hedge_gone=False,
         rails=NOTHING_KNOWN,
+        kill=None,
+        mode=Mode.NORMAL,
+        commission_per_lot=0.0,
+        swap_per_lot=0.0,
+        oldest_on_symbol=True,
     )
 
 

@@ -14,16 +14,17 @@ from dtms.app import journal
 from dtms.app.book import Book
 from dtms.app.clock_watch import ClockWatch
 from dtms.app.exit_facts import ExitFacts
+from dtms.app.facts import Ends
 from dtms.app.market_desk import MarketDesk, SymbolDesk
 from dtms.app.rail_desk import RailDesk
+from dtms.app.snapshots import Snapshots, Standing
 from dtms.core.arbiter import review
-from dtms.core.exits import deferral, propose_all
+from dtms.core.exits import deferral, denied, propose_all
 from dtms.domain.action import resource_of
 from dtms.domain.exits import ExitBook, ExitDecision, ExitSnapshot, Proposal
 from dtms.domain.intent import Planner
-from dtms.domain.market import Quote
 from dtms.domain.modes import Mode
-from dtms.domain.position import Account, Position
+from dtms.domain.position import PositionsRead
 from dtms.domain.trade import Trade
 from dtms.domain.units import Millis
 from dtms.domain.verdict import KillLevel, Refusal, Snapshot
@@ -97,7 +98,7 @@ class IntelligentExitManager(Generic[_Cache]):
         self._reads = reads
         self._clock = clock
         self._desk = desk
-        self._rails = rails
+        self._snapshots = Snapshots(reads=reads, rails=rails)
         self._watch = watch
         self._facts = ExitFacts(reads=reads, clock=clock, vix=vix)
         self._on_deferral = on_deferral
@@ -166,7 +167,7 @@ class IntelligentExitManager(Generic[_Cache]):
         answers = self._defence.states([item.trade.ticket for item in self._items])
         changed: list[ExitBook] = []
         kept: list[_Item] = []
-        positions: dict[int, Position] | None = None
+        read: PositionsRead | None = None
         for item in self._items:
             answer = answers[item.trade.ticket]
             self.stats.fallbacks += answer.is_default
@@ -174,9 +175,8 @@ class IntelligentExitManager(Generic[_Cache]):
             if snapshot is None:
                 kept.append(item)
                 continue
-            decision = propose_all(
-                item.trade, item.book, snapshot, self._desk.symbol(item.trade.symbol, now).policy.exits
-            )
+            desk = self._desk.symbol(item.trade.symbol, now)
+            decision = propose_all(item.trade, item.book, snapshot, desk.policy.exits)
             held = self._kill is KillLevel.PAUSE or self._watch.frozen
             if decision.proposals and (answer.defensive or item.defended or held):
                 self.stats.deferrals += 1
@@ -186,9 +186,10 @@ class IntelligentExitManager(Generic[_Cache]):
                 self.stats.deferrals += 1
                 self._on_deferral(item.trade)
             if decision.proposals:
-                if positions is None:
-                    positions = {p.identifier: p for p in self._reads.positions().positions}
-                self._write(item, decision, snapshot, positions, now)
+                read = self._reads.positions() if read is None else read
+                decision = self._reviewed(item, decision, desk, read, now)
+            if decision.proposals:
+                self._write(item, decision, snapshot, desk, now)
                 self._revision = -1
             elif _matters(item.book, decision.book):
                 changed.append(decision.book)
@@ -208,23 +209,29 @@ class IntelligentExitManager(Generic[_Cache]):
             return None
         return self._facts.snapshot(item.trade, desk, now, known=known)
 
+    def _reviewed(
+        self, item: _Item, decision: ExitDecision, desk: SymbolDesk, read: PositionsRead, now: Millis
+    ) -> ExitDecision:
+        """Return the decision with what the arbiter lets through and nothing is under way for.
+
+        What it refuses is proposed again on a later bar; a position that this read does not show is left alone.
+        """
+        if read.find(item.trade.identifier) is None:
+            return replace(decision, proposals=(), book=_observed(item.book, decision.book))
+        snap = self._snapshots.of(
+            item.trade, read, desk, now, view=None, ends=Ends(), standing=Standing(kill=self._kill, mode=self._mode)
+        )
+        free = tuple(p for p in decision.proposals if resource_of(p.action).value not in item.busy)
+        approved = tuple(p for p in free if self._approved(p, item.trade, snap, desk))
+        kept = decision.book if approved else _observed(item.book, decision.book)
+        refused = tuple(p for p in free if p not in approved)
+        return replace(decision, proposals=approved, book=denied(kept, refused, now))
+
     def _write(
-        self,
-        item: _Item,
-        decision: ExitDecision,
-        snapshot: ExitSnapshot,
-        positions: dict[int, Position],
-        now: Millis,
+        self, item: _Item, decision: ExitDecision, snapshot: ExitSnapshot, desk: SymbolDesk, now: Millis
     ) -> None:
         """Write proposals that the arbiter approves, on condition that the trade is as it was read."""
         trade = item.trade
-        desk = self._desk.symbol(trade.symbol, now)
-        position = positions.get(trade.identifier)
-        if position is None:
-            return
-        account = self._reads.account()
-        snap = self._arbiter_snapshot(desk, account, snapshot.quote, now)
-        approved = [p for p in decision.proposals if self._approved(p, trade, snap, desk)]
         try:
             with self._ledger.write() as tx:
                 fresh = tx.trade_by_id(trade.trade_id)
@@ -232,9 +239,7 @@ class IntelligentExitManager(Generic[_Cache]):
                     self.stats.lost_races += 1
                     return
                 tx.put_exit_book(decision.book)
-                for proposal in approved:
-                    if resource_of(proposal.action).value in item.busy:
-                        continue
+                for proposal in decision.proposals:
                     self.stats.proposals += 1
                     tx.add_intent(
                         journal.new_intent(
@@ -258,24 +263,6 @@ class IntelligentExitManager(Generic[_Cache]):
             self._on_refusal(answer)
             return False
         return True
-
-    def _arbiter_snapshot(self, desk: SymbolDesk, account: Account, quote: Quote, now: Millis) -> Snapshot:
-        return Snapshot(
-            now=now,
-            instrument=desk.instrument,
-            account=account,
-            hours=desk.hours,
-            quote=quote,
-            quote_stale=desk.feed.is_stale(now),
-            view=None,
-            score=None,
-            indicators=None if desk.view is None else desk.view.indicators,
-            gone=False,
-            hedge_gone=False,
-            rails=self._rails.facts(desk, account, now),
-            kill=self._kill,
-            mode=self._mode,
-        )
 
     def _remember(self, books: Iterable[ExitBook]) -> None:
         """Write what the rules remember, all of a cycle in one transaction; a lost race is written on the next cycle."""

@@ -15,6 +15,7 @@ from itertools import pairwise
 from dtms.app.market_desk import SymbolDesk
 from dtms.core import machine
 from dtms.domain.market import Timeframe
+from dtms.domain.modes import Mode
 from dtms.domain.policy.machine import MachinePolicy
 from dtms.domain.position import Account, AccountKind
 from dtms.domain.score import (
@@ -237,6 +238,11 @@ class Foresight:
             gone=False,
             hedge_gone=False,
             rails=_NO_RAILS,
+            kill=None,
+            mode=Mode.NORMAL,
+            commission_per_lot=0.0,
+            swap_per_lot=0.0,
+            oldest_on_symbol=True,
         )
 
     def _view(self, at: Millis, total: float | None, events: tuple[StructureEvent, ...]) -> MarketView:

@@ -18,6 +18,7 @@ from dtms.app.modes import ModeKeeper, watch_markets
 from dtms.app.progress import Progress
 from dtms.app.rail_desk import RailDesk
 from dtms.app.sentry import Sentry
+from dtms.app.snapshots import Snapshots, Standing
 from dtms.core import machine
 from dtms.core.decide import decide
 from dtms.core.settle import Scene
@@ -27,7 +28,7 @@ from dtms.domain.position import PositionsRead
 from dtms.domain.score import MarketView
 from dtms.domain.trade import Hold, Trade, TradeState
 from dtms.domain.units import Millis
-from dtms.domain.verdict import KillLevel, Snapshot, Verdict
+from dtms.domain.verdict import KillLevel, Verdict
 from dtms.errors import (
     BrokerError,
     BrokerUnavailableError,
@@ -78,9 +79,11 @@ class Monitor:
     book: Book = field(init=False)
     _open_count: int = 0
     _mode: Mode = Mode.NORMAL
+    _snapshots: Snapshots = field(init=False)
 
     def __post_init__(self) -> None:
         self.book = Book(self.ledger)
+        self._snapshots = Snapshots(reads=self.reads, rails=self.rails)
 
     def tick(self) -> None:
         """Run one pass.
@@ -199,7 +202,8 @@ class Monitor:
             self.sentry.after(trade, read, now, desk.instrument)
         if view is None and not self._due(trade, ends, desk, now):
             return
-        snap = self._snapshot(trade, read, view, ends, desk, kill, now)
+        standing = Standing(kill=kill, mode=self._mode)
+        snap = self._snapshots.of(trade, read, desk, now, view=view, ends=ends, standing=standing)
         observed = trade if view is None else machine.observe(trade, view)
         verdict = decide(snap, observed, desk.policy)
         self.stats.decisions += 1
@@ -221,43 +225,6 @@ class Monitor:
             now, desk.hours, desk.policy.machine.before_close_minutes, desk.policy.machine
         )
         return ends.gone or ends.hedge_gone or retry or overdue or closing
-
-    def _snapshot(
-        self,
-        trade: Trade,
-        read: PositionsRead,
-        view: MarketView | None,
-        ends: Ends,
-        desk: SymbolDesk,
-        kill: KillLevel | None,
-        now: Millis,
-    ) -> Snapshot:
-        account = self.reads.account()
-        shown = view if view is not None else desk.state.score_now(now)
-        position = read.find(trade.identifier)
-        siblings = [p for p in read.positions if p.symbol == trade.symbol]
-        oldest = min(siblings, key=lambda p: (p.opened_at, p.ticket), default=position)
-        lots = sum(p.volume for p in siblings)
-        extra = None if lots <= 0 else account.margin * trade.volume / lots
-        return Snapshot(
-            now=now,
-            instrument=desk.instrument,
-            account=account,
-            hours=desk.hours,
-            quote=desk.feed.last,
-            quote_stale=desk.feed.is_stale(now),
-            view=view,
-            score=None if shown is None else shown.score(trade.side).total,
-            indicators=None if shown is None else shown.indicators,
-            gone=ends.gone,
-            hedge_gone=ends.hedge_gone,
-            rails=self.rails.facts(desk, account, now, extra_margin=extra),
-            kill=kill,
-            mode=self._mode,
-            commission_per_lot=trade.commission_per_lot,
-            swap_per_lot=0.0 if position is None else position.swap / position.volume,
-            oldest_on_symbol=position is None or oldest is position,
-        )
 
     def _write(
         self,

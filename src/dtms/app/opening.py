@@ -196,6 +196,9 @@ class Opening:
             rails=rails.facts(desk, account, now, extra_margin=extra),
             kill=kill,
             mode=mode,
+            commission_per_lot=0.0,
+            swap_per_lot=0.0,
+            oldest_on_symbol=True,
         )
         answer = review_opening(action, snap, desk.policy, rule=RULE).answer
         if isinstance(answer, Refusal):

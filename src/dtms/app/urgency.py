@@ -20,16 +20,18 @@ class Urgency(IntEnum):
 def urgency_of(intent: Intent) -> Urgency:
     """Return how much an intent matters.
 
-    Ordinary is what adds risk, and a further stop change of the exit manager: the position has its stop already, and a
-    trail that comes a little later is no danger. Protective is what reduces risk, a first stop, and each stop change of
-    the defence or of a person. The kill switch's own closings come before all.
+    Ordinary is what adds risk, and what the exit manager wants of a position that has its stop: a trail, a share or a
+    close that comes a little later is no danger, and no exit rule can spend what protection needs. Protective is a first
+    stop, and what the defence or a person does to reduce risk. The kill switch's own closings come before all.
     """
     if intent.rule == RULE:
         return Urgency.FLATTEN
     if risk_of(intent.action) is RiskDirection.INCREASE:
         return Urgency.ORDINARY
     match intent.action:
-        case SetStop() if intent.owner is Planner.EXITS and intent.precondition.stop is not None:
+        case SetStop() if intent.owner is Planner.EXITS and intent.precondition.stop is None:
+            return Urgency.PROTECTIVE
+        case _ if intent.owner is Planner.EXITS:
             return Urgency.ORDINARY
         case SetStop() | Reduce() | Close():
             return Urgency.PROTECTIVE

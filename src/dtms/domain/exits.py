@@ -42,8 +42,11 @@ class ExitBook:
         beyond_quotes: Accepted quotes running on which the price was beyond the trail's level.
         tightened: The stop was tighter than the initial one once; it is never widened after that.
         widened: The stop was widened; it is not widened again.
-        given_up_bar: The M5 bar on which a tighter stop was refused; the next attempt is on a later one.
-        widening_given_up_bar, volume_given_up_bar: The same for the wider stop and for the partial.
+        given_up_bar: The M5 bar up to which a tighter stop is given up; the next attempt is on a later one.
+        widening_given_up_bar, volume_given_up_bar, close_given_up_bar: The same for the wider stop, the partial and the
+            close.
+        stop_refusals, widening_refusals, volume_refusals, close_refusals: Refusals running of each; the wait grows with
+            them.
         seq: Grows with each write; a write holds only on the seq that was read.
     """
 
@@ -63,6 +66,11 @@ class ExitBook:
     given_up_bar: Millis | None = None
     widening_given_up_bar: Millis | None = None
     volume_given_up_bar: Millis | None = None
+    close_given_up_bar: Millis | None = None
+    stop_refusals: int = 0
+    widening_refusals: int = 0
+    volume_refusals: int = 0
+    close_refusals: int = 0
     seq: int = 0
 
     def __post_init__(self) -> None:

@@ -50,7 +50,9 @@ class Snapshot:
     `quote` is the last accepted one, None before the first. `view` is set only on the decision of a newly closed M5 bar;
     `indicators` are the latest known. `score` is the last score that is not stale, None where there is none.
     `gone` is true once the position's end is proved (two clean reads and deals that sum up); `hedge_gone` once two clean
-    reads miss the hedge while the parent is there.
+    reads miss the hedge while the parent is there. `oldest_on_symbol` is false where an older position of the symbol is
+    open, ours or not: a FIFO account closes that first. Nothing here has a default: a fact that is left out would be one
+    that nobody has looked at.
     """
 
     now: Millis
@@ -65,11 +67,11 @@ class Snapshot:
     gone: bool
     hedge_gone: bool
     rails: RailFacts
-    kill: KillLevel | None = None
-    mode: Mode = Mode.NORMAL
-    commission_per_lot: float = 0.0
-    swap_per_lot: float = 0.0
-    oldest_on_symbol: bool = True
+    kill: KillLevel | None
+    mode: Mode
+    commission_per_lot: float
+    swap_per_lot: float
+    oldest_on_symbol: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,21 +11,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from dtms.core.exits import breakeven, partial, stall_exit, time_exit, trailing, triggers, widening
+from dtms.core.exits import _patience, breakeven, partial, stall_exit, time_exit, trailing, triggers, widening
 from dtms.core.exits._case import Case
 from dtms.core.exits._choice import choose
 from dtms.core.settle import StepEnd
-from dtms.domain.action import Action, Reduce, SetStop
+from dtms.domain.action import Action, Reduce
 from dtms.domain.exits import ExitBook, ExitDecision, ExitRule, ExitSnapshot, Proposal, Skipped
 from dtms.domain.intent import Intent
-from dtms.domain.market import Timeframe
 from dtms.domain.policy.exits import ExitPolicy
-from dtms.domain.receipt import Rejection
 from dtms.domain.trade import Hold, Owner, Trade
 from dtms.domain.units import Millis
 from dtms.errors import InvariantError
 
-__all__ = ["RULES", "Rule", "deferral", "observe", "propose_all", "settle"]
+__all__ = ["RULES", "Rule", "deferral", "denied", "observe", "propose_all", "settle"]
 
 
 def _remembers_nothing(case: Case) -> ExitBook:
@@ -82,9 +80,6 @@ RULES: tuple[Rule, ...] = (
 
 _BY_NAME: dict[str, Rule] = {rule.name: rule for rule in RULES}
 
-_TRY_AGAIN_AT_ONCE = frozenset({Rejection.PRECONDITION, Rejection.NOT_SENT})
-"""Refusals that say nothing about the price: somebody else was first, or the request never left."""
-
 
 def observe(book: ExitBook, trade: Trade, market: ExitSnapshot, policy: ExitPolicy) -> ExitBook:
     """Return what the rules remember after this quote; the same quote twice is remembered once."""
@@ -107,7 +102,7 @@ def propose_all(trade: Trade, book: ExitBook, snapshot: ExitSnapshot, policy: Ex
     for rule in RULES:
         if rule.on_price and snapshot.quote_stale:
             continue
-        answer = rule.propose(case)
+        answer = _not_given_up(case, rule.propose(case))
         if isinstance(answer, Proposal):
             wanted.append(answer)
         elif answer is not None:
@@ -137,11 +132,18 @@ def deferral(trade: Trade) -> str:
     return ""
 
 
+def denied(book: ExitBook, proposals: tuple[Proposal, ...], now: Millis) -> ExitBook:
+    """Return the book after the arbiter has refused proposals: each is made again on a later bar, not on the next quote."""
+    for proposal in proposals:
+        book = _patience.denied(book, proposal.action, now)
+    return book
+
+
 def settle(book: ExitBook, intent: Intent, end: StepEnd, trade: Trade, now: Millis) -> ExitBook:
     """Return the book after the intent of a proposal ended; an end that is not known changes nothing.
 
-    A refused change is given up until a later bar. A partial execution keeps the volume that was asked for: the rest is
-    asked for again, never a further share.
+    Whatever was refused is given up until a later bar, longer with each refusal running. A partial execution and an
+    outcome that nobody can tell keep the volume that was asked for: the rest is asked for again, never a further share.
 
     Args:
         book: What the rules remember.
@@ -159,8 +161,10 @@ def settle(book: ExitBook, intent: Intent, end: StepEnd, trade: Trade, now: Mill
         raise InvariantError(msg)
     match end:
         case StepEnd.APPLIED:
-            return rule.applied(book, intent.action, now)
-        case StepEnd.PARTIAL | StepEnd.QUARANTINED:
+            return rule.applied(_patience.done(book, intent.action), intent.action, now)
+        case StepEnd.PARTIAL:
+            return _patience.done(book, intent.action)
+        case StepEnd.QUARANTINED:
             return book
         case StepEnd.REJECTED | StepEnd.NOT_APPLIED | StepEnd.CANCELLED:
             return _refused(book, intent, end, now)
@@ -169,19 +173,20 @@ def settle(book: ExitBook, intent: Intent, end: StepEnd, trade: Trade, now: Mill
 
 
 def _refused(book: ExitBook, intent: Intent, end: StepEnd, now: Millis) -> ExitBook:
+    if isinstance(intent.action, Reduce):
+        book = replace(book, partial_remaining=None)
+    if end is StepEnd.CANCELLED:
+        return book  # its price was too old or its session over: nothing has left, and nobody has refused it
     rejection = None if intent.receipt is None else intent.receipt.rejection
-    gives_up = end is StepEnd.REJECTED and rejection not in _TRY_AGAIN_AT_ONCE
-    bar = Timeframe.M5.start_of(now)
-    match intent.action:
-        case SetStop(widens=True):
-            return replace(book, widening_given_up_bar=bar) if gives_up else book
-        case SetStop():
-            return replace(book, given_up_bar=bar) if gives_up else book
-        case Reduce():
-            last = bar if gives_up else book.volume_given_up_bar
-            return replace(book, partial_remaining=None, volume_given_up_bar=last)
-        case _:
-            return book  # a close that was refused is wanted again at once
+    return _patience.refused(book, intent.action, end, rejection, now)
+
+
+def _not_given_up(case: Case, answer: Proposal | Skipped | None) -> Proposal | Skipped | None:
+    """Return a rule's answer, or why what it wants has to wait for a later bar."""
+    if not isinstance(answer, Proposal):
+        return answer
+    why = _patience.given_up(case.book, answer.action, case.market.bar_at)
+    return Skipped(rule=answer.rule, reason=f"{why} ({answer.reason})") if why else answer
 
 
 def _case(trade: Trade, book: ExitBook, market: ExitSnapshot, policy: ExitPolicy) -> Case:

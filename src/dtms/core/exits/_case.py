@@ -74,9 +74,6 @@ def stop_change(case: Case, rule: ExitRule, stop: Price, reason: str, *, widens:
     A broker takes a stop that the price is beyond by its stops level, and changes none inside its freeze level; the tick
     on top is for the quote that comes while the request is under way.
     """
-    given_up = case.book.widening_given_up_bar if widens else case.book.given_up_bar
-    if not _new_bar(case, given_up=given_up):
-        return Skipped(rule=rule, reason=f"stop {case.shown(stop)} was refused on this bar; the next bar decides anew")
     instrument = case.market.instrument
     needed = instrument.stops_level + instrument.freeze_level + instrument.tick_size
     beyond = case.beyond(stop)
@@ -88,12 +85,3 @@ def stop_change(case: Case, rule: ExitRule, stop: Price, reason: str, *, widens:
         )
     action = SetStop(ticket=case.trade.ticket, stop=stop, target=case.trade.target, widens=widens)
     return Proposal(rule=rule, action=action, reason=reason, price_based=True)
-
-
-def volume_may_be_tried(case: Case) -> bool:
-    """Say whether no volume change was refused on this bar."""
-    return _new_bar(case, given_up=case.book.volume_given_up_bar)
-
-
-def _new_bar(case: Case, *, given_up: int | None) -> bool:
-    return given_up is None or case.market.bar_at > given_up

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from dtms.core.exits._case import Case, volume_may_be_tried
+from dtms.core.exits._case import Case
 from dtms.domain.action import Action, Reduce
 from dtms.domain.exits import ExitBook, ExitRule, Proposal, Skipped
 from dtms.domain.units import Lots, Millis
@@ -33,8 +33,6 @@ def propose(case: Case) -> Proposal | Skipped | None:
         return None
     if not case.reached(case.price, profile.partial_r * case.trigger.factor):
         return None
-    if not volume_may_be_tried(case):
-        return Skipped(rule=ExitRule.PARTIAL, reason="the partial was refused on this bar; the next bar decides anew")
     remaining = _remaining(case) if book.partial_remaining is None else book.partial_remaining
     if isinstance(remaining, Skipped):
         return remaining
