@@ -22,6 +22,10 @@ def test_the_same_request_again_gives_the_same_answer_and_opens_nothing(world: W
     again = world.open(key="once")
     assert (again.status, again.body) == (first.status, first.body)
     assert again.headers["idempotency-replayed"] == "true"
+    assert again.headers["idempotency-replayed-at"] == "2024-01-10T12:00:00.000+00:00"
+    assert (
+        again.headers["idempotency-now"] == f"ticket {first.json['ticket']} is HEALTHY, version {first.json['version']}"
+    )
     assert "idempotency-replayed" not in first.headers
     assert len(world.positions()) == 1
 

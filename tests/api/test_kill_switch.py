@@ -27,10 +27,18 @@ if TYPE_CHECKING:
 
 def test_it_is_pressed_shown_and_let_go(world: World) -> None:
     told = world.ask("POST", "/api/kill-switch", {"level": "protect_only"}, key="k")
-    assert told.json == {"level": "protect_only", "since": "2024-01-10T12:00:00.000+00:00", "by": "operator"}
+    assert told.json == {
+        "level": "protect_only",
+        "since": "2024-01-10T12:00:00.000+00:00",
+        "by": "operator",
+        "source": "request",
+        "left": {"managed": [], "unmanaged": [], "foreign": None},
+    }
+    assert world.ask("GET", "/api/kill-switch").json == told.json
     assert world.ask("GET", "/api/trades").json["kill_switch"]["level"] == "protect_only"
     assert world.ask("GET", "/api/dtms/status").json["kill_switch"] == "protect_only"
-    assert world.ask("DELETE", "/api/kill-switch").json == {"level": None, "since": None, "by": ""}
+    let_go = world.ask("DELETE", "/api/kill-switch").json
+    assert (let_go["level"], let_go["since"], let_go["by"], let_go["source"]) == (None, None, "", None)
     assert world.ask("GET", "/api/trades").json["kill_switch"]["level"] is None
 
 
@@ -55,7 +63,7 @@ def test_a_file_written_by_hand_presses_it(make_world: WorldMaker, tmp_path: Pat
     (tmp_path / "kill_switch").write_text("flatten\n")
     world.api.kill.enforce()
     state = world.api.kill.state()
-    assert (state.level, state.by) == (KillLevel.FLATTEN, "sentinel")
+    assert (state.level, state.by) == (KillLevel.FLATTEN, "file")
 
 
 @pytest.mark.parametrize("content", [b"", b"stop!", b"\xff\xfe"])
@@ -136,11 +144,34 @@ def test_it_needs_a_token_and_a_key(world: World) -> None:
     assert world.api.kill.state().level is None
 
 
-def test_an_old_press_that_is_repeated_does_not_press_again(world: World) -> None:
-    first = world.ask("POST", "/api/kill-switch", {"level": "pause"}, key="k")
+@pytest.mark.parametrize("level", list(KillLevel))
+def test_an_old_press_that_is_repeated_presses_again_and_answers_what_holds(world: World, level: KillLevel) -> None:
+    world.ask("POST", "/api/kill-switch", {"level": level}, key="k")
     world.ask("DELETE", "/api/kill-switch")
-    again = world.ask("POST", "/api/kill-switch", {"level": "pause"}, key="k")
-    assert (again.body, world.api.kill.state().level) == (first.body, None)
+    world.clock.sleep(60)
+    again = world.ask("POST", "/api/kill-switch", {"level": level}, key="k")
+    assert (again.status, again.json["level"], world.api.kill.state().level) == (200, level, level)
+    assert again.json["since"] == "2024-01-10T12:01:00.000+00:00"
+
+
+def test_an_old_key_with_another_level_is_refused_and_presses_nothing(world: World) -> None:
+    world.ask("POST", "/api/kill-switch", {"level": "pause"}, key="k")
+    world.ask("DELETE", "/api/kill-switch")
+    assert world.ask("POST", "/api/kill-switch", {"level": "flatten"}, key="k").code == "idempotency_key_reused"
+    assert world.api.kill.state().level is None
+
+
+def test_an_old_release_that_is_repeated_undoes_no_newer_press_and_says_what_holds(world: World) -> None:
+    world.ask("POST", "/api/kill-switch", {"level": "pause"}, key="a")
+    world.ask("DELETE", "/api/kill-switch", key="r")
+    world.clock.sleep(60)
+    world.ask("POST", "/api/kill-switch", {"level": "flatten"}, key="b")
+    again = world.ask("DELETE", "/api/kill-switch", key="r")
+    assert (again.json["level"], world.api.kill.state().level) == ("flatten", KillLevel.FLATTEN)
+    assert (again.headers["idempotency-replayed-at"], again.headers["idempotency-now"]) == (
+        "2024-01-10T12:00:00.000+00:00",
+        "at flatten",
+    )
 
 
 def test_pressing_twice_keeps_when_it_was_pressed_first(world: World) -> None:
@@ -239,7 +270,7 @@ def test_a_close_that_the_market_refuses_is_tried_again_with_back_off_and_told(w
         world.api.kill.enforce()
     tries = len(world.intents())
     assert 6 <= tries <= 8
-    assert {(alert.kind, alert.subject) for alert in world.notifier.alerts} == {("parked", str(ticket))}
+    assert {alert.subject for alert in world.notifier.alerts if alert.kind == "parked"} == {str(ticket)}
     world.sim.state.market_open = lambda _symbol, _at: True
     world.later(60)
     world.api.kill.enforce()

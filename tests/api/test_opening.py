@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dtms.adapters.terminal.records import AccountSpec
+from dtms.adapters.terminal.terminal import SimTerminal
 from dtms.app.registration import Registration
-from dtms.domain.action import Action
+from dtms.domain.action import Action, OpenTrade
 from dtms.domain.intent import IntentState, Planner
 from dtms.domain.market import Quote
 from dtms.domain.position import Position
@@ -324,3 +325,79 @@ def test_an_api_that_died_after_the_fill_registers_after_its_restart(world: Worl
     world.later(20)
     assert world.api.outbox.deliver_due() == 1
     assert world.trade(world.positions()[0][0]).stop == 1.09
+
+
+class StopsDropped:
+    """Writes of a broker that opens without the levels that were asked for, as market execution may."""
+
+    def __init__(self) -> None:
+        self.terminal: SimTerminal | None = None
+
+    def wrap(self, writes: BrokerWrites) -> StopsDropped:
+        self.writes = writes
+        return self
+
+    def send(self, action: Action, *, position: Position | None, tag: str) -> Receipt:
+        receipt = self.writes.send(action, position=position, tag=tag)
+        if isinstance(action, OpenTrade) and self.terminal is not None:
+            self.terminal.order_send(
+                {"action": 6, "symbol": "EURUSD", "position": receipt.ticket, "sl": 0.0, "tp": 0.0}
+            )
+        return receipt
+
+
+@pytest.fixture
+def bare(make_world: WorldMaker) -> World:
+    """A world whose broker drops the stop of each opening."""
+    broker = StopsDropped()
+    world = make_world(wrap=broker.wrap)
+    broker.terminal = world.terminal
+    return world
+
+
+def test_a_stop_that_the_broker_dropped_is_put_there_by_the_registration(bare: World) -> None:
+    told = bare.open()
+    assert (told.status, [p[2] for p in bare.positions()]) == (201, [1.09])
+
+
+@pytest.mark.parametrize("how", ["down", "refuses"])
+def test_an_opening_without_its_stop_that_nobody_will_manage_is_closed_at_once(bare: World, how: str) -> None:
+    if how == "down":
+        bare.dtms.down()
+    else:
+        bare.dtms.answer = (422, {"content-type": "application/problem+json"}, b'{"status":422,"code":"risk_unknown"}')
+    told = bare.open()
+    assert (told.status, "stands without its stop and is being closed" in told.json["reason"]) == (202, True)
+    bare.act()
+    assert bare.positions() == []
+    assert [alert.kind for alert in bare.notifier.alerts] == ["unprotected"]
+    bare.later(60)
+    bare.api.outbox.deliver_due()
+    assert bare.waiting() == 0
+
+
+def test_an_opening_whose_closing_is_refused_is_tried_again_until_it_is_closed(bare: World) -> None:
+    bare.dtms.down()
+    bare.gateway_works = True
+    bare.open()
+    bare.sim.state.market_open = lambda _symbol, _at: False
+    for _ in range(30):
+        bare.act()
+        bare.later(1)
+        bare.api.outbox.deliver_due()
+    bare.sim.state.market_open = lambda _symbol, _at: True
+    for _ in range(60):
+        bare.later(1)
+        bare.api.outbox.deliver_due()
+        bare.act()
+    assert (bare.positions(), bare.waiting()) == ([], 0)
+
+
+def test_flatten_closes_an_opening_that_waits_for_its_registration(world: World) -> None:
+    world.dtms.down()
+    ticket = world.open().json["ticket"]
+    assert [each["ticket"] for each in world.ask("GET", "/api/trades").json["unmanaged"]] == [ticket]
+    pressed = world.ask("POST", "/api/kill-switch", {"level": "flatten"}, key="k")
+    assert pressed.json["left"] == {"managed": [], "unmanaged": [ticket], "foreign": None}
+    world.act()
+    assert world.positions() == []

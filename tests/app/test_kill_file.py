@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +17,9 @@ from tests.app.test_gateway import end_of, hedge, plan, tighter
 from dtms import bootstrap
 from dtms.adapters.terminal.recorder import AppliedKind
 from dtms.app.book import KILL_FACT
-from dtms.app.kill import RULE, KillSwitch
+from dtms.app.flatten import RULE
+from dtms.app.kill import KillSwitch
+from dtms.app.kill_file import Unreadable, read_word
 from dtms.domain.action import Close, CloseHedge, Reduce
 from dtms.domain.intent import Intent, IntentState
 from dtms.domain.modes import Cause
@@ -22,6 +28,10 @@ from dtms.domain.trade import Trade, TradeState
 from dtms.domain.units import Lots
 from dtms.domain.verdict import KillLevel
 from dtms.errors import LedgerUnavailableError
+from dtms.ports.notifier import AlertKind
+
+if sys.platform != "win32":
+    import resource
 
 
 def gateway(rig: Rig, file: Path, *, epoch: int = 2) -> Path:
@@ -63,13 +73,126 @@ def test_a_word_in_the_file_refuses_what_adds_risk_with_nobody_else_alive(rig: R
     assert level(rig) == ("flatten" if word.lower().startswith("flatten") else "protect_only")
 
 
-def test_a_file_that_cannot_be_read_lets_only_through_what_reduces_risk(rig: Rig, file: Path) -> None:
-    trade = rig.managed()
+def a_folder(file: Path) -> None:
     file.mkdir()
+
+
+def a_pipe(file: Path) -> None:
+    os.mkfifo(file)
+
+
+def a_socket(file: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(file))
+
+
+def a_link_to_nothing(file: Path) -> None:
+    file.symlink_to(file.parent / "nowhere")
+
+
+def a_link_to_a_file(file: Path) -> None:
+    (file.parent / "foreign").write_text("flatten\n")
+    file.symlink_to(file.parent / "foreign")
+
+
+def a_folder_that_is_gone(file: Path) -> None:
+    file.parent.rmdir()
+
+
+UNREADABLE = (a_folder, a_pipe, a_socket, a_link_to_nothing, a_link_to_a_file, a_folder_that_is_gone)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes and sockets of the file system")
+@pytest.mark.parametrize("put", UNREADABLE)
+def test_a_file_that_cannot_be_read_lets_only_through_what_reduces_risk_and_presses_nothing(
+    rig: Rig, tmp_path: Path, put: Callable[[Path], None]
+) -> None:
+    (tmp_path / "data").mkdir()
+    file = gateway(rig, tmp_path / "data" / "kill-switch")
+    trade = rig.managed()
+    put(file)
     adds, takes = plan(rig, trade, hedge(trade)), plan(rig, trade, tighter(trade), decision="stop")
     rig.carry_out()
-    assert end_of(rig, adds) == (IntentState.REJECTED, Rejection.KILL_SWITCH)
+    assert end_of(rig, adds) == (IntentState.REJECTED, Rejection.MODE)
     assert end_of(rig, takes) == (IntentState.APPLIED, None)
+    assert (level(rig), Cause.KILL_FILE in rig.executor.modes.active()) == (None, True)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a limit on open files")
+def test_too_many_open_files_press_nothing_and_are_over_when_they_are_closed(rig: Rig, file: Path) -> None:
+    trade = rig.managed()
+    adds = plan(rig, trade, hedge(trade))
+    with every_descriptor_taken():
+        word = read_word(file)
+        rig.executor.gate.begin(rig.executor.book.page())
+        refused = rig.executor.gate.denies(adds, None)
+    assert (word, refused) == (
+        Unreadable(why="Too many open files"),
+        (
+            Rejection.KILL_SWITCH,
+            "the kill switch's file cannot be read (Too many open files); only what reduces risk is sent",
+        ),
+    )
+    rig.carry_out()
+    assert (level(rig), rig.executor.modes.active()) == (None, frozenset())
+    assert end_of(rig, adds) == (IntentState.APPLIED, None)
+
+
+@contextmanager
+def every_descriptor_taken() -> Iterator[None]:
+    """Leave this process no file that it could open."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = os.open(os.devnull, os.O_RDONLY)
+    os.close(taken)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (taken, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_removing_the_file_lets_go_of_what_it_has_pressed(rig: Rig, file: Path) -> None:
+    file.write_text("pause\n")
+    rig.carry_out()
+    file.unlink()
+    rig.carry_out()
+    assert level(rig) == "pause"  # an editor removes a file to write it anew
+    rig.wait(1)
+    rig.carry_out()
+    assert level(rig) is None
+    assert [alert.detail for alert in rig.notifier.alerts if alert.kind is AlertKind.KILL_SWITCH] == [
+        "at pause, pressed by file (file)",
+        "let go of by removing the file; it was at pause, pressed by file",
+    ]
+    with rig.ledger.read() as tx:
+        told = [(entry.actor, entry.what) for entry in tx.audit() if entry.what.startswith("kill_switch")]
+    assert told == [("file", "kill_switch_pressed"), ("file removed", "kill_switch_released")]
+
+
+def test_removing_the_file_lets_go_of_nothing_that_a_request_has_pressed(rig: Rig, file: Path) -> None:
+    KillSwitch(ledger=rig.ledger, clock=rig.clock, notifier=rig.notifier, sentinel=file).press(KillLevel.PAUSE, "anna")
+    rig.carry_out()
+    file.unlink()
+    work(rig, 3)
+    assert level(rig) == "pause"
+    file.write_text("protect_only\n")
+    work(rig, 1)
+    assert level(rig) == "protect_only"
+    file.unlink()
+    work(rig, 3)
+    switch = KillSwitch(ledger=rig.ledger, clock=rig.clock, notifier=rig.notifier)
+    assert (switch.state().level, switch.state().by) == (KillLevel.PAUSE, "anna")
+
+
+@pytest.mark.parametrize("word", ["stop!", "", "p\xe4use", "flatten now"])
+def test_a_word_that_is_not_understood_calls_a_person_at_once(rig: Rig, file: Path, word: str) -> None:
+    file.write_text(word)
+    rig.carry_out()
+    (alert,) = [alert for alert in rig.notifier.alerts if alert.kind is AlertKind.KILL_SWITCH]
+    assert f"the file says {word!r}, which is no level: it counts as protect_only" in alert.detail
+    file.write_text("pause")
+    rig.carry_out()
+    assert level(rig) == "pause"
 
 
 @pytest.mark.parametrize("word", ["stop!", ""])

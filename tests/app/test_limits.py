@@ -14,7 +14,7 @@ from tests.app.test_gateway import end_of, ended, hedge, plan
 
 from dtms.adapters.terminal.constants import Mt5
 from dtms.app import journal
-from dtms.app.kill import RULE
+from dtms.app.flatten import RULE
 from dtms.app.sending_limits import Backoff, SendingLimits
 from dtms.app.urgency import Urgency, urgency_of
 from dtms.domain.action import Action, Close, Reduce, SetStop

@@ -12,7 +12,7 @@ import requests
 from tests.up.conftest import FALL, install, running
 
 from dtms.adapters.files.tape import Tape
-from dtms.app.kill import RULE
+from dtms.app.flatten import RULE
 from dtms.domain.intent import Intent, IntentState
 from dtms.domain.units import MINUTE, Millis
 from dtms.services.web.access import load_or_make_token

@@ -1,54 +1,58 @@
 """The kill switch: three levels, a fact of the ledger and a file beside it, so that no restart and no failure forgets it.
 
 The file is written first and taken over into the ledger as soon as that can be written: it also works for a person with
-nothing but a shell, and the gateway asks it before each send. `flatten` closes every managed trade step by step; each step
-follows from what the ledger shows and has a key of its own, so whoever dies in between, the next pass goes on, and the API
-and the gateway may both be at it.
+nothing but a shell, and the gateway asks it before each send. The ledger knows who pressed: what the file pressed is let go
+by removing the file, what a person or program pressed over the API is let go by releasing. How everything is closed at
+`flatten` stands in `app.flatten`.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from dtms.app import journal
+from dtms.app import flatten
 from dtms.app.book import KILL_FACT
-from dtms.app.walk import each_intent
-from dtms.core import plans
-from dtms.domain.action import Action, Close, Resource
-from dtms.domain.intent import UNFINISHED, Intent, IntentState, Planner
-from dtms.domain.receipt import RETRYABLE
-from dtms.domain.trade import Owner, Trade
-from dtms.domain.units import SECOND, Millis
+from dtms.app.kill_file import FileWord, Pressed, Unreadable, read_word, remove_word, write_word
+from dtms.domain.units import Millis, to_iso
 from dtms.domain.verdict import KillLevel
-from dtms.errors import SettingsError, StaleWriteError
 from dtms.ports.clock import Clock
 from dtms.ports.ledger import Ledger, LedgerRead, LedgerWrite
 from dtms.ports.notifier import AlertKind, Notifier
 
-RULE: Final = "command.flatten"
 _SINCE_FACT: Final = "kill_switch_since"
-_FIRST_WAIT: Final = 1 * SECOND
-_LONGEST_WAIT: Final = 60 * SECOND
-_ALARM_AFTER: Final = 3
 _SEVERITY: Final = {None: 0, KillLevel.PAUSE: 1, KillLevel.PROTECT_ONLY: 2, KillLevel.FLATTEN: 3}
-_LONGEST_FILE: Final = 256
-_EXPIRY_S: Final = 60.0
-"""Of no effect: closing is not based on a price, so its intents do not grow old."""
+GONE_NS: Final = 1_000_000_000
+"""So long the file must be away before what it pressed is let go."""
+
+_NOBODY: Final = "file"
+"""Who pressed where the file does not say."""
+
+
+class KillSource(StrEnum):
+    """From where the switch was pressed, which is where it is let go."""
+
+    FILE = "file"
+    REQUEST = "request"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KillState:
-    """The level, None where the switch is not pressed; who pressed it and when, None where that is not known."""
+    """The level, None where the switch is not pressed; who pressed it, when and from where, None where that is not known.
+
+    `under` is what was pressed by a request before the file said something else: it holds again when the file is removed.
+    """
 
     level: KillLevel | None = None
     since: Millis | None = None
     by: str = ""
+    source: KillSource | None = None
+    under: KillState | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -60,11 +64,12 @@ class KillSwitch:
     notifier: Notifier
     sentinel: Path | None = None
     _lock: threading.RLock = field(default_factory=threading.RLock)
+    _gone_ns: int | None = None
 
     def state(self) -> KillState:
         """Return the switch as the ledger has it."""
         with self.ledger.read() as tx:
-            return _state(tx)
+            return kill_state(tx)
 
     def press(
         self,
@@ -85,10 +90,12 @@ class KillSwitch:
         """
         with self._lock:
             if self.sentinel is not None:
-                _write(self.sentinel, level, actor)
+                write_word(self.sentinel, level, actor)
             with self.ledger.write() as tx:
-                state = self._engage(tx, level, actor)
+                before = kill_state(tx)
+                state = self._engage(tx, before, level, actor, KillSource.REQUEST)
                 also(tx, state)
+            self._tell(before, state)
             return state
 
     def release(
@@ -102,200 +109,177 @@ class KillSwitch:
         """
         with self._lock:
             if self.sentinel is not None:
-                _remove(self.sentinel)
+                remove_word(self.sentinel)
             with self.ledger.write() as tx:
-                before = _state(tx)
-                if before.level is not None:
-                    tx.set_fact(KILL_FACT, None)
-                    tx.set_fact(_SINCE_FACT, None)
-                    self._audit(tx, actor, "kill_switch_released", before.level)
-                state = KillState()
+                before = kill_state(tx)
+                state = self._let_go(tx, before, KillState(), actor)
                 also(tx, state)
+            self._tell(before, state, by=actor)
             return state
 
     def level(self, known: KillLevel | None) -> KillLevel | None:
-        """Return the level that holds now: the worse of `known`, which the ledger told, and what the file says."""
-        told = None if self.sentinel is None else _read(self.sentinel)
-        return known if told is None else max(known, told.level, key=_SEVERITY.__getitem__)
+        """Return the level that holds now: the worse of `known`, which the ledger told, and what the file says.
+
+        A file that cannot be read has pressed nothing, but may have: as long as that lasts nothing that adds risk is sent.
+        """
+        match self._file():
+            case None:
+                return known
+            case Unreadable():
+                return _worse(known, KillLevel.PROTECT_ONLY)
+            case Pressed(level=level):
+                return _worse(known, level)
+
+    def unreadable(self) -> str:
+        """Return why the file cannot be read, "" where it can or is not there."""
+        told = self._file()
+        return told.why if isinstance(told, Unreadable) else ""
 
     def enforce(self) -> int:
-        """Take over what the file says; at `flatten` write the next closing step of each trade. Return how many.
+        """Take over what the file says or does not say any more; at `flatten` write the next closing step of each position.
 
         Safe to run at any time, as often as wanted, and by two processes at once. What the file says is read again inside
         the transaction that takes it over: who lets go of the switch removes the file before the ledger's fact, so a file
         that is still there then was not let go of.
+
+        Returns:
+            How many steps were written.
 
         Raises:
             LedgerError: The caller tries again.
         """
         with self._lock:
             state = self.state()
-            if self.sentinel is not None and _differs(_read(self.sentinel), state.level):
+            if self.sentinel is not None and _differs(self._settled(self._file(), state), state):
                 with self.ledger.write() as tx:
-                    told = _read(self.sentinel)
-                    if told is not None and _differs(told, _state(tx).level):
-                        state = self._engage(tx, told.level, told.by or "sentinel")
-                    else:
-                        state = _state(tx)
+                    before = kill_state(tx)
+                    told = self._settled(self._file(), before)
+                    state = self._taken_over(tx, before, told)
+                self._tell(before, state, doubt=told.doubt if isinstance(told, Pressed) else None)
         if state.level is not KillLevel.FLATTEN:
             return 0
-        with self.ledger.read() as tx:
-            trades = [trade for trade in tx.open_trades() if trade.owner is not Owner.NONE]
-        return sum(self._flatten(trade, state) for trade in trades)
+        since = Millis(0) if state.since is None else state.since
+        return flatten.flatten(self.ledger, self.notifier, self.clock.market_now(), since)
 
-    def _engage(self, tx: LedgerWrite, level: KillLevel, actor: str) -> KillState:
-        before = _state(tx)
-        if before.level is level:
+    def _file(self) -> FileWord:
+        return None if self.sentinel is None else read_word(self.sentinel)
+
+    def _settled(self, told: FileWord, state: KillState) -> FileWord:
+        """Return what the file says, and for a while after it went what it said: editors remove a file to write it anew."""
+        if told is not None or state.level is None:
+            self._gone_ns = None
+            return told
+        now_ns = self.clock.boot_ns()
+        self._gone_ns = now_ns if self._gone_ns is None else self._gone_ns
+        return None if now_ns - self._gone_ns >= GONE_NS else Pressed(level=state.level, by=state.by)
+
+    def _taken_over(self, tx: LedgerWrite, before: KillState, told: FileWord) -> KillState:
+        if not _differs(told, before):
             return before
-        now = self.clock.market_now()
-        state = KillState(level=level, since=now, by=actor)
-        tx.set_fact(KILL_FACT, level.value)
-        tx.set_fact(_SINCE_FACT, json.dumps({"at": now, "by": actor}))
-        self._audit(tx, actor, "kill_switch_pressed", level)
+        if isinstance(told, Pressed):
+            by = told.by or _NOBODY
+            return self._engage(tx, before, told.level, by, KillSource.FILE)
+        return self._let_go(tx, before, before.under or KillState(), "file removed")
+
+    def _engage(
+        self, tx: LedgerWrite, before: KillState, level: KillLevel, actor: str, source: KillSource
+    ) -> KillState:
+        if before.level is level:
+            if source is KillSource.REQUEST and before.source is not source:
+                # The file of this very press was seen first, or a person makes the file's word their own.
+                _put(tx, state := KillState(level=level, since=before.since, by=actor, source=source))
+                return state
+            return before
+        from_file = source is KillSource.FILE
+        under = before.under if before.source is KillSource.FILE else before
+        state = KillState(
+            level=level,
+            since=self.clock.market_now(),
+            by=actor,
+            source=source,
+            under=under if from_file and under is not None and under.level is not None else None,
+        )
+        _put(tx, state)
+        self._audit(tx, actor, "kill_switch_pressed", level, source)
         return state
 
-    def _audit(self, tx: LedgerWrite, actor: str, what: str, level: KillLevel) -> None:
-        body = json.dumps({"level": level})
+    def _let_go(self, tx: LedgerWrite, before: KillState, after: KillState, actor: str) -> KillState:
+        if before.level is not None:
+            _put(tx, after)
+            self._audit(tx, actor, "kill_switch_released", before.level, before.source)
+        return after
+
+    def _audit(self, tx: LedgerWrite, actor: str, what: str, level: KillLevel, source: KillSource | None) -> None:
+        body = json.dumps({"level": level, "source": source})
         tx.add_audit(at=self.clock.market_now(), actor=actor, what=what, trade_id=None, body=body)
 
-    def _flatten(self, trade: Trade, state: KillState) -> bool:
-        """Write the next closing step of a trade where none is on its way and the last refusal is long enough ago."""
-        now = self.clock.market_now()
-        since = Millis(0) if state.since is None else state.since
-        decision_id = f"flatten@{since}v{trade.version}"
-        try:
-            with self.ledger.write() as tx:
-                fresh = tx.trade_by_id(trade.trade_id)
-                if fresh is None or fresh.seq != trade.seq or _busy(tx.unfinished(trade.trade_id)):
-                    return False
-                tried = [intent for intent in each_intent(tx, trade.trade_id) if intent.decision_id == decision_id]
-                last = tried[-1] if tried else None
-                if last is not None and now < _retry_at(last, len(tried)):
-                    return False
-                action = _next_step(trade, tried)
-                if action is None:
-                    return False
-                intent = journal.new_intent(
-                    trade,
-                    action,
-                    decision_id=decision_id,
-                    owner=Planner.COMMAND,
-                    rule=RULE,
-                    now=now,
-                    priced_expiry_s=_EXPIRY_S,
-                    attempt=len(tried) + 1,
-                )
-                added = tx.add_intent(intent)
-        except StaleWriteError:
-            return False
-        if len(tried) >= _ALARM_AFTER:
-            detail = f"closing it was refused {len(tried)} times: {tried[-1].reason}; it is tried again"
-            self.notifier.alert(AlertKind.PARKED, str(trade.ticket), detail)
-        return added
+    def _tell(self, before: KillState, after: KillState, *, by: str = "", doubt: str | None = None) -> None:
+        """Call a person for each change: nobody should learn from a missed trade that the switch was pressed."""
+        if before.level is after.level:
+            return
+        now = to_iso(self.clock.market_now())
+        if after.level is None:
+            who = by or "removing the file"
+            detail = f"let go of by {who}; it was at {before.level}, pressed by {before.by or 'somebody'}"
+        else:
+            detail = f"at {after.level}, pressed by {after.by or 'somebody'} ({after.source})"
+        if doubt is not None:
+            detail = (
+                f"the file says {doubt!r}, which is no level: it counts as {after.level}. "
+                "Write pause, protect_only or flatten into it, or let go with: dtms kill release"
+            )
+        # The instant makes each change an alert of its own: a second press in a quiet time is news.
+        self.notifier.alert(AlertKind.KILL_SWITCH, f"kill switch {now}", detail)
 
 
-def _state(tx: LedgerRead) -> KillState:
+def kill_state(tx: LedgerRead) -> KillState:
+    """Return the switch as the ledger has it."""
     level = tx.fact(KILL_FACT)
     if level is None:
         return KillState()
     told = tx.fact(_SINCE_FACT)
-    if told is None:
-        return KillState(level=KillLevel(level))
-    record = json.loads(told)
-    return KillState(level=KillLevel(level), since=Millis(record["at"]), by=str(record["by"]))
+    return KillState(level=KillLevel(level)) if told is None else _read_back(KillLevel(level), json.loads(told))
 
 
-def _busy(unfinished: tuple[Intent, ...]) -> bool:
-    """Say whether a closing step, or a change of volume that will be decided soon, is on its way.
-
-    An unknown outcome is not waited for: a full close may pass it.
-    """
-    return any(
-        intent.rule == RULE or (intent.resource is Resource.VOLUME and intent.state is not IntentState.UNKNOWN)
-        for intent in unfinished
-        if intent.state in UNFINISHED
+def _read_back(level: KillLevel, told: dict[str, object]) -> KillState:
+    source, under = told.get("source"), told.get("under")
+    return KillState(
+        level=level,
+        since=Millis(int(str(told["at"]))),
+        by=str(told["by"]),
+        source=None if source is None else KillSource(str(source)),
+        under=_read_back(KillLevel(under["level"]), under) if isinstance(under, dict) else None,
     )
 
 
-def _retry_at(last: Intent, tries: int) -> Millis:
-    """Return when a step that came to nothing may be tried again: the market may be closed for days."""
-    ended = last.created_at if last.settled_at is None else last.settled_at
-    return Millis(ended + min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(tries - 1, 10)))
+def _put(tx: LedgerWrite, state: KillState) -> None:
+    if state.level is None:
+        tx.set_fact(KILL_FACT, None)
+        tx.set_fact(_SINCE_FACT, None)
+        return
+    tx.set_fact(KILL_FACT, state.level.value)
+    tx.set_fact(_SINCE_FACT, json.dumps(_record(state)))
 
 
-def _next_step(trade: Trade, tried: list[Intent]) -> Action | None:
-    """Return the closing plan's next action for the trade as it stands, None where nothing is left to close.
+def _record(state: KillState) -> dict[str, object]:
+    under = None if state.under is None else _record(state.under)
+    return {"level": state.level, "at": state.since or 0, "by": state.by, "source": state.source, "under": under}
 
-    The position alone tells how far the plan has come. Where closing against the hedge was refused for good, the main leg
-    goes first and the hedge after it.
+
+def _worse(known: KillLevel | None, told: KillLevel) -> KillLevel:
+    return told if known is None or _SEVERITY[told] > _SEVERITY[known] else known
+
+
+def _differs(told: FileWord, state: KillState) -> bool:
+    """Say whether the file's word has to be taken over: one that is not understood never lowers a level, silence lets go
+    only of what the file itself has pressed, and what cannot be read changes nothing.
     """
-    if trade.volume <= 0:
-        return next((Close(ticket=leg.ticket) for leg in trade.legs), None)
-    step = plans.closing(trade).steps[0]
-    if step.fallback and any(_refused_for_good(intent, step.action) for intent in tried):
-        return step.fallback[0].action
-    return step.action
-
-
-def _refused_for_good(intent: Intent, action: Action) -> bool:
-    rejection = None if intent.receipt is None else intent.receipt.rejection
-    return intent.action == action and rejection is not None and rejection not in RETRYABLE
-
-
-def _write(path: Path, level: KillLevel, actor: str) -> None:
-    fresh = path.with_name(f"{path.name}.new")
-    by = "".join(character for character in actor if character.isprintable())[:100]
-    try:
-        with fresh.open("w", encoding="utf-8") as file:
-            file.write(f"{level}\n{by}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
-    except OSError as error:
-        msg = f"kill switch file {path} cannot be written: {error.strerror}; make its folder writable"
-        raise SettingsError(msg) from error
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        msg = f"kill switch file {path} cannot be removed: {error.strerror}; remove it by hand"
-        raise SettingsError(msg) from error
-
-
-@dataclass(frozen=True, slots=True)
-class _Told:
-    """What the file says: its first word, and on its second line who wrote it where that was a program.
-
-    `sure` is False where the file cannot be read or its word is none of ours.
-    """
-
-    level: KillLevel
-    by: str = ""
-    sure: bool = True
-
-
-def _read(path: Path) -> _Told | None:
-    """Return what the file says, None where there is none.
-
-    A file that cannot be read and a word that is not known let nothing through but what reduces risk: somebody has pressed.
-    """
-    try:
-        with path.open("rb") as file:
-            lines = file.read(_LONGEST_FILE).decode("utf-8", "replace").splitlines()
-    except FileNotFoundError:
-        return None
-    except OSError:
-        return _Told(KillLevel.PROTECT_ONLY, "sentinel (the file cannot be read)", sure=False)
-    word = lines[0].strip().lower() if lines else ""
-    if word not in list(KillLevel):
-        return _Told(KillLevel.PROTECT_ONLY, f"sentinel (the file says {word[:20]!r})", sure=False)
-    return _Told(KillLevel(word), lines[1].strip() if len(lines) > 1 else "")
-
-
-def _differs(told: _Told | None, level: KillLevel | None) -> bool:
-    """Say whether the file's word has to be taken over; an unsure one never lowers a level."""
-    if told is None or told.level is level:
-        return False
-    return told.sure or _SEVERITY[told.level] > _SEVERITY[level]
+    match told:
+        case Unreadable():
+            return False
+        case None:
+            return state.level is not None and state.source is KillSource.FILE
+        case Pressed(level=level, doubt=doubt):
+            if level is state.level:
+                return False
+            return doubt is None or _SEVERITY[level] > _SEVERITY[state.level]

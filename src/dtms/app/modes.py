@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
-from dtms.app import kill
+from dtms.app import flatten
 from dtms.app.book import Book, Page
 from dtms.app.market_desk import MarketDesk
 from dtms.app.mode_facts import (
@@ -264,7 +264,7 @@ def forbidden(mode: Mode, intent: Intent) -> tuple[Rejection, str] | None:
 
 def stays_planned(mode: Mode, intent: Intent) -> bool:
     """Say whether a mode leaves a planned intent where it is: in HALT all but what the kill switch closes."""
-    return mode is Mode.HALT and intent.rule != kill.RULE
+    return mode is Mode.HALT and intent.rule != flatten.RULE
 
 
 def watch_journal(keeper: ModeKeeper, page: Page) -> None:

@@ -124,6 +124,9 @@ class Reconciler:
             judged = tuple(register.judge(position) for position in view.read.positions)
             strays = self._history.unrecorded(tx, register, view)
         self._history.hold_doubled(view.deals)
+        for each in judged:
+            if each.waits and each.position.stop is None:
+                self._alarm_bare(orphan_of(each, view.read.as_of))
         orphans = self._orphans(judged, view.read)
         missing = self._missing(register, view.read)
         why = "; ".join(

@@ -18,6 +18,7 @@ from dtms.app.sending_limits import SendingLimits
 from dtms.app.walk import OPENINGS
 from dtms.domain.action import RiskDirection, risk_of
 from dtms.domain.intent import Intent
+from dtms.domain.modes import Cause
 from dtms.domain.policy import OperationPolicy, PolicyBook
 from dtms.domain.position import PositionsRead
 from dtms.domain.receipt import Receipt, Rejection
@@ -75,12 +76,20 @@ class SendGate:
         Raises:
             LedgerError: The switch could not be written down; what it forbids is not sent all the same.
         """
+        self._watch_file()
         self._level = self.kill.level(page.kill)
-        if self._level is not page.kill or self._level is KillLevel.FLATTEN:
+        if self._level is not None or page.kill is not None:
             self.kill.enforce()
         now = self.clock.market_now()
         self.limits.tell(now, self.clock.boot_ns(), self._policy)
         self.backlog.look(page, now, self._policy)
+
+    def _watch_file(self) -> None:
+        why = self.kill.unreadable()
+        if why:
+            self.causes.set(Cause.KILL_FILE, f"{self.kill.sentinel}: {why}")
+        else:
+            self.causes.clear(Cause.KILL_FILE)
 
     def watch(self, *, sends: bool) -> None:
         """Look each second whose account it is and, where this gateway `sends`, whether it may trade: also without work.
@@ -119,7 +128,7 @@ class SendGate:
             return None
         level = self.kill.level(known)
         if level in _CLOSED_TO_INCREASES:
-            return Rejection.KILL_SWITCH, f"the kill switch is at {level}; only what reduces risk is sent"
+            return Rejection.KILL_SWITCH, f"{self._pressed(level)}; only what reduces risk is sent"
         open_breaker = self.breaker.refuses(intent, self.clock.boot_ns(), self._policy)
         return (Rejection.MODE, open_breaker) if open_breaker else None
 
@@ -150,7 +159,7 @@ class SendGate:
         level = self.kill.level(None if fact is None else KillLevel(fact))
         if level is None:
             return None
-        return Rejection.KILL_SWITCH, f"the kill switch was pressed ({level}) before it was sent"
+        return Rejection.KILL_SWITCH, f"{self._pressed(level)} before it was sent"
 
     def sending(self, intent: Intent) -> None:
         """Take note of an order that is about to leave."""
@@ -164,6 +173,10 @@ class SendGate:
         else:
             self.limits.backoff.answered()
         self.breaker.answered(intent, receipt, now_ns, self._policy)
+
+    def _pressed(self, level: KillLevel) -> str:
+        why = self.kill.unreadable()
+        return f"the kill switch's file cannot be read ({why})" if why else f"the kill switch is at {level}"
 
     def _wrong_account(self) -> bool:
         """Say whether another account answers; after a wrong answer it is asked once more before anything is claimed."""

@@ -43,7 +43,10 @@ class Standing(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orphan:
-    """A position in our name that the ledger has no record of, or another record than the broker."""
+    """A position in our name that the ledger has no record of, or another record than the broker.
+
+    `in_our_name` is False where it only may be ours: it carries no mark, and fits an order that nobody could tell.
+    """
 
     ticket: int
     identifier: int
@@ -53,6 +56,7 @@ class Orphan:
     stop: float | None
     why: str
     since: Millis
+    in_our_name: bool = False
 
     @property
     def words(self) -> str:
@@ -63,11 +67,16 @@ class Orphan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """One position with its standing; `why` says what is wrong with an orphan."""
+    """One position with its standing; `why` says what is wrong with an orphan, `sure` that it is ours.
+
+    `waits` marks what was opened and is not registered yet.
+    """
 
     position: Position
     standing: Standing
     why: str = ""
+    sure: bool = True
+    waits: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -154,7 +163,7 @@ class Register:
             case state if state in UNFINISHED:
                 return Judged(position=position, standing=Standing.EXPECTED)
             case state if state in _OPENED and self._waits(opening):
-                return Judged(position=position, standing=Standing.EXPECTED)
+                return Judged(position=position, standing=Standing.EXPECTED, waits=True)
             case state if state in _OPENED and self._went_along(opening):
                 return Judged(position=position, standing=Standing.FOREIGN)
             case state:
@@ -176,7 +185,7 @@ class Register:
         for intent in openings_since(self.tx, Millis(position.opened_at - _WINDOW)):
             unsure = intent.state in (IntentState.UNKNOWN, IntentState.QUARANTINED)
             if unsure and self._fits(intent, position):
-                return _orphan(position, _settle(intent))
+                return _orphan(position, _settle(intent), sure=False)
         return Judged(position=position, standing=Standing.FOREIGN)
 
     def _fits(self, intent: Intent, position: Position) -> bool:
@@ -207,11 +216,12 @@ def orphan_of(judged: Judged, since: Millis) -> Orphan:
         stop=position.stop,
         why=judged.why,
         since=since,
+        in_our_name=judged.sure,
     )
 
 
-def _orphan(position: Position, why: str) -> Judged:
-    return Judged(position=position, standing=Standing.ORPHAN, why=why)
+def _orphan(position: Position, why: str, *, sure: bool = True) -> Judged:
+    return Judged(position=position, standing=Standing.ORPHAN, why=why, sure=sure)
 
 
 def _settle(intent: Intent) -> str:

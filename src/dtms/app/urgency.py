@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from dtms.app.kill import RULE
+from dtms.app.flatten import RULE
 from dtms.domain.action import Close, Reduce, RiskDirection, SetStop, risk_of
 from dtms.domain.intent import Intent, Planner
 

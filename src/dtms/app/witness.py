@@ -8,7 +8,7 @@ from dtms.app import evidence
 from dtms.app.evidence import Evidence, Seen
 from dtms.app.walk import OPENINGS
 from dtms.core.settle import StepEnd
-from dtms.domain.action import OpenTrade, SetStop
+from dtms.domain.action import Close, OpenTrade, SetStop
 from dtms.domain.instrument import Instrument
 from dtms.domain.intent import Intent
 from dtms.domain.position import Deal, PositionsRead
@@ -93,7 +93,7 @@ def symbol_of(intent: Intent, trade: Trade | None) -> str:
     """
     if trade is not None:
         return trade.symbol
-    if isinstance(intent.action, OpenTrade):
+    if isinstance(intent.action, (Close, OpenTrade)) and intent.action.symbol:
         return intent.action.symbol
     msg = f"intent {intent.intent_id} belongs to trade {intent.trade_id}, which the ledger does not hold"
     raise StaleWriteError(msg)

@@ -144,6 +144,14 @@ _ROWS: Final = (
         reconciles=False,
     ),
     ModeRow(
+        cause=Cause.KILL_FILE,
+        mode=Mode.PROTECT_ONLY,
+        entered="the kill switch's file cannot be read, so nobody can tell whether it was pressed",
+        left="it can be read, or is not there",
+        remedy="Look at what the detail names: the data folder's rights, open files of the process, what lies under that name.",
+        reconciles=False,
+    ),
+    ModeRow(
         cause=Cause.REJECTS,
         mode=Mode.PROTECT_ONLY,
         entered="the broker has refused several actions running for good",

@@ -64,10 +64,14 @@ class Reduce:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Close:
-    """Close the whole position; with `by`, against that opposite position of the same volume."""
+    """Close the whole position; with `by`, against that opposite position of the same volume.
+
+    `symbol` is the position's where no trade tells it: of one in our name that no trade manages.
+    """
 
     ticket: Ticket
     by: Ticket | None = None
+    symbol: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,7 @@ class Cause(StrEnum):
     SUSPENDED = "suspended"
     UNRECONCILED = "unreconciled"
     ORPHANS = "orphans"
+    KILL_FILE = "kill_file"
     QUARANTINED = "quarantined"
     REJECTS = "rejects"
     TRADING_OFF = "trading_off"

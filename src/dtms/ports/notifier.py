@@ -21,6 +21,7 @@ class AlertKind(StrEnum):
     MODE = "mode"
     ORPHAN = "orphan"
     BY_HAND = "by_hand"
+    KILL_SWITCH = "kill_switch"
 
 
 class Notifier(Protocol):

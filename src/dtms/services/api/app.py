@@ -17,10 +17,10 @@ from dtms.domain.trade import TradeState
 from dtms.services.api import agreed, ui, wire
 from dtms.services.api.bodies import ExitsBody, KillBody, OpenBody
 from dtms.services.api.dtms_link import Answered, Asked
-from dtms.services.api.exits_desk import ExitsDesk, Kept, no_exits
+from dtms.services.api.exits_desk import ExitsDesk, no_exits
 from dtms.services.api.gauges import ApiGauges
 from dtms.services.api.idempotency import HEADER as KEY_HEADER
-from dtms.services.api.idempotency import KEY_PATTERN, once_of, once_or_none
+from dtms.services.api.idempotency import KEY_PATTERN, Kept, once_of, once_or_none
 from dtms.services.api.kill_desk import KillDesk
 from dtms.services.api.open_trade import OpenTradeDesk
 from dtms.services.api.parts import ApiParts, ApiSite
@@ -210,6 +210,10 @@ def _add_kill(api: Api, site: ApiSite, offload: Offload) -> None:
     desk = KillDesk(site)
     answers = api.answers(wire.KillAnswer)
 
+    @api.get("/api/kill-switch", responses=answers, dependencies=_NO_QUERY)
+    async def show() -> Response:
+        return _kept(await offload(desk.show))
+
     @api.post(
         "/api/kill-switch",
         responses=answers,
@@ -242,6 +246,5 @@ def _json(body: bytes) -> Response:
 
 
 def _kept(answer: Kept) -> Response:
-    status, body, again = answer
-    headers = {"Idempotency-Replayed": "true"} if again else {}
-    return Response(body or None, status, headers, _JSON if body else None)
+    headers = {} if answer.replay is None else answer.replay.headers
+    return Response(answer.body or None, answer.status, headers, _JSON if answer.body else None)

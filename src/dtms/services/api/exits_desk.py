@@ -18,7 +18,7 @@ from dtms.domain.units import Millis, Ticket
 from dtms.errors import StaleWriteError
 from dtms.ports.ledger import LedgerWrite
 from dtms.services.api.bodies import ExitsBody
-from dtms.services.api.idempotency import Once, kept
+from dtms.services.api.idempotency import Kept, Once, Replay, kept
 from dtms.services.api.parts import ApiSite
 from dtms.services.api.views import JSON, Views, managed
 from dtms.services.web.problem import Problem
@@ -28,9 +28,6 @@ _TRIES = 3
 
 Change = Callable[[LedgerWrite, Millis], tuple[int, bytes]]
 """One change inside a transaction: returns status and body."""
-
-Kept = tuple[int, bytes, bool]
-"""Status, body, and whether it is a repetition."""
 
 
 class ExitsDesk:
@@ -63,7 +60,7 @@ class ExitsDesk:
             grown = self._changed(tx, trade, now, actor, "exits_given", wanted.profile_name)
             return (201 if present is None else 200), JSON.encode(self._views.exits(grown, saved))
 
-        return self._once(once, change)
+        return self._once(ticket, once, change)
 
     def delete(self, ticket: int, actor: str, once: Once | None) -> Kept:
         """Take a trade's rules away: 204.
@@ -81,27 +78,28 @@ class ExitsDesk:
                 self._changed(tx, trade, now, actor, "exits_taken", "")
             return 204, b""
 
-        return self._once(once, change)
+        return self._once(ticket, once, change)
 
-    def _once(self, once: Once | None, change: Change) -> Kept:
+    def _once(self, ticket: int, once: Once | None, change: Change) -> Kept:
         for _ in range(_TRIES - 1):
             try:
-                return self._write(once, change)
+                return self._write(ticket, once, change)
             except StaleWriteError:
                 continue
-        return self._write(once, change)
+        return self._write(ticket, once, change)
 
-    def _write(self, once: Once | None, change: Change) -> Kept:
+    def _write(self, ticket: int, once: Once | None, change: Change) -> Kept:
         now = self._site.parts.clock.market_now()
         with self._site.parts.ledger.write() as tx:
             if once is not None:
                 before = kept(tx, once)
                 if before is not None:
-                    return before.status, before.body.encode(), True
+                    replay = Replay(at=before.created_at, now=_rules_now(tx, ticket))
+                    return Kept(status=before.status, body=before.body.encode(), replay=replay)
             status, body = change(tx, now)
             if once is not None:
                 tx.add_reply(once.reply(status, body, now))
-        return status, body, False
+        return Kept(status=status, body=body)
 
     def _open(self, tx: LedgerWrite, ticket: int) -> Trade:
         trade = managed(tx, ticket)
@@ -123,6 +121,13 @@ class ExitsDesk:
 def no_exits() -> Problem:
     """Return the answer where a trade has no exit rules."""
     return Problem(404, "exits_unknown", "The trade has no exit rules; give it some with PUT.")
+
+
+def _rules_now(tx: LedgerWrite, ticket: int) -> str:
+    trade, book = tx.trade(Ticket(ticket)), tx.exit_book(Ticket(ticket))
+    if trade is None or book is None or book.trade_id != trade.trade_id:
+        return "no exit rules"
+    return f"profile {book.profile_name}, version {trade.version}"
 
 
 def _own(tx: LedgerWrite, trade: Trade) -> ExitBook | None:

@@ -1,7 +1,8 @@
 """One effect for one Idempotency-Key, however often the request comes: the answer is kept with the effect, for 24 h.
 
 The key belongs to who sent it and to the route. The same key with another body is 422, with the same body the same answer;
-while the first request is still under way, 409.
+while the first request is still under way, 409. An answer that is given again says so, says from when it is, and what holds
+now: it may not be true any more.
 """
 
 from __future__ import annotations
@@ -13,17 +14,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from dtms.domain.records import Reply
-from dtms.domain.units import Millis
+from dtms.domain.units import Millis, Ticket, to_iso
 from dtms.ports.ledger import LedgerRead
 from dtms.services.web.fields import Body
 from dtms.services.web.guard import principal_of
 from dtms.services.web.problem import PROBLEM_JSON, Problem
 
 HEADER: Final = "Idempotency-Key"
+REPLAYED: Final = "Idempotency-Replayed"
 BEGUN: Final = 102
 """The status of the marker that an effect was begun whose answer is not there yet (RFC 2518, Processing)."""
 
@@ -125,10 +128,54 @@ def begun(tx: LedgerRead, once: Once) -> Reply | None:
     return _same(once, tx.reply(once.key, once.principal, _begun_route(once.route)))
 
 
-def answer_of(reply: Reply, *, again: bool = False) -> Response:
-    """Return an answer as it was kept; `again` marks it as a repetition."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """That an answer is an old one: when it was given, and in a word or two what holds now in its place."""
+
+    at: Millis
+    now: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Return what says so beside the answer, which is byte for byte the first one."""
+        return {REPLAYED: "true", f"{REPLAYED}-At": to_iso(self.at), "Idempotency-Now": self.now}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """One answer; `replay` where it was given before."""
+
+    status: int
+    body: bytes
+    replay: Replay | None = None
+
+
+def trade_now(tx: LedgerRead, reply: Reply) -> str:
+    """Return what holds now of the trade that a kept answer is about."""
+    ticket = _ticket_in(reply.body)
+    trade = None if ticket is None else tx.trade(Ticket(ticket))
+    if trade is None:
+        return "nothing was opened" if ticket is None else f"ticket {ticket} is not managed"
+    if not trade.is_open:
+        return f"ticket {ticket} is closed ({trade.close_reason})"
+    return f"ticket {ticket} is {trade.state}, version {trade.version}"
+
+
+def _ticket_in(body: str) -> int | None:
+    try:
+        return msgspec.json.decode(body, type=_Named).ticket
+    except msgspec.DecodeError:
+        return None
+
+
+class _Named(msgspec.Struct, frozen=True):
+    ticket: int | None = None
+
+
+def answer_of(reply: Reply, replay: Replay | None = None) -> Response:
+    """Return an answer as it was kept, marked where it is a repetition."""
     kind = PROBLEM_JSON if reply.status >= _ERRORS else "application/json"
-    return Response(reply.body.encode(), reply.status, {"Idempotency-Replayed": "true"} if again else None, kind)
+    return Response(reply.body.encode(), reply.status, None if replay is None else replay.headers, kind)
 
 
 class UnderWay:

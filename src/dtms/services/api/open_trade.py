@@ -19,7 +19,7 @@ from dtms.domain.records import Reply
 from dtms.errors import LedgerError, StaleWriteError
 from dtms.services.api import rejections, wire
 from dtms.services.api.bodies import OpenBody
-from dtms.services.api.idempotency import Once, UnderWay, answer_of, begun, kept, once_of
+from dtms.services.api.idempotency import Once, Replay, UnderWay, answer_of, begun, kept, once_of, trade_now
 from dtms.services.api.parts import ApiSite
 from dtms.services.api.views import JSON, Views
 from dtms.services.web.offload import Offload
@@ -35,6 +35,7 @@ class _Told:
     """A repeated answer, or the intent to wait for."""
 
     reply: Reply | None = None
+    replay: Replay | None = None
     intent_id: str = ""
 
 
@@ -59,7 +60,7 @@ class OpenTradeDesk:
             if told is None:
                 told = await self._offload(partial(self._plan, once, body))
             if told.reply is not None:
-                return answer_of(told.reply, again=True)
+                return answer_of(told.reply, told.replay)
             parts = self._site.parts
             await parts.wait_until(partial(parts.opening.ended, told.intent_id), parts.open_timeout_s)
             status, answer = await self._offload(partial(self._conclude, told.intent_id, request_id_of(request.scope)))
@@ -69,9 +70,9 @@ class OpenTradeDesk:
     def _known(self, once: Once) -> _Told | None:
         with self._site.parts.ledger.read() as tx:
             reply = kept(tx, once)
+            if reply is not None:
+                return _Told(reply=reply, replay=Replay(at=reply.created_at, now=trade_now(tx, reply)))
             marker = begun(tx, once)
-        if reply is not None:
-            return _Told(reply=reply)
         return None if marker is None else _Told(intent_id=marker.body)
 
     def _plan(self, once: Once, body: OpenBody) -> _Told:

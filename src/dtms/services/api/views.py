@@ -7,8 +7,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from dtms.app.kill import KillState
+from dtms.app.kill import KillState, kill_state
 from dtms.app.queries import TradeFacts, is_released
+from dtms.app.reconciled import last_outcome
+from dtms.app.strays import Stray, strays
 from dtms.domain.exits import ExitBook
 from dtms.domain.intent import IntentState
 from dtms.domain.trade import Trade, TradeState
@@ -65,10 +67,13 @@ class Views:
             facts, cursor = list(page.facts), page.after
         else:
             facts, cursor = self._open(state, symbol, after, limit)
+        with parts.ledger.read() as tx:
+            switch, unmanaged = kill_answer(tx, kill_state(tx)), tuple(map(_unmanaged, strays(tx)))
         return wire.TradesAnswer(
             epoch=self.epoch,
-            kill_switch=kill_answer(parts.kill.state()),
+            kill_switch=switch,
             dtms=parts.dtms(),
+            unmanaged=unmanaged,
             trades=[self._joined(each, each.trade.ticket, wire.JoinedAnswer) for each in facts],
             next_cursor=None if cursor is None else str(cursor),
         )
@@ -179,10 +184,27 @@ def unknown_trade() -> Problem:
     return Problem(404, "trade_unknown", "DTMS does not manage a trade with this ticket.")
 
 
-def kill_answer(state: KillState) -> wire.KillAnswer:
+def kill_answer(tx: LedgerRead, state: KillState) -> wire.KillAnswer:
     """Return the kill switch as it is shown."""
+    outcome = last_outcome(tx)
+    left = wire.LeftAnswer(
+        managed=tuple(trade.ticket for trade in tx.open_trades()),
+        unmanaged=tuple(stray.ticket for stray in strays(tx)),
+        foreign=None if outcome is None else outcome.foreign,
+    )
     since = None if state.since is None else to_iso(state.since)
-    return wire.KillAnswer(level=state.level, since=since, by=state.by)
+    return wire.KillAnswer(level=state.level, since=since, by=state.by, source=state.source, left=left)
+
+
+def _unmanaged(stray: Stray) -> wire.UnmanagedAnswer:
+    return wire.UnmanagedAnswer(
+        ticket=stray.ticket,
+        symbol=stray.symbol,
+        direction=stray.side,
+        volume=stray.volume,
+        stop_loss=stray.stop,
+        why=stray.why,
+    )
 
 
 def _own(trade: Trade, book: ExitBook | None) -> ExitBook | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from dtms.app.kill import KillSource
 from dtms.domain.trade import Owner
 from dtms.domain.verdict import KillLevel
 from dtms.services.server.wire import TradeAnswer
@@ -54,21 +55,48 @@ class JoinedAnswer(TradeAnswer, frozen=True, kw_only=True):
     last_reason: str
 
 
+class LeftAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What is open now, as the ledger knows it: tickets of trades, of positions in our name that no trade manages, and how
+    many are others' (null before the first look at the broker). `flatten` closes the first two and never the last.
+    """
+
+    managed: tuple[int, ...]
+    unmanaged: tuple[int, ...]
+    foreign: int | None
+
+
+class UnmanagedAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A position in our name that no trade manages; `stop_loss` as the broker showed it last, or as it was ordered."""
+
+    ticket: int
+    symbol: str
+    direction: str
+    volume: float
+    stop_loss: float | None
+    why: str
+
+
 class KillAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The kill switch; `level` is null while it is not pressed."""
+    """The kill switch; `level` is null while it is not pressed. `by` and `source` say who pressed it, and from where."""
 
     level: KillLevel | None
     since: str | None
     by: str
+    source: KillSource | None
+    left: LeftAnswer
 
 
 class TradesAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """A page of trades, ascending by ticket; `next_cursor` is null on the last. `dtms` says how the DTMS server was met last."""
+    """A page of trades, ascending by ticket; `next_cursor` is null on the last. `dtms` says how the DTMS server was met last.
+
+    `unmanaged` are all positions in our name that no trade manages, on every page.
+    """
 
     epoch: str
     kill_switch: KillAnswer
     dtms: str
     trades: list[JoinedAnswer]
+    unmanaged: tuple[UnmanagedAnswer, ...]
     next_cursor: str | None
 
 
