@@ -9,15 +9,24 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from dtms.errors import SettingsError
+from dtms.services.web.protocol import Limits, bounded_by
 
 GRACE_S: Final = 1
 """Without a limit an open event stream keeps uvicorn from ever ending."""
 
+LIMITS: Final = Limits()
+
 _KEEP_ALIVE_S: Final = 5
 
 
-def make_server(app: ASGIApp, *, host: str, port: int) -> uvicorn.Server:
+def make_server(app: ASGIApp, *, host: str, port: int, limits: Limits = LIMITS) -> uvicorn.Server:
     """Return a server that is not yet running.
+
+    Args:
+        app: What it serves.
+        host: A loopback address.
+        port: Its port.
+        limits: What it takes of its clients before a request is understood.
 
     Raises:
         SettingsError: The host is not this machine's loopback.
@@ -34,6 +43,8 @@ def make_server(app: ASGIApp, *, host: str, port: int) -> uvicorn.Server:
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S,
         lifespan="auto",
+        http=bounded_by(limits),
+        ws="none",  # no service has a websocket
     )
     return uvicorn.Server(config)
 
