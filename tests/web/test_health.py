@@ -25,7 +25,12 @@ def test_ready_tells_its_dependencies(site: Any) -> None:
     status, _, body = site.ask("GET", "/health/ready")
 
     assert status == 200
-    assert msgspec.json.decode(body) == {"active_trades": 3, "ready": True, "dependencies": {"ledger": "ok"}}
+    assert msgspec.json.decode(body) == {
+        "active_trades": 3,
+        "ready": True,
+        "dependencies": {"ledger": "ok"},
+        "causes": [],
+    }
 
 
 def ask_ready(ready: Any, path: str = "/health/ready") -> tuple[int, dict[str, str], dict[str, Any]]:
