@@ -28,6 +28,12 @@ def pytest_configure(config: pytest.Config) -> None:
         compile_all()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_data_folder_of_a_person(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A start that names no data folder takes its user's own: for tests that is one of theirs."""
+    os.environ["XDG_DATA_HOME"] = str(tmp_path_factory.mktemp("user-data"))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The recorded market data; missing data fails unless DTMS_NO_SHARED=1 says that it is known to be missing."""

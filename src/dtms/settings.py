@@ -9,13 +9,15 @@ import difflib
 import hashlib
 import json
 import os
+import shlex
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
-from pydantic import Field, SecretStr, ValidationError
+import platformdirs
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from dtms.domain.policy import Policy, PolicyBook, checks
@@ -25,6 +27,10 @@ from dtms.domain.symbols import canonical
 from dtms.errors import SettingsError
 
 CONFIG_VARIABLE = "DTMS_CONFIG"
+LEDGER_FILE = "ledger.sqlite3"
+FORMER_DATA_DIR = Path(".dtms")
+"""Where the data folder was until it had one place a user: in the folder of the start."""
+
 _PREFIX = "DTMS_"
 _SWITCHES_OF_TESTS = frozenset({"DTMS_EXAMPLES", "DTMS_HANG_S", "DTMS_NO_SHARED", "DTMS_WRITE_DOCS"})
 """They stand in the environment of every process that a test starts, beside `DTMS_TEST_...`; no setting is read from them."""
@@ -32,11 +38,47 @@ _LEAST_SPREAD, _WIDEST_SPREAD = 1e-8, 1e6
 """A spread of 0 would let the spread rail pass nothing; eight digits and the dearest coin lie far inside."""
 
 
+def default_data_dir() -> Path:
+    """Return the data folder of an installation that names none: one a user and platform, wherever it is started from."""
+    return platformdirs.user_data_path("dtms", appauthor=False)
+
+
+def _full(path: Path) -> Path:
+    """Return a path that means the same in every process, wherever it was started."""
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError as error:
+        msg = f"{path} begins with the home of nobody here; write the whole path"
+        raise ValueError(msg) from error
+
+
+FullPath = Annotated[Path, AfterValidator(_full)]
+
+
+class _SettingsFile(TomlConfigSettingsSource):
+    """The settings file; a path in it that is not whole begins at the file's own folder, not at that of the start."""
+
+    def __call__(self) -> dict[str, Any]:
+        """Return what the file sets."""
+        found = super().__call__()
+        file = self.toml_file_path
+        if not isinstance(file, Path):
+            return found
+        folder = file.absolute().parent
+        given = {name: value for name, value in found.items() if value != ""}  # as an empty variable says nothing
+        return {name: self._placed(folder, name, value) for name, value in given.items()}
+
+    def _placed(self, folder: Path, name: str, value: Any) -> Any:
+        field = self.settings_cls.model_fields.get(name)
+        is_path = field is not None and field.annotation in (Path, FullPath | None)
+        return str(folder / Path(value).expanduser()) if is_path and isinstance(value, str) else value
+
+
 class Settings(BaseSettings):
     """Where things are and what this installation may do; how it trades stands in the policy file.
 
     Attributes:
-        data_dir: Ledger, locks, tokens and sockets of this installation.
+        data_dir: Ledger, locks, tokens and sockets of this installation; by default the platform's place for a user's data.
         ledger_url: SQLAlchemy URL; by default SQLite in `data_dir`.
         broker: `simulated` or `mt5`.
         armed: Whether dtms may send anything; the simulated account is always armed.
@@ -53,9 +95,9 @@ class Settings(BaseSettings):
         crash_point: Crash points at which this installation's processes end, for drills (see `services.armed`).
     """
 
-    model_config = SettingsConfigDict(env_prefix="DTMS_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="DTMS_", env_ignore_empty=True, extra="forbid", frozen=True)
 
-    data_dir: Path = Path(".dtms")
+    data_dir: FullPath = Field(default_factory=default_data_dir)
     ledger_url: str = ""
     broker: Literal["simulated", "mt5"] = "simulated"
     armed: bool = False
@@ -66,10 +108,10 @@ class Settings(BaseSettings):
     server_port: int = Field(default=8001, ge=1, le=65_535)
     api_port: int = Field(default=8000, ge=1, le=65_535)
     alerts_url: SecretStr | None = None
-    policy_file: Path | None = None
-    news_file: Path | None = None
-    terminal_socket: Path | None = None
-    clock_file: Path | None = None
+    policy_file: FullPath | None = None
+    news_file: FullPath | None = None
+    terminal_socket: FullPath | None = None
+    clock_file: FullPath | None = None
     crash_point: str = ""
     lease_s: float = Field(default=15.0, ge=0.5, le=600)
     send_limit_s: float = Field(default=10.0, ge=0.1, le=60)
@@ -85,12 +127,12 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - likewise
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Read arguments, then the environment, then the TOML file."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+        return init_settings, env_settings, _SettingsFile(settings_cls)
 
     @property
-    def ledger(self) -> str:
-        """Return the ledger's URL."""
-        return self.ledger_url or f"sqlite:///{self.data_dir / 'ledger.sqlite3'}"
+    def ledger(self) -> str | Path:
+        """Return the ledger: the URL where one is set, else its file in the data folder."""
+        return self.ledger_url or self.data_dir / LEDGER_FILE
 
     @property
     def gateway_url(self) -> str:
@@ -131,8 +173,39 @@ def load_settings(config: Path | None = None, **given: object) -> Settings:
     except ValidationError as error:
         faults = "; ".join(_fault(dict(each)) for each in error.errors())
         raise SettingsError(faults) from error
-    except tomllib.TOMLDecodeError as error:
+    except OSError as error:
+        raise SettingsError(f"settings file {config} cannot be read: {error.strerror}; correct its rights") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"settings file {config} is not TOML: {error}") from error
+
+
+def unused_folder(settings: Settings) -> str | None:
+    """Return what to tell a person of a data folder `.dtms` in the present folder that is not used, None where there is none.
+
+    Until the data folder had one place a user, a start took that of the folder it was started in, and a start from
+    elsewhere left the trades that were managed there to themselves.
+    """
+    former = FORMER_DATA_DIR.absolute()
+    if "data_dir" in settings.model_fields_set or not former.is_dir():
+        return None
+    return (
+        f"the data folder is {settings.data_dir}; {former} is not used, and trades that were managed with it are not managed "
+        f"now: to go on with it set DTMS_DATA_DIR={shlex.quote(str(former))}, else move or remove it"
+    )
+
+
+def require_data_dir(settings: Settings) -> None:
+    """Refuse to begin anew beside a ledger of a former start.
+
+    Raises:
+        SettingsError: The present folder holds `.dtms` with a ledger, nobody has named a data folder, and its usual place
+            holds no ledger: whichever is meant must be said.
+    """
+    unused = unused_folder(settings)
+    if unused is None or settings.ledger_url or (settings.data_dir / LEDGER_FILE).exists():
+        return
+    if (FORMER_DATA_DIR / LEDGER_FILE).exists():
+        raise SettingsError(unused)
 
 
 def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:

@@ -48,7 +48,7 @@ def test_the_environment_wins_over_the_file(dtms: Command, tmp_path: Path, monke
         ("DTMS_SERVER_PORT", "eight", "setting server_port: "),
         ("DTMS_SERVER_PORT", "70000", "setting server_port: "),
         ("DTMS_BROKER", "friend", "setting broker: "),
-        ("DTMS_POLICY_FILE", "gone.toml", "policy file gone.toml cannot be read"),
+        ("DTMS_POLICY_FILE", "gone.toml", "gone.toml cannot be read: No such file"),
     ],
 )
 def test_a_bad_setting_is_one_sentence_and_ends_with_2(

@@ -17,9 +17,10 @@ ACCOUNT = "DTMS-Simulated:10000042"
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Path:
+def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A ledger where the commands look for it, with something in it."""
-    path = tmp_path / ".dtms" / "ledger.sqlite3"
+    monkeypatch.setenv("DTMS_DATA_DIR", str(tmp_path / "data"))
+    path = tmp_path / "data" / "ledger.sqlite3"
     made = open_ledger(f"sqlite:///{path}", account=ACCOUNT, clock=lambda: Millis(0), epoch="first")
     with made.write() as tx:
         tx.set_fact("x", "before")
@@ -59,9 +60,9 @@ def test_what_was_backed_up_is_what_is_restored(dtms: Command, ledger: Path) -> 
 @pytest.mark.parametrize(
     ("command", "sentence"),
     [
-        (("backup", "monday.sqlite3"), "ledger .dtms/ledger.sqlite3 does not exist; name the right data folder"),
+        (("backup", "monday.sqlite3"), "ledger.sqlite3 does not exist; name the right data folder"),
         (("restore", "monday.sqlite3"), "backup monday.sqlite3 does not exist; name the file that"),
-        (("renew",), "ledger .dtms/ledger.sqlite3 does not exist; name the right file"),
+        (("renew",), "ledger.sqlite3 does not exist; name the right file"),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else None,
 )

@@ -66,9 +66,9 @@ def renew(config: options.Config = None, as_json: options.Json = False) -> None:
     """Make a PostgreSQL ledger fit to act on after its database was restored or promoted; dtms must be stopped."""
     from dtms.adapters.clocks import wall_ms
     from dtms.adapters.sql import open_ledger
-    from dtms.adapters.sql.backup import ROLES
     from dtms.adapters.sql.backup import renew as renew_ledger
     from dtms.adapters.sql.opening import identity_of
+    from dtms.adapters.sql.places import ROLES
 
     url = options.settings_of(config).ledger
     account = identity_of(url)[0]

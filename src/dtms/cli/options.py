@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dtms.cli.output import say
 from dtms.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -53,9 +54,13 @@ Ticket = Annotated[int, typer.Argument(min=1, max=2**63 - 1, help="The broker's 
 
 def settings_of(config: Path | None, **given: object) -> Settings:
     """Return the checked settings; what is None was not given."""
-    from dtms.settings import load_settings
+    from dtms.settings import load_settings, unused_folder
 
-    return load_settings(config, **{name: value for name, value in given.items() if value is not None})
+    settings = load_settings(config, **{name: value for name, value in given.items() if value is not None})
+    unused = unused_folder(settings)
+    if unused is not None:
+        say(f"dtms: {unused}")
+    return settings
 
 
 def instant_of(text: str | None, option: str = "--from") -> Millis | None:

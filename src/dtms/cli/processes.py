@@ -67,6 +67,9 @@ def terminal(
 
 
 def _run(role: str, settings: Settings, *, supervised: bool) -> None:
+    from dtms.settings import require_data_dir
+
+    require_data_dir(settings)
     _prepare(role, supervised=supervised)
     import_module(f"dtms.services.{role}.main").run(settings)
 

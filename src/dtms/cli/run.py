@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 import time
@@ -168,6 +169,7 @@ def _up_tape(
 ) -> dict[str, Any]:
     """Play a tape through real processes and return the report."""
     from dtms.domain.units import to_iso
+    from dtms.services.host import alone
     from dtms.sim.fleet import require_free_ports
     from dtms.sim.install import run_folder
     from dtms.sim.up import Up, UpPlan
@@ -176,6 +178,7 @@ def _up_tape(
     require_free_ports(settings)
     ended = _Ending()
     with run_folder(settings) as placed, ExitStack() as ending:
+        ending.enter_context(alone(placed.data_dir))
         notifier = _notifier(placed, ending)
         plan = UpPlan(settings=placed, policies=policies, run=run, signals=signals, alternate=alternate)
         begun = time.monotonic()
@@ -193,11 +196,15 @@ def _up_tape(
 def _up_live(settings: Settings) -> None:
     """Supervise the services over a broker of one's own until SIGTERM or Ctrl-C."""
     from dtms.core._jit import compile_all
+    from dtms.services.host import alone
+    from dtms.settings import require_data_dir
     from dtms.sim.fleet import Fleet, require_free_ports
 
+    require_data_dir(settings)
     require_free_ports(settings)
     ended = _Ending()
     with ExitStack() as ending:
+        ending.enter_context(alone(settings.data_dir))
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         fleet = Fleet(settings, _notifier(settings, ending), None)
         ending.callback(fleet.stop)
@@ -235,9 +242,8 @@ def _say_where(settings: Settings, took_s: float) -> None:
     say(f"  dashboard and API  {settings.api_url}/ui")
     say(f"  DTMS server        {settings.server_url}/dtms/status")
     say(f"  order gateway      {settings.gateway_url}/health/ready")
-    say(
-        f"  data and logs      {settings.data_dir}  (for dtms adopt and release: export DTMS_DATA_DIR={settings.data_dir})"
-    )
+    said = f"export DTMS_DATA_DIR={shlex.quote(str(settings.data_dir))}"
+    say(f"  data and logs      {settings.data_dir}  (for dtms adopt and release: {said})")
 
 
 def _screen(started: Up, *, quiet: bool) -> Screen:

@@ -79,6 +79,22 @@ class RoleLock:
 
 
 @contextmanager
+def alone(data_dir: Path) -> Iterator[None]:
+    """Hold the supervisor's place in a data folder, in which nothing of dtms runs; before anything else is written there.
+
+    Raises:
+        SettingsError: A supervisor or a service works on the folder, or it cannot be written.
+    """
+    place = RoleLock(data_dir, "up")
+    try:
+        for role in ("gateway", "server", "api"):
+            RoleLock(data_dir, role).release()
+        yield
+    finally:
+        place.release()
+
+
+@contextmanager
 def claimed(host: str, port: int, data_dir: Path, *, role: str, variable: str) -> Iterator[socket.socket]:
     """Hold the role's port and its lock; the port first, so that a taken one leaves nothing half done.
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dtms.errors import SettingsError
-from dtms.settings import Settings
+from dtms.settings import LEDGER_FILE, Settings
 from dtms.sim.supervisor import ProcessFailedError
 
 
@@ -27,7 +27,7 @@ def run_folder(settings: Settings) -> Iterator[Settings]:
         raise SettingsError(msg)
     if "data_dir" in settings.model_fields_set:
         folder = settings.data_dir.absolute()
-        if (folder / "ledger.sqlite3").exists():
+        if (folder / LEDGER_FILE).exists():
             msg = (
                 f"data folder {folder} holds a ledger already, and the simulated broker begins with no positions; "
                 "set DTMS_DATA_DIR to an empty folder or unset it"

@@ -21,14 +21,11 @@ from sqlalchemy.exc import ArgumentError
 
 from dtms.adapters.sql.ledger import SqlLedger, verify_chain
 from dtms.adapters.sql.opening import identity_of, open_ledger
-from dtms.adapters.sql.places import FilePlace
+from dtms.adapters.sql.places import all_places, real_file
 from dtms.adapters.sql.sqlite import translator
 from dtms.domain.intent import IntentState
 from dtms.domain.units import Millis
 from dtms.errors import LedgerError, SettingsError
-
-ROLES: Final = ("gateway", "server", "api")
-"""Whoever may work on a ledger."""
 
 _SIDE_FILES: Final = ("-wal", "-shm")
 
@@ -48,7 +45,7 @@ class Copied:
     replaced: Path | None = None
 
 
-def backup_file(url: str, to: Path, *, clock: Callable[[], Millis]) -> Copied:
+def backup_file(url: str | Path, to: Path, *, clock: Callable[[], Millis]) -> Copied:
     """Copy a ledger into one new file, checked, while it is in use.
 
     Raises:
@@ -70,7 +67,7 @@ def backup_file(url: str, to: Path, *, clock: Callable[[], Millis]) -> Copied:
     return Copied(path=to, account=copied.account, epoch=copied.epoch, audit_links=copied.audit_links)
 
 
-def restore_file(url: str, backup: Path, *, clock: Callable[[], Millis]) -> Copied:
+def restore_file(url: str | Path, backup: Path, *, clock: Callable[[], Millis]) -> Copied:
     """Put a backup in the place of a ledger; the old file is kept beside it.
 
     Raises:
@@ -83,8 +80,8 @@ def restore_file(url: str, backup: Path, *, clock: Callable[[], Millis]) -> Copi
     if not backup.is_file():
         msg = f"{name} does not exist; name the file that `dtms ledger backup` wrote"
         raise SettingsError(msg)
-    with _stopped(target):
-        account = identity_of(f"sqlite:///{backup}")[0]
+    with all_places(target):
+        account = identity_of(backup)[0]
         _require_same_account(target, account, name)
         part = target.with_name(f"{target.name}.part")
         with _cleared(part):
@@ -104,7 +101,7 @@ def restore_file(url: str, backup: Path, *, clock: Callable[[], Millis]) -> Copi
 
 def _require_same_account(target: Path, account: str, name: str) -> None:
     try:
-        present = identity_of(f"sqlite:///{target}")[0] if target.exists() else account
+        present = identity_of(target)[0] if target.exists() else account
     except (SettingsError, LedgerError):
         return  # what is damaged cannot say whose it is, and is replaced for that very reason
     if present != account:
@@ -132,7 +129,9 @@ def renew(ledger: SqlLedger, *, now: Millis) -> int:
     return in_doubt
 
 
-def _file_of(url: str, otherwise: str) -> Path:
+def _file_of(url: str | Path, otherwise: str) -> Path:
+    if isinstance(url, Path):
+        return real_file(url)
     try:
         parsed = make_url(url)
     except ArgumentError as error:
@@ -141,21 +140,7 @@ def _file_of(url: str, otherwise: str) -> Path:
     if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
         msg = f"ledger {parsed.render_as_string(hide_password=True)} is no file; {otherwise}"
         raise SettingsError(msg)
-    return Path(str(parsed.database))
-
-
-@contextmanager
-def _stopped(target: Path) -> Iterator[None]:
-    """Hold the places of all roles: nobody may work on a ledger while it is replaced."""
-    held: list[FilePlace] = []
-    try:
-        for role in ROLES:
-            place = FilePlace(target.with_name(f"{target.name}.{role}.lock"), role, f"ledger {target}")
-            held.append(place)
-        yield
-    finally:
-        for place in held:
-            place.release()
+    return real_file(Path(str(parsed.database)))
 
 
 @contextmanager
@@ -193,9 +178,8 @@ def _copy(source: Path, to: Path) -> None:
 
 def _checked(part: Path, clock: Callable[[], Millis], *, restored: bool) -> Copied:
     """Open a copy as the product would, walk its audit chain, and leave it as one file that is on the disk."""
-    url = f"sqlite:///{part}"
-    account = identity_of(url)[0]
-    ledger = open_ledger(url, account=account, clock=clock, create=False)
+    account = identity_of(part)[0]
+    ledger = open_ledger(part, account=account, clock=clock, create=False)
     try:
         in_doubt = renew(ledger, now=clock()) if restored else 0
         links = verify_chain(ledger)

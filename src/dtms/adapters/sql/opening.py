@@ -17,6 +17,7 @@ from dtms.adapters.sql.backend import Backend, LeaseTime, cause
 from dtms.adapters.sql.executor import StatementBook, Translate
 from dtms.adapters.sql.ledger import SqlLedger
 from dtms.adapters.sql.looking import POSTGRES_TABLES, SQLITE_TABLES, Query, look_at_file, look_at_server
+from dtms.adapters.sql.places import all_places, real_file
 from dtms.adapters.sql.schema import RESTORE, SCHEMA
 from dtms.adapters.sql.sqlite import FileBackend, MemoryBackend, file_engine, memory_engine, translator
 from dtms.adapters.sql.statements import IDENTITY, META_CREATE
@@ -25,11 +26,12 @@ from dtms.domain.units import Millis
 from dtms.errors import LedgerUnavailableError, SettingsError
 
 _CREATION_LOCK = 0x64746D73
+_FILE_URL = "write sqlite:////FOLDER/FILE with the whole path (%3F for ?, %25 for %), or set DTMS_DATA_DIR instead, which is a path"
 _URLS = "write sqlite:///FILE, sqlite:// (memory) or postgresql+psycopg://USER@HOST/DATABASE"
 
 
 def open_ledger(
-    url: str,
+    url: str | Path,
     *,
     account: str,
     clock: Callable[[], Millis],
@@ -40,7 +42,7 @@ def open_ledger(
     """Open the ledger of one account, creating or migrating it where needed.
 
     Args:
-        url: ``sqlite:///FILE``, ``sqlite://`` (memory, for one process) or ``postgresql+psycopg://...``.
+        url: A file, or ``sqlite:///FILE``, ``sqlite://`` (memory, for one process), ``postgresql+psycopg://...``.
         account: `Account.key`; a ledger of another account is refused.
         clock: The instant that old tickets and stored replies are measured against.
         create: Whether a missing ledger is made; False refuses it.
@@ -58,7 +60,7 @@ def open_ledger(
         if parsed.database in (None, "", ":memory:"):
             backend = _open_memory(account, word)
         else:
-            backend = _open_file(Path(str(parsed.database)), account, word, create=create)
+            backend = _open_file(real_file(Path(str(parsed.database))), account, word, create=create)
     else:
         backend = _open_postgres(parsed, account, word, create=create)
     try:
@@ -68,7 +70,7 @@ def open_ledger(
         raise
 
 
-def identity_of(url: str) -> tuple[str, int, str]:
+def identity_of(url: str | Path) -> tuple[str, int, str]:
     """Return account, schema and epoch of a ledger that is there already, whosever it is; nothing is changed.
 
     Raises:
@@ -83,7 +85,7 @@ def identity_of(url: str) -> tuple[str, int, str]:
         return True
 
     if parsed.get_backend_name() == "sqlite":
-        path = Path(str(parsed.database))
+        path = real_file(Path(str(parsed.database)))
         if not path.exists():
             msg = f"ledger {path} does not exist; name the right file, or set DTMS_DATA_DIR or DTMS_LEDGER_URL to the right one"
             raise SettingsError(msg)
@@ -104,7 +106,9 @@ def identity_of(url: str) -> tuple[str, int, str]:
     return str(account), int(schema), str(epoch)
 
 
-def _parse(url: str) -> URL:
+def _parse(url: str | Path) -> URL:
+    if isinstance(url, Path):
+        return URL.create("sqlite", database=str(url.absolute()))
     try:
         parsed = make_url(url)
     except ArgumentError as error:
@@ -116,7 +120,19 @@ def _parse(url: str) -> URL:
     if parsed.drivername not in {"sqlite", "sqlite+pysqlite", "postgresql+psycopg"}:
         msg = f"a ledger cannot be kept in {parsed.drivername!r}; {_URLS}"
         raise SettingsError(msg)
+    if parsed.get_backend_name() == "sqlite" and parsed.database not in {None, "", ":memory:"}:
+        _require_plain_file(url, parsed)
     return parsed
+
+
+def _require_plain_file(url: str, parsed: URL) -> None:
+    """Refuse a URL that names another file than its author thinks."""
+    if "?" in url:
+        msg = f"the ledger's URL has a ?, which ends the path; {_FILE_URL}"
+        raise SettingsError(msg)
+    if not Path(str(parsed.database)).is_absolute():
+        msg = f"the ledger's URL names the file {parsed.database} by the folder of the start; {_FILE_URL}"
+        raise SettingsError(msg)
 
 
 _template_lock = threading.Lock()
@@ -171,7 +187,8 @@ def _open_file(path: Path, account: str, epoch: str, *, create: bool) -> FileBac
             ready = look_at_file(path, name, account)
             backend = FileBackend(path, queue)
             if not ready:
-                _make(backend.engine, backend.translate, account, epoch, ("BEGIN IMMEDIATE",))
+                with all_places(path):  # nobody may work on what is migrated
+                    _make(backend.engine, backend.translate, account, epoch, ("BEGIN IMMEDIATE",))
         finally:
             queue.release()
     except (SettingsError, LedgerUnavailableError):

@@ -1,11 +1,20 @@
-"""The place of a role on a ledger that is a file: a lock file beside it, whatever data folder the process works in."""
+"""The place of a role on a ledger that is a file: a lock file beside it, whatever data folder the process works in.
+
+The lock stands beside the file itself, not beside a name of it: links and other spellings of one ledger lead to one place.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Final
 
 from dtms.adapters.lock_file import HeldError, LockFile
 from dtms.errors import LedgerUnavailableError, SettingsError
+
+ROLES: Final = ("gateway", "server", "api")
+"""Whoever may work on a ledger."""
 
 
 class NoPlace:
@@ -18,15 +27,41 @@ class NoPlace:
         """Do nothing."""
 
 
+def real_file(path: Path) -> Path:
+    """Return the one name of a ledger's file, which need not exist: absolute, with every link followed.
+
+    Raises:
+        SettingsError: The file has a second name (a hard link): nobody could see that both are one ledger.
+    """
+    try:
+        real = path.resolve()
+        names = real.stat().st_nlink if real.is_file() else 1
+    except (OSError, RuntimeError) as error:
+        msg = f"ledger {path} cannot be looked at ({error}); correct its path, a link in it or its rights"
+        raise SettingsError(msg) from error
+    if names > 1:
+        msg = (
+            f"ledger {real} has {names} names (hard links), under which two gateways could not see each other; "
+            "keep one of them (find them with: find FOLDER -samefile FILE) and remove the others"
+        )
+        raise SettingsError(msg)
+    return real
+
+
 class FilePlace:
     """A lock file that this process holds as long as it lives.
+
+    Args:
+        file: The ledger as `real_file` returns it.
+        role: What the process is.
 
     Raises:
         SettingsError: Another process has it.
         LedgerUnavailableError: The lock file cannot be made.
     """
 
-    def __init__(self, path: Path, role: str, ledger: str) -> None:
+    def __init__(self, file: Path, role: str) -> None:
+        path, ledger = file.with_name(f"{file.name}.{role}.lock"), f"ledger {file}"
         try:
             self._file = LockFile(path)
         except HeldError as error:
@@ -42,3 +77,17 @@ class FilePlace:
     def release(self) -> None:
         """Let the next one in."""
         self._file.release()
+
+
+@contextmanager
+def all_places(file: Path) -> Iterator[None]:
+    """Hold the places of all roles: nobody may work on a ledger while it is replaced or migrated.
+
+    Raises:
+        SettingsError: Somebody works on it.
+        LedgerUnavailableError: A lock file cannot be made.
+    """
+    with ExitStack() as held:
+        for role in ROLES:
+            held.callback(FilePlace(file, role).release)
+        yield

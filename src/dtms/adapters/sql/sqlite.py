@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, QueuePool, StaticPool, create_engine, event
+from sqlalchemy import URL, Engine, QueuePool, StaticPool, create_engine, event
 
 from dtms.adapters.sql.backend import WAIT_S, Pooled, transaction
 from dtms.adapters.sql.executor import Executor, StatementBook
@@ -71,7 +71,7 @@ def _prepare(connection: Any, _record: object) -> None:
 def file_engine(path: Path) -> Engine:
     """Return an engine over a file; nothing is opened yet."""
     engine = create_engine(
-        f"sqlite:///{path}",
+        URL.create("sqlite", database=str(path)),  # as a text its %, ? and # would mean something
         poolclass=QueuePool,
         pool_size=5,
         max_overflow=20,
@@ -148,7 +148,7 @@ class FileBackend:
 
     def take_place(self, role: str, _owner: str, _has_ended: Callable[[], bool]) -> Place:
         """Lock a file beside the ledger: whoever is stopped keeps it, whoever is dead does not."""
-        return FilePlace(self._path.with_name(f"{self._path.name}.{role}.lock"), role, self.name)
+        return FilePlace(self._path, role)
 
     def close(self) -> None:
         """Close every connection that is not in use, and the lock file."""
