@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dtms.cli import options
 from dtms.cli.output import NotFoundError, emit, line
+from dtms.cli.own_ledger import own_ledger
 
 if TYPE_CHECKING:
     from dtms.adapters.sql import SqlLedger
@@ -34,7 +33,7 @@ def verify(config: options.Config = None, as_json: options.Json = False) -> None
     from dtms.adapters.sql import verify_chain
     from dtms.errors import LedgerError, LedgerUnavailableError
 
-    with _ledger(config) as (ledger, account):
+    with own_ledger(options.settings_of(config)) as (ledger, account):
         try:
             links = verify_chain(ledger)
         except LedgerUnavailableError:
@@ -59,7 +58,7 @@ def show(
     """Show the newest links, oldest first."""
     from dtms.domain.units import to_iso
 
-    with _ledger(config) as (ledger, _account):
+    with own_ledger(options.settings_of(config)) as (ledger, _account):
         links = _links(ledger, ticket, limit)
     told = [
         {"seq": e.seq, "at": to_iso(e.at), "actor": e.actor, "what": e.what, "trade_id": e.trade_id, "body": e.body}
@@ -87,24 +86,3 @@ def _links(ledger: SqlLedger, ticket: int | None, limit: int) -> deque[AuditEntr
             seq = page[-1].seq
             found += [entry for entry in page if trade is None or entry.trade_id == trade.trade_id]
     return found
-
-
-@contextmanager
-def _ledger(config: options.Config) -> Iterator[tuple[SqlLedger, str]]:
-    """Open the ledger of the settings, whosever it is."""
-    from dtms.adapters.clocks import wall_ms
-    from dtms.adapters.sql import open_ledger
-    from dtms.adapters.sql.opening import identity_of
-    from dtms.adapters.sql.schema import SCHEMA
-    from dtms.errors import SettingsError
-
-    url = options.settings_of(config).ledger
-    account, schema, _epoch = identity_of(url)
-    if schema != SCHEMA:  # opening it would migrate it, and looking changes nothing
-        msg = f"the ledger of {account} has schema {schema}, this program {SCHEMA}; look at it with the dtms that wrote it"
-        raise SettingsError(msg)
-    ledger = open_ledger(url, account=account, clock=wall_ms, create=False)
-    try:
-        yield ledger, account
-    finally:
-        ledger.close()

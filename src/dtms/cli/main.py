@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from dtms.cli import ask, audit, config, drill, ledger, mode, person, processes, run
+from dtms.cli import ask, audit, config, drill, kill, ledger, mode, person, processes, run
 from dtms.cli.output import exit_of, say
 from dtms.errors import DtmsError
 
@@ -27,6 +27,7 @@ processes.add(app)
 ask.add(app)
 config.add(app)
 mode.add(app)
+kill.add(app)
 person.add(app)
 audit.add(app)
 ledger.add(app)
