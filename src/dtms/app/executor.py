@@ -48,6 +48,7 @@ class Executor:
 
     `writes` is None while the account is advisory: the capability to send is absent, not switched off. `epoch` is this
     gateway's fencing number, `lease` the name of the lease that claiming asks for, None where one host needs none.
+    `worked` counts the intents that were looked at: a pass over many is long, and one that stands still does not count on.
     `gate` holds back and refuses beside the journal; the executor reads through it, for it sees whose account answers.
     """
 
@@ -63,6 +64,7 @@ class Executor:
     modes: ModeKeeper
     lease: str | None = None
     sent: int = 0
+    worked: int = 0
     book: Book = field(init=False)
     reads: BrokerReads = field(init=False)
     conclusions: Conclusions = field(init=False)
@@ -125,6 +127,7 @@ class Executor:
         changed = 0
         unusable: MarketDataError | None = None
         for intent in page.unfinished:
+            self.worked += 1
             try:
                 changed += self._work_on(intent)
             except InvariantError as error:

@@ -74,6 +74,7 @@ class ExecutorLoop:
         self._revision = -1
         self._ticked_ns = 0
         self._failures = 0
+        self._passes = 0
         self.beat_ns = 0
         self.recovered = False
 
@@ -93,8 +94,14 @@ class ExecutorLoop:
         """Recover, then carry out until `stop`."""
         while not self._ending.is_set():
             self._guarded()
+            self._passes += 1
             pause = LOOK_EVERY_S if self._failures == 0 else min(0.1 * 2 ** min(self._failures, 10), _LONGEST_PAUSE_S)
             self._pause(pause)
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Return what differs whenever anything was done, or came to nothing, since it was asked last."""
+        return self._passes, self._executor.worked
 
     def step(self) -> None:
         """Recover where that is still to be done; then do what there is to do, if there is anything.

@@ -17,6 +17,7 @@ from dtms.errors import BrokerUnavailableError, LedgerError, LedgerUnavailableEr
 from dtms.ports.ledger import Ledger
 from dtms.services.gateway.app import make_gateway_app
 from dtms.services.gateway.loop import ExecutorLoop
+from dtms.services.gateway.watchdog import Watchdog, end_process
 from dtms.services.gateway.way import Way, way_of
 from dtms.services.host import claimed, serve
 from dtms.services.leasing import keep_gateway
@@ -41,6 +42,7 @@ def run(settings: Settings) -> None:
         SettingsError: The port, the account or its ledger is taken, or a setting cannot be used; nothing was changed.
         BrokerUnavailableError: No terminal answers.
         FencedError: Another gateway took the account over; this one has ended.
+        StalledError: The executor stood still; this process has ended for it.
     """
     with (
         claimed(
@@ -96,8 +98,12 @@ def run(settings: Settings) -> None:
         keeper.start()
         loop.start()
         ending.callback(loop.stop)
+        watchdog = Watchdog(lambda: loop.progress, notifier, end_process)
+        watchdog.start()
+        ending.callback(watchdog.stop)
         serve(app, bound)
         keeper.require_place()
+        watchdog.require_progress()
 
 
 def next_epoch(ledger: Ledger) -> int:
