@@ -54,11 +54,12 @@ class TradeFacts:
     Money is in account currency, `price` the one at which the main leg is valued; None says "not known now". `positions`
     are the open legs as the broker showed them, by identifier. `protected` says that a stop is at the broker; `naked_ms`
     counts the present time without one too. `clock` has the rows that the clock leads to, with their instants. `actions` are the newest intents, oldest first; `unfinished` those of them,
-    or older ones, that something must still decide.
+    or older ones, that something must still decide. `instrument` is None while nobody has asked the broker for it.
     """
 
     trade: Trade
     as_of: Millis
+    instrument: Instrument | None
     positions: Mapping[int, Position]
     price: float | None
     floating: float | None
@@ -143,6 +144,7 @@ class TradeQueries:
         return TradeFacts(
             trade=trade,
             as_of=now,
+            instrument=instrument,
             positions=legs,
             price=price,
             floating=floating,

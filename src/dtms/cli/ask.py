@@ -94,12 +94,14 @@ def _one(ticket: int, rest: str, config: Any, *, as_json: bool) -> None:
     if as_json:
         emit(answer)
         return
+    from dtms.cli.figures import shown_members
     from dtms.cli.show import show_explanation, show_pairs
 
     if rest:
         show_explanation(answer)
     else:
-        show_pairs(f"Trade {ticket}", ((name.replace("_", " "), value) for name, value in answer.items()))
+        members = shown_members(answer).items()
+        show_pairs(f"Trade {ticket}", ((name.replace("_", " "), value) for name, value in members))
 
 
 def actions(
@@ -140,6 +142,7 @@ def adopt(
     as_json: options.Json = False,
 ) -> None:
     """Take an open position under management: its facts are read at the broker, its exits get a profile."""
+    from dtms.cli.figures import shown_members
     from dtms.cli.http import ask, read_token
 
     settings = options.settings_of(config)
@@ -168,7 +171,9 @@ def adopt(
         emit({**answer, "exits": exits})
         return
     before = "was under management already" if answer["already_registered"] else "is under management now"
-    typer.echo(f"{ticket} {before}: {answer['state']}, stop {answer['stop_loss']}, exits {exits['profile']}")
+    stop = shown_members(answer)["stop_loss"]
+    known = ", uncalibrated: the general numbers apply" if answer["uncalibrated"] else ""
+    typer.echo(f"{ticket} {before}: {answer['state']}, stop {stop}, exits {exits['profile']}{known}")
 
 
 def release(

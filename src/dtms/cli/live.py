@@ -156,7 +156,7 @@ class LiveScreen:
             table.add_column(column, no_wrap=column != TRADE_COLUMNS[-1])
         trades = sorted(answer["trades"], key=lambda trade: (trade["state"] == "CLOSED", -trade["ticket"]))
         for trade in trades[:_SHOWN]:
-            table.add_row(*map(words, trade_row(trade)), style=_STYLES.get(trade["state"], ""))
+            table.add_row(*(Text(words(cell)) for cell in trade_row(trade)), style=_STYLES.get(trade["state"], ""))
         if len(trades) > _SHOWN:
             table.caption = f"and {len(trades) - _SHOWN} more"
         return table

@@ -20,6 +20,7 @@ def add(app: typer.Typer) -> None:
 
 def confirm(ticket: options.Ticket, config: options.Config = None, as_json: options.Json = False) -> None:
     """Lift the hold of a trade: what the broker shows of it now is right, and it is decided on again."""
+    from dtms.cli.figures import shown_members
     from dtms.cli.http import ask, read_token
 
     settings = options.settings_of(config)
@@ -28,7 +29,8 @@ def confirm(ticket: options.Ticket, config: options.Config = None, as_json: opti
     if as_json:
         emit(answer)
         return
-    now = f"{answer['state']}, {answer['volume']} lots, stop {answer['stop_loss']}"
+    told = shown_members(answer)
+    now = f"{answer['state']}, {told['volume']} lots, stop {told['stop_loss']}"
     line(f"{answer['present_ticket']} is confirmed: {now}, hold {answer['hold']}")
 
 

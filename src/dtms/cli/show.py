@@ -7,6 +7,9 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from dtms.cli.figures import digits_of, figure, shown
 
 _console = Console(highlight=False)
 
@@ -42,9 +45,9 @@ _REPORT = (
 
 def show_report(report: Mapping[str, Any]) -> None:
     """Print the report of a simulation."""
-    show_pairs("Run", ((label, report[key]) for key, label in _REPORT))
+    show_pairs("Run", ((label, shown(key, report[key])) for key, label in _REPORT))
     for assumption in report["assumptions"]:
-        _console.print(f"assumed: {assumption}", style="dim", soft_wrap=True)
+        _console.print(f"assumed: {assumption}", style="dim", soft_wrap=True, markup=False)
     for doubt in report["doubts"]:
         _console.print(f"in doubt: {doubt['text']}", style="yellow", soft_wrap=True)
 
@@ -52,7 +55,7 @@ def show_report(report: Mapping[str, Any]) -> None:
 def show_summary(report: Mapping[str, Any]) -> None:
     """Print the end of a demonstration."""
     applied = {kind: counts["applied"] for kind, counts in report["actions"].items() if counts["applied"]}
-    pairs = [(label, report[key]) for key, label in _SUMMARY]
+    pairs = [(label, shown(key, report[key])) for key, label in _SUMMARY]
     show_pairs("What happened", [*pairs[:3], ("actions applied", applied), *pairs[3:]])
     _console.print("One stretch of invented weather says nothing about profit; dtms simulate measures.", style="dim")
 
@@ -63,7 +66,7 @@ def show_pairs(title: str, pairs: Iterable[tuple[str, object]]) -> None:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for label, value in pairs:
-        table.add_row(label, words(value))
+        table.add_row(Text(label), Text(words(value)))  # as text: a [ in a name of the broker's is no markup
     _console.print(table)
 
 
@@ -73,7 +76,7 @@ def show_rows(title: str, columns: Sequence[str], rows: Iterable[Sequence[object
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(words(value) for value in row))
+        table.add_row(*(Text(words(value)) for value in row))
     _console.print(table)
 
 
@@ -85,7 +88,7 @@ def words(value: object) -> str:
         case bool():
             return "yes" if value else "no"
         case float():
-            return f"{value:.5g}" if abs(value) < 1 else f"{value:,.2f}"
+            return figure(value)
         case Mapping():
             return ", ".join(f"{key} {words(inner)}" for key, inner in value.items()) or "-"
         case str():
@@ -112,8 +115,8 @@ def trade_row(trade: Mapping[str, Any]) -> tuple[object, ...]:
         state,
         _signed(None if score is None else score["total"]),
         _signed(trade["r_multiple"]),
-        trade["stop_loss"],
-        trade["owner"],
+        shown("stop_loss", trade["stop_loss"], digits_of(trade)),
+        f"{trade['owner']}, uncalibrated" if trade.get("uncalibrated") else trade["owner"],
         None if last is None else f"{last['kind']} ({last['rule']}): {last['state'].lower()}",
     )
 
@@ -129,7 +132,7 @@ def action_row(action: Mapping[str, Any]) -> tuple[object, ...]:
 
 def show_explanation(answer: Mapping[str, Any]) -> None:
     """Print why a trade is where it is, and the ways out."""
-    _console.print(answer["sentence"], soft_wrap=True)
+    _console.print(answer["sentence"], soft_wrap=True, markup=False)
     rows = (
         (way["to"], way["when"], "yes" if way["holds_now"] else "no", ", ".join(way["blocked_by"]) or "-")
         for way in answer["ways"]

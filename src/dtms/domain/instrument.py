@@ -72,6 +72,20 @@ class Instrument:
                 msg = f"instrument {self.symbol}: {name} is {value!r}; it must be finite and >= 0"
                 raise InvalidDataError(msg)
 
+    @property
+    def volume_digits(self) -> int:
+        """The digits after the point that the volume's step needs: 2 for 0.01, 0 for 1."""
+        exponent = Decimal(repr(self.volume_step)).normalize().as_tuple().exponent
+        return max(0, -exponent) if isinstance(exponent, int) else 0
+
+    def shown(self, price: float) -> str:
+        """Return a price or a distance of prices with the instrument's digits."""
+        return f"{price:.{self.digits}f}"
+
+    def shown_lots(self, volume: float) -> str:
+        """Return a volume with the digits of its step."""
+        return f"{volume:.{self.volume_digits}f}"
+
     def nearest(self, price: float) -> Price:
         """Return the grid price nearest to `price`."""
         return Price(_on_grid(price, self.tick_size, self.digits, _nearest))

@@ -149,6 +149,8 @@ def _trade_members(facts: TradeFacts, asked: int, epoch: str) -> dict[str, Any]:
         "hold": told.hold,
         "profile": told.profile,
         "uncalibrated": not told.calibrated,
+        "digits": None if facts.instrument is None else facts.instrument.digits,
+        "volume_digits": None if facts.instrument is None else facts.instrument.volume_digits,
         "entry": told.entry,
         "volume": told.volume,
         "initial_volume": told.initial_volume,

@@ -96,7 +96,10 @@ class IntentAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TradeAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """One trade. `ticket` is the one asked for, `present_ticket` the broker's now; money and prices are null where unknown."""
+    """One trade. `ticket` is the one asked for, `present_ticket` the broker's now; money and prices are null where unknown.
+
+    `digits` and `volume_digits` are how many a price and a volume of the symbol are shown with; null where not known yet.
+    """
 
     ticket: int
     present_ticket: int
@@ -111,6 +114,8 @@ class TradeAnswer(msgspec.Struct, frozen=True, kw_only=True):
     hold: Hold
     profile: str
     uncalibrated: bool
+    digits: int | None
+    volume_digits: int | None
     entry: float
     volume: float
     initial_volume: float
