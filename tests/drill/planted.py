@@ -145,11 +145,11 @@ def resend_the_part_whole(patch: Patch) -> None:
     reduce = Mt5Sender._reduce
     first: dict[tuple[int, float], float] = {}
 
-    def whole(sender: Mt5Sender, action: Reduce, position: Any) -> Any:
+    def whole(sender: Mt5Sender, action: Reduce, position: Any, tries: Any) -> Any:
         wanted = first.setdefault((position.identifier, action.remaining), position.volume - action.remaining)
         rest = round(position.volume - wanted, 8)
         target = rest if 0 < rest < action.remaining else action.remaining
-        return reduce(sender, replace(action, remaining=target), position)
+        return reduce(sender, replace(action, remaining=target), position, tries)
 
     patch.setattr(Mt5Sender, "_reduce", whole)
 

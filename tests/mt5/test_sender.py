@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.mt5.conftest import NOW, OFFSET
 
 from dtms.adapters.mt5 import Mt5Sender
 from dtms.adapters.mt5.retcodes import RETCODES, SEND_ERRORS, Reaction
 from dtms.domain.action import Action, Close, OpenHedge, Reduce, SetStop
 from dtms.domain.position import Position
 from dtms.domain.receipt import Outcome, Receipt, Rejection
-from dtms.domain.units import Lots, Price, Side, Ticket
+from dtms.domain.units import Lots, Millis, Price, Side, Ticket
 from dtms.errors import BrokerUnavailableError, InvariantError, OutcomeUnknownError
 
 if TYPE_CHECKING:
@@ -136,24 +138,176 @@ def test_the_filling_comes_from_the_symbols_bits(
     assert [request["type_filling"] for request in bench.terminal.requests] == [whole, part]
 
 
-def test_a_filling_that_was_refused_is_not_tried_again(bench: Bench) -> None:
+def refusing(bench: Bench, *codes: int) -> None:
+    """Let the server answer the next requests with these codes, and fill everything after them."""
+    left, done = list(codes), dict(bench.terminal.answer)
+
+    def next_answer() -> None:
+        bench.terminal.answer = {"retcode": left.pop(0)} if left else done
+
+    next_answer()
+    bench.terminal.on_call["order_send"] = next_answer
+
+
+def test_a_filling_that_was_refused_is_put_another_way_within_the_same_order_and_remembered(bench: Bench) -> None:
     held = bench.hold()
-    bench.terminal.answer = {"retcode": 10030}
-    refused = bench.sender.send(bench.actions()["close"], position=held, tag=TAG)
+    refusing(bench, 10030)
+    receipt = bench.sender.send(bench.actions()["close"], position=held, tag=TAG)
     bench.sender.send(bench.actions()["close"], position=held, tag=TAG)
 
-    assert refused.rejection is Rejection.INVALID_REQUEST
-    assert [request["type_filling"] for request in bench.terminal.requests] == [1, 0]
+    assert (receipt.outcome, receipt.tries) == (Outcome.APPLIED, 2)
+    assert [request["type_filling"] for request in bench.terminal.requests] == [1, 0, 0]
+    assert {request["comment"] for request in bench.terminal.requests} == {TAG}
 
 
-def test_the_only_filling_of_a_symbol_is_tried_again(bench: Bench) -> None:
+def test_a_symbol_that_refuses_every_filling_is_given_up_and_asked_anew_by_the_next_order(bench: Bench) -> None:
     bench.terminal.symbols["EURUSD"] |= {"filling_mode": 2, "trade_exemode": 3}
     held = bench.hold()
     bench.terminal.answer = {"retcode": 10030}
     for _ in range(2):
+        receipt = bench.sender.send(bench.actions()["close"], position=held, tag=TAG)
+        assert (receipt.rejection, receipt.tries) == (Rejection.INVALID_REQUEST, 3)
+
+    assert [request["type_filling"] for request in bench.terminal.requests] == [1, 2, 0] * 2
+
+
+@pytest.mark.parametrize("code", [10004, 10015, 10020, 10021])
+def test_a_price_that_moved_is_named_anew_within_the_same_order(bench: Bench, code: int) -> None:
+    bench.terminal.symbols["EURUSD"]["trade_exemode"] = 1
+    held = bench.hold()
+    refusing(bench, code)
+    answered = bench.terminal.on_call["order_send"]
+
+    def moved() -> None:
+        answered()
+        bench.terminal.ticks["EURUSD"] |= {"bid": 1.1005}
+
+    bench.terminal.on_call["order_send"] = moved
+    receipt = bench.sender.send(bench.actions()["close"], position=held, tag=TAG)
+
+    assert (receipt.outcome, receipt.tries) == (Outcome.APPLIED, 2)
+    assert [request["price"] for request in bench.terminal.requests] == [1.101, 1.1005]
+
+
+def test_a_price_that_has_not_moved_is_not_named_again(bench: Bench) -> None:
+    bench.terminal.symbols["EURUSD"]["trade_exemode"] = 1
+    held = bench.hold()
+    bench.terminal.answer = {"retcode": 10004}
+    receipt = bench.sender.send(bench.actions()["close"], position=held, tag=TAG)
+
+    assert (receipt.rejection, receipt.tries, len(bench.terminal.requests)) == (Rejection.PRICE_MOVED, 1, 1)
+
+
+def test_a_price_that_does_not_hold_twice_is_left_to_the_next_attempt(bench: Bench) -> None:
+    held = bench.hold()
+    bench.terminal.answer = {"retcode": 10004}
+    receipt = bench.sender.send(bench.actions()["close"], position=held, tag=TAG)
+
+    assert (receipt.rejection, receipt.tries, len(bench.terminal.requests)) == (Rejection.PRICE_MOVED, 2, 2)
+
+
+@pytest.mark.parametrize("kind", ["reduce", "hedge"])
+def test_a_volume_step_that_was_not_told_is_found_and_never_passed(bench: Bench, kind: str) -> None:
+    held = bench.hold(volume=0.87)
+    actions: dict[str, Action] = {
+        "reduce": Reduce(ticket=Ticket(501), remaining=Lots(0.43)),
+        "hedge": OpenHedge(ticket=Ticket(501), side=Side.SELL, volume=Lots(0.44), stop=Price(1.11), target=Price(1.09)),
+    }
+    refusing(bench, 10014)
+    receipt = bench.sender.send(actions[kind], position=held, tag=TAG)
+
+    assert [request["volume"] for request in bench.terminal.requests] == [0.44, 0.4]
+    assert (receipt.outcome, receipt.filled, receipt.tries) == (Outcome.PARTIAL, 0.4, 2)
+
+
+def test_a_volume_on_the_coarser_step_already_is_cut_to_the_next_one(bench: Bench) -> None:
+    held = bench.hold(volume=2.6)
+    refusing(bench, 10014)
+    bench.sender.send(Reduce(ticket=Ticket(501), remaining=Lots(1.3)), position=held, tag=TAG)
+
+    assert [request["volume"] for request in bench.terminal.requests] == [1.3, 1.0]
+
+
+@pytest.mark.parametrize("kind", ["close", "open"])
+def test_a_full_close_and_an_opening_are_never_made_smaller(bench: Bench, kind: str) -> None:
+    bench.terminal.answer |= {"retcode": 10014}
+    receipt = send(bench, kind)
+
+    assert (receipt.rejection, len(bench.terminal.requests)) == (Rejection.INVALID_VOLUME, 1)
+
+
+def test_a_position_larger_than_one_order_may_be_is_closed_in_parts(bench: Bench) -> None:
+    held = bench.hold(volume=150.0)
+    receipt = bench.sender.send(bench.actions()["close"], position=held, tag=TAG)
+
+    assert (bench.terminal.requests[0]["volume"], receipt.outcome, receipt.filled) == (100.0, Outcome.PARTIAL, 100.0)
+
+
+def test_a_lifetime_that_the_symbol_does_not_know_is_put_another_way_and_remembered(bench: Bench) -> None:
+    held = bench.hold()
+    refusing(bench, 10022, 10022)
+    receipt = bench.sender.send(bench.actions()["close"], position=held, tag=TAG)
+    bench.sender.send(bench.actions()["close"], position=held, tag=TAG)
+
+    requests = bench.terminal.requests
+    assert ([request["type_time"] for request in requests], receipt.tries) == ([0, 1, 2, 2], 3)
+    assert requests[2]["expiration"] == (NOW + OFFSET) // 1_000 + 86_400
+
+
+def test_several_faults_of_one_request_are_mended_one_after_the_other(bench: Bench) -> None:
+    held = bench.hold()
+    refusing(bench, 10030, 10022, 10004)
+    receipt = bench.sender.send(bench.actions()["close"], position=held, tag=TAG)
+
+    assert (receipt.outcome, receipt.tries, len(bench.terminal.requests)) == (Outcome.APPLIED, 4, 4)
+
+
+@pytest.mark.parametrize("code", [code for code in RETCODES if RETCODES[code].reaction is not Reaction.MEND])
+def test_what_cannot_be_mended_leaves_once(bench: Bench, code: int) -> None:
+    bench.terminal.answer |= {"retcode": code}
+    with contextlib.suppress(OutcomeUnknownError):
+        send(bench, "close")
+
+    assert len(bench.terminal.requests) == 1
+
+
+def test_after_an_answer_that_nobody_can_tell_nothing_is_tried_again(bench: Bench) -> None:
+    held = bench.hold()
+    refusing(bench, 10030, 10012)
+    with pytest.raises(OutcomeUnknownError, match="try 2 of this order"):
         bench.sender.send(bench.actions()["close"], position=held, tag=TAG)
 
-    assert [request["type_filling"] for request in bench.terminal.requests] == [1, 1]
+    assert len(bench.terminal.requests) == 2
+
+
+def test_what_was_refused_stays_refused_where_it_cannot_be_put_another_way_now(bench: Bench) -> None:
+    held = bench.hold()
+    refusing(bench, 10030)
+    answered = bench.terminal.on_call["order_send"]
+
+    def lost() -> None:
+        answered()
+        bench.terminal.silent["symbol_info"] = (-10004, "No IPC connection")
+
+    bench.terminal.on_call["order_send"] = lost
+    receipt = bench.sender.send(bench.actions()["close"], position=held, tag=TAG)
+
+    assert (receipt.rejection, receipt.tries) == (Rejection.INVALID_REQUEST, 1)
+
+
+def test_a_refusal_that_took_long_is_not_tried_again(bench: Bench) -> None:
+    held = bench.hold()
+    refusing(bench, 10030)
+    answered = bench.terminal.on_call["order_send"]
+
+    def slow() -> None:
+        answered()
+        bench.now = Millis(bench.now + 5_000)
+
+    bench.terminal.on_call["order_send"] = slow
+    receipt = bench.sender.send(bench.actions()["close"], position=held, tag=TAG)
+
+    assert (receipt.rejection, len(bench.terminal.requests)) == (Rejection.INVALID_REQUEST, 1)
 
 
 @pytest.mark.parametrize(("execution", "named"), [(0, True), (1, True), (2, False), (3, False)])

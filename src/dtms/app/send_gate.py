@@ -166,8 +166,10 @@ class SendGate:
         self.limits.took(intent, self.clock.market_now(), self.clock.boot_ns(), self._policy)
 
     def answered(self, intent: Intent, receipt: Receipt) -> None:
-        """Take note of the broker's answer."""
+        """Take note of the broker's answer, and of the requests that were mended before it: each counts as one sent."""
         now_ns = self.clock.boot_ns()
+        for _ in range(receipt.tries - 1):
+            self.limits.took(intent, self.clock.market_now(), now_ns, self._policy)
         if receipt.rejection is Rejection.TOO_MANY_REQUESTS:
             self.limits.backoff.refused(now_ns, self._policy)
         else:

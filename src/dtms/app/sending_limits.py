@@ -89,7 +89,8 @@ class SendingLimits:
         with self.ledger.read() as tx:
             for intent in each_intent(tx, since=Millis((self._day - 1) * DAY)):
                 if intent.sent_at is not None and _left(intent):
-                    self._count(intent, intent.sent_at, now)
+                    for _ in range(1 if intent.receipt is None else intent.receipt.tries):
+                        self._count(intent, intent.sent_at, now)
 
     def waits(self, intent: Intent, now: Millis, now_ns: int, policy: OperationPolicy) -> str:
         """Return why an intent has to wait, "" where it may go now."""
@@ -134,7 +135,7 @@ class SendingLimits:
         return self.today >= _room(policy.sends_per_day, kept)
 
     def took(self, intent: Intent, now: Millis, now_ns: int, policy: OperationPolicy) -> None:
-        """Take note of an order that is about to leave."""
+        """Take note of a request that leaves, or has left beside the order's first."""
         self._fill(now_ns, policy)
         self._tokens -= 1.0
         self._turn_day(now)

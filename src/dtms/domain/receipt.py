@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 
 class Outcome(StrEnum):
@@ -40,17 +41,44 @@ class Rejection(StrEnum):
     NOT_SENT = "not_sent"
 
 
-RETRYABLE = frozenset(
-    {
-        Rejection.PRICE_MOVED,
-        Rejection.FROZEN,
-        Rejection.MARKET_CLOSED,
-        Rejection.TOO_MANY_REQUESTS,
-        Rejection.PRECONDITION,
-        Rejection.DEALER,
-        Rejection.NOT_SENT,
-    }
-)
+class Retry(StrEnum):
+    """When a refused goal may be asked for again."""
+
+    SOON = "soon"
+    """In seconds, with a wait that grows: nothing about the order is wrong."""
+    OPENING = "when the market opens"
+    NEXT_DECISION = "at the next decision"
+    """Another price or another position makes it another order."""
+    TRADING_ON = "when trading is on again"
+    NEVER = "never"
+
+
+RETRY: Final[dict[Rejection, Retry]] = {
+    Rejection.PRICE_MOVED: Retry.SOON,
+    Rejection.INVALID_STOPS: Retry.NEXT_DECISION,
+    Rejection.FROZEN: Retry.SOON,
+    Rejection.NO_MONEY: Retry.NEVER,
+    Rejection.MARKET_CLOSED: Retry.OPENING,
+    Rejection.HEDGE_PROHIBITED: Retry.NEVER,
+    Rejection.INVALID_VOLUME: Retry.NEVER,
+    Rejection.INVALID_REQUEST: Retry.NEVER,
+    Rejection.TRADE_DISABLED: Retry.TRADING_ON,
+    Rejection.AUTO_TRADING_OFF: Retry.TRADING_ON,
+    Rejection.TOO_MANY_REQUESTS: Retry.SOON,
+    Rejection.POSITION_GONE: Retry.NEXT_DECISION,
+    Rejection.LIMIT_REACHED: Retry.NEVER,
+    Rejection.DEALER: Retry.SOON,
+    Rejection.FIFO: Retry.NEXT_DECISION,
+    Rejection.PRECONDITION: Retry.SOON,
+    Rejection.LOOSENS: Retry.NEVER,
+    Rejection.NOT_ARMED: Retry.NEVER,
+    Rejection.KILL_SWITCH: Retry.NEVER,
+    Rejection.MODE: Retry.NEVER,
+    Rejection.NOT_SENT: Retry.SOON,
+}
+"""The one place that says so, for plans, exits, hands and the kill switch; total."""
+
+RETRYABLE: Final = frozenset(reason for reason, when in RETRY.items() if when in (Retry.SOON, Retry.OPENING))
 """Rejections after which the same goal may be planned anew; every other one is permanent for the intent."""
 
 
@@ -60,7 +88,8 @@ class Receipt:
 
     `code` is the broker's own number. `filled` is the volume executed now, `price` its price; `position` the stable
     identifier of a position that was opened, `ticket` its ticket. `goal_met` marks an answer that says the target held
-    already (no change needed, position closed).
+    already (no change needed, position closed). `tries` counts the requests that left for this one order: all but the last
+    were refused for something that the adapter could mend.
     """
 
     outcome: Outcome
@@ -74,3 +103,4 @@ class Receipt:
     price: float | None = None
     goal_met: bool = False
     comment: str = ""
+    tries: int = 1

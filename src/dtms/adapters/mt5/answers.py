@@ -6,6 +6,7 @@ Everything here happens after the order left: a read that fails now never says "
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 from dtms.adapters.mt5 import retcodes
@@ -34,9 +35,16 @@ class Answers:
         self._link = broker.link
 
     def receipt(
-        self, action: Action, request: Request, result: OrderSendResult, *, position: Position | None, hedging: bool
+        self,
+        action: Action,
+        request: Request,
+        result: OrderSendResult,
+        *,
+        asked: float,
+        position: Position | None,
+        hedging: bool,
     ) -> Receipt:
-        """Return the receipt of an answer.
+        """Return the receipt of an answer; `asked` is what the order was to deal, which one request may be a part of.
 
         Raises:
             OutcomeUnknownError: The answer does not say what became of the order, or says it without the figures.
@@ -48,10 +56,13 @@ class Answers:
             case Reaction.APPLIED if levels_only:
                 return Receipt(outcome=Outcome.APPLIED, code=result.retcode, comment=comment)
             case Reaction.APPLIED | Reaction.PARTIAL if not levels_only:
-                return self._dealt(action, request, result, position=position, hedging=hedging, comment=comment)
+                dealt = self._dealt(action, request, result, asked, position=position, hedging=hedging)
+                return replace(dealt, comment=comment)
             case Reaction.GOAL_MET if _meets_goal(action, result.retcode):
                 return Receipt(outcome=Outcome.APPLIED, code=result.retcode, goal_met=True, comment=comment)
-            case Reaction.GOAL_MET | Reaction.REPLAN | Reaction.PERMANENT if meaning.rejection is not None:
+            case Reaction.APPLIED | Reaction.PARTIAL | Reaction.UNKNOWN:
+                raise _unknown(action, request, result, meaning.name)
+            case _ if meaning.rejection is not None:
                 return _rejected(meaning.rejection, result, comment)
             case _:
                 raise _unknown(action, request, result, meaning.name)
@@ -61,10 +72,10 @@ class Answers:
         action: Action,
         request: Request,
         result: OrderSendResult,
+        asked: float,
         *,
         position: Position | None,
         hedging: bool,
-        comment: str,
     ) -> Receipt:
         opening = isinstance(action, _OPENINGS)
         filled, price = self._filled(result, None if opening or position is None else position.identifier)
@@ -73,8 +84,7 @@ class Answers:
         opened = self._opened(request, result, hedging=hedging) if opening else _NO_POSITION
         if opened is None:
             raise _unknown(action, request, result, "done, but its position cannot be told")
-        wanted = position.volume if isinstance(action, Close) and position is not None else float(request["volume"])
-        part = result.retcode == retcodes.DONE_PARTIAL or filled < wanted - _NOISE
+        part = result.retcode == retcodes.DONE_PARTIAL or filled < asked - _NOISE
         return Receipt(
             outcome=Outcome.PARTIAL if part else Outcome.APPLIED,
             code=result.retcode,
@@ -84,7 +94,6 @@ class Answers:
             position=opened[1],
             filled=filled,
             price=price,
-            comment=comment,
         )
 
     def _filled(self, result: OrderSendResult, identifier: int | None) -> tuple[float, float | None]:

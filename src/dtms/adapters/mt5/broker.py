@@ -85,6 +85,10 @@ class Mt5Broker:
         """Close the link."""
         self.link.close()
 
+    def now(self) -> Millis:
+        """Return the instant that the adapter goes by."""
+        return self._clock()
+
     def account(self) -> Account:
         """Return the account as it stands."""
         account, terminal = self.link.verify()

@@ -29,11 +29,16 @@ SIDE_OF_TYPE: Final = {0: Side.BUY, 1: Side.SELL}
 ORDER_FILLING_FOK: Final = 0
 ORDER_FILLING_IOC: Final = 1
 ORDER_FILLING_RETURN: Final = 2
+ORDER_FILLINGS: Final = (ORDER_FILLING_FOK, ORDER_FILLING_IOC)
 SYMBOL_FILLING_FOK: Final = 1
 SYMBOL_FILLING_IOC: Final = 2
 """Bits of `symbol_info.filling_mode`, not the numbers of `type_filling`: mixing them up is the classic 10030."""
 
 ORDER_TIME_GTC: Final = 0
+ORDER_TIME_DAY: Final = 1
+ORDER_TIME_SPECIFIED: Final = 2
+LIFETIMES: Final = (ORDER_TIME_GTC, ORDER_TIME_DAY, ORDER_TIME_SPECIFIED)
+"""Of orders at the market no lifetime matters, but a symbol may know only some of them."""
 
 EXECUTION_REQUEST: Final = 0
 EXECUTION_INSTANT: Final = 1

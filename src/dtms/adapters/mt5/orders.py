@@ -20,14 +20,21 @@ from dtms.domain.units import Side
 class Terms:
     """How a symbol is dealt in at this moment.
 
-    `fillings` is the symbol's bitmask without what it refused before; `price_of` gives the price of a buy and of a sell
-    where an order must name it, else None; `deviation` is in points.
+    `fillings` is the symbol's bitmask; `refused_fillings` and `lifetime` are what it has taught us: the modes that it does
+    not take although its mask has them, and the lifetime that it takes. `price_of` gives the price of a buy and of a sell
+    where an order must name it, else None; `deviation` is in points; `expires` is a day ahead, in seconds of the server.
+    `volume_step` is the step that volumes are cut to, `volume_max` the most that one order takes.
     """
 
     execution: int
     fillings: int
     price_of: dict[Side, float] | None
     deviation: int
+    volume_step: float
+    volume_max: float
+    refused_fillings: frozenset[int] = frozenset()
+    lifetime: int = c.ORDER_TIME_GTC
+    expires: int = 0
 
 
 def lost_level(action: Action) -> str:
@@ -54,16 +61,19 @@ def set_levels(position: Position, stop: float, target: float | None) -> Request
 
 
 def close(position: Position, volume: float, terms: Terms) -> Request:
-    """Close so much of a position; never without its ticket, which a closed one answers with "closed" and not a reversal."""
+    """Close so much of a position, as far as one order may; never without its ticket.
+
+    A closed one answers that with "closed" and not with a reversal.
+    """
     side = position.side.opposite
     return {
         "action": c.TRADE_ACTION_DEAL,
         "symbol": position.symbol,
         "position": position.ticket,
         "type": c.ORDER_TYPE[side],
-        "volume": float(volume),
+        "volume": min(float(volume), terms.volume_max),
         "type_filling": filling(terms, whole=False),
-        "type_time": c.ORDER_TIME_GTC,
+        **_lifetime(terms),
         **_pricing(side, terms),
     }
 
@@ -78,42 +88,46 @@ def close_by(position: Position, opposite: int) -> Request:
     }
 
 
-def open_position(symbol: str, action: OpenHedge | ReAdd | OpenTrade, terms: Terms) -> Request:
+def open_position(symbol: str, action: OpenHedge | ReAdd | OpenTrade, volume: float, terms: Terms) -> Request:
     """Open a position with its levels; a hedge, whose size must match, all or nothing where the symbol has that."""
     return {
         "action": c.TRADE_ACTION_DEAL,
         "symbol": symbol,
         "type": c.ORDER_TYPE[action.side],
-        "volume": float(action.volume),
+        "volume": float(volume),
         "sl": float(action.stop),
         "tp": _level(action.target),
         "type_filling": filling(terms, whole=isinstance(action, OpenHedge)),
-        "type_time": c.ORDER_TIME_GTC,
+        **_lifetime(terms),
         **_pricing(action.side, terms),
     }
 
 
-def filling(terms: Terms, *, whole: bool) -> int:
-    """Return the filling mode from the symbol's bitmask.
+def fillings(mask: int, execution: int, *, whole: bool) -> tuple[int, ...]:
+    """Return every filling mode in the order in which they are tried: those of the symbol's bitmask first.
 
     Where the mask has neither bit, `RETURN` is meant, which market execution does not know.
     """
     offered = {
-        c.ORDER_FILLING_FOK: bool(terms.fillings & c.SYMBOL_FILLING_FOK),
-        c.ORDER_FILLING_IOC: bool(terms.fillings & c.SYMBOL_FILLING_IOC),
+        c.ORDER_FILLING_FOK: bool(mask & c.SYMBOL_FILLING_FOK),
+        c.ORDER_FILLING_IOC: bool(mask & c.SYMBOL_FILLING_IOC),
     }
-    wanted = (c.ORDER_FILLING_FOK, c.ORDER_FILLING_IOC) if whole else (c.ORDER_FILLING_IOC, c.ORDER_FILLING_FOK)
-    for mode in wanted:
-        if offered[mode]:
-            return mode
-    return c.ORDER_FILLING_FOK if terms.execution == c.EXECUTION_MARKET else c.ORDER_FILLING_RETURN
+    pair = (c.ORDER_FILLING_FOK, c.ORDER_FILLING_IOC) if whole else (c.ORDER_FILLING_IOC, c.ORDER_FILLING_FOK)
+    market = execution == c.EXECUTION_MARKET
+    others = (*c.ORDER_FILLINGS, c.ORDER_FILLING_RETURN) if market else (c.ORDER_FILLING_RETURN, *c.ORDER_FILLINGS)
+    return tuple(dict.fromkeys((*(mode for mode in pair if offered[mode]), *others)))
 
 
-def without_filling(mask: int, refused: int) -> int:
-    """Return a bitmask without the mode that the symbol refused; where nothing would be left, as it was."""
-    bit = {c.ORDER_FILLING_FOK: c.SYMBOL_FILLING_FOK, c.ORDER_FILLING_IOC: c.SYMBOL_FILLING_IOC}.get(refused, 0)
-    rest = mask & ~bit
-    return rest if rest & (c.SYMBOL_FILLING_FOK | c.SYMBOL_FILLING_IOC) else mask
+def filling(terms: Terms, *, whole: bool) -> int:
+    """Return the first filling mode that the symbol has not refused; the first of all where it has refused each."""
+    modes = fillings(terms.fillings, terms.execution, whole=whole)
+    return next((mode for mode in modes if mode not in terms.refused_fillings), modes[0])
+
+
+def _lifetime(terms: Terms) -> Request:
+    if terms.lifetime == c.ORDER_TIME_SPECIFIED:
+        return {"type_time": terms.lifetime, "expiration": terms.expires}
+    return {"type_time": terms.lifetime}
 
 
 def _pricing(side: Side, terms: Terms) -> Request:

@@ -1,11 +1,14 @@
-"""The only code that sends to MetaTrader 5: one request, one answer, never a second try.
+"""The only code that sends to MetaTrader 5: one order, one answer, and never a second try where the first may have worked.
 
-An advisory gateway has none of these. Every way out says whether the request left: `BrokerUnavailableError` it did not,
-`OutcomeUnknownError` it may have, a `Receipt` is the broker's answer.
+A request that the broker has definitely refused for something that can be put in another way (filling mode, price,
+volume step, lifetime) is put so within the same order: `adapters.mt5.mending`. An advisory gateway has none of these.
+Every way out says whether the order left: `BrokerUnavailableError` it did not, `OutcomeUnknownError` it may have, a
+`Receipt` is the broker's answer.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import assert_never
 
 from dtms.adapters.mt5 import constants as c
@@ -13,12 +16,13 @@ from dtms.adapters.mt5 import mapping, orders, retcodes
 from dtms.adapters.mt5.answers import Answers, wrong_echo
 from dtms.adapters.mt5.broker import Mt5Broker
 from dtms.adapters.mt5.link import LINK_EXCEPTIONS
+from dtms.adapters.mt5.mending import Habits, Tries
 from dtms.adapters.mt5.surface import OrderSendResult, Request
 from dtms.domain.action import Action, Close, CloseHedge, OpenHedge, OpenTrade, ReAdd, Reduce, SetStop, kind_of
 from dtms.domain.position import Position
 from dtms.domain.receipt import Outcome, Receipt, Rejection
-from dtms.domain.units import Side
-from dtms.errors import BrokerUnavailableError, InvalidDataError, InvariantError, OutcomeUnknownError
+from dtms.domain.units import DAY, SECOND, Side
+from dtms.errors import BrokerUnavailableError, InvalidDataError, InvariantError, OutcomeUnknownError, WrongAccountError
 
 _LOCAL = 0
 """The code of a refusal that was ours: no code of the terminal is 0."""
@@ -41,7 +45,7 @@ class Mt5Sender:
         self._deviation = deviation
         self._hedge_magic = broker.magic if hedge_magic is None else hedge_magic
         self._answers = Answers(broker)
-        self._refused_fillings: dict[str, int] = {}
+        self._habits = Habits()
 
     def send(self, action: Action, *, position: Position | None, tag: str) -> Receipt:
         """Send one action and return the broker's answer.
@@ -63,27 +67,57 @@ class Mt5Sender:
         lost = orders.lost_level(action)
         if lost:
             return _refused(Rejection.INVALID_STOPS, lost)
+        tries = Tries(
+            habits=self._habits, since=self._broker.now(), coarsens=isinstance(action, (Reduce, OpenHedge, ReAdd))
+        )
+        refused: Receipt | None = None
+        while True:
+            try:
+                answer, again = self._try(action, position, tag, tries)
+            except OutcomeUnknownError as error:
+                raise OutcomeUnknownError(_on_try(tries, str(error))) from error
+            except WrongAccountError:
+                raise
+            except BrokerUnavailableError:
+                if refused is None:
+                    raise
+                return refused  # it was refused before, and what would mend it cannot be read now
+            if answer is None and tries.coarsening and tries.coarsen():
+                continue  # the volume is on that step already: the next one
+            if answer is None:
+                return refused if refused is not None else _refused(Rejection.INVALID_VOLUME, "nothing is left of it")
+            refused = replace(answer, tries=max(1, tries.count), comment=_on_try(tries, answer.comment))
+            if not again:
+                return refused
+
+    def _try(self, action: Action, position: Position | None, tag: str, tries: Tries) -> tuple[Receipt | None, bool]:
+        """Send one request; return its answer and whether another one may mend it, None where there is no other one."""
         account, _ = self._broker.link.verify()
         hedging = mapping.is_hedging(account)
         try:
-            prepared = self._prepare(action, position, can_hedge=hedging and not account.fifo_close)
+            prepared = self._prepare(action, position, tries, can_hedge=hedging and not account.fifo_close)
         except InvalidDataError as error:
-            return _refused(Rejection.INVALID_REQUEST, str(error))
+            return _refused(Rejection.INVALID_REQUEST, str(error)), False
         if isinstance(prepared, Receipt):
-            return prepared
+            return (prepared, False) if tries.count == 0 else (None, False)
         magic = self._hedge_magic if isinstance(action, OpenHedge) else self._broker.magic
         request: Request = {**prepared, "magic": magic, "comment": tag}
+        if tries.count > 0 and not tries.is_new(request):
+            return None, False
         result = self._order_send(request, f"{kind_of(action)} {tag}")
         if isinstance(result, Receipt):
-            return result
-        if result.retcode == retcodes.INVALID_FILL and "type_filling" in request:
-            self._refused_fillings[str(request["symbol"])] = int(request["type_filling"])
-        return self._answers.receipt(action, request, result, position=position, hedging=hedging)
+            tries.count += 1
+            return result, False
+        again = tries.again(retcodes.retcode_of(result.retcode).mend, request, self._broker.now())
+        asked = _asked(action, position, float(request.get("volume", 0.0)))
+        return self._answers.receipt(action, request, result, asked=asked, position=position, hedging=hedging), again
 
-    def _prepare(self, action: Action, position: Position | None, *, can_hedge: bool) -> Request | Receipt:
+    def _prepare(
+        self, action: Action, position: Position | None, tries: Tries, *, can_hedge: bool
+    ) -> Request | Receipt:
         match action:
             case OpenTrade():
-                return orders.open_position(action.symbol, action, self._terms(action.symbol))
+                return orders.open_position(action.symbol, action, action.volume, self._terms(action.symbol, tries))
             case OpenHedge() if not can_hedge:
                 # On netting an opposite order closes or reverses the position: it must never leave.
                 return _refused(Rejection.HEDGE_PROHIBITED, "the account holds no opposite positions (netting or FIFO)")
@@ -97,13 +131,19 @@ class Mt5Sender:
                         f"{kind_of(action)} of the {parent.side.name} position {parent.ticket} is a {action.side.name}"
                     )
                     raise InvariantError(msg)
-                return orders.open_position(parent.symbol, action, self._terms(parent.symbol))
+                terms = self._terms(parent.symbol, tries)
+                volume = self._cut(parent.symbol, action.volume, terms)
+                if volume <= 0:
+                    return _refused(Rejection.INVALID_VOLUME, f"{action.volume} lots are less than the symbol's step")
+                return orders.open_position(parent.symbol, action, volume, terms)
             case SetStop() | Reduce() | Close() | CloseHedge():
-                return self._touch(action, _required(action, position))
+                return self._touch(action, _required(action, position), tries)
             case _:
                 assert_never(action)
 
-    def _touch(self, action: SetStop | Reduce | Close | CloseHedge, position: Position) -> Request | Receipt:
+    def _touch(
+        self, action: SetStop | Reduce | Close | CloseHedge, position: Position, tries: Tries
+    ) -> Request | Receipt:
         ticket = action.hedge if isinstance(action, CloseHedge) else action.ticket
         if ticket not in (position.ticket, position.identifier):
             return _another_position(action, ticket, position)
@@ -113,34 +153,46 @@ class Mt5Sender:
             case Close(by=by) if by is not None:
                 return orders.close_by(position, by)
             case Close() | CloseHedge():
-                return orders.close(position, position.volume, self._terms(position.symbol))
+                return orders.close(position, position.volume, self._terms(position.symbol, tries))
             case Reduce():
-                return self._reduce(action, position)
+                return self._reduce(action, position, tries)
             case _:
                 assert_never(action)
 
-    def _reduce(self, action: Reduce, position: Position) -> Request | Receipt:
+    def _reduce(self, action: Reduce, position: Position, tries: Tries) -> Request | Receipt:
         instrument = self._broker.instrument(position.symbol)
         if position.volume < action.remaining or instrument.same_lots(position.volume, action.remaining):
             return Receipt(
                 outcome=Outcome.APPLIED, code=_LOCAL, goal_met=True, comment=f"the volume is {position.volume} already"
             )
-        volume = instrument.lots_down(position.volume - action.remaining)
+        terms = self._terms(position.symbol, tries)
+        volume = self._cut(position.symbol, instrument.lots_down(position.volume - action.remaining), terms)
         if instrument.is_flat(volume) or not instrument.tradable(action.remaining):
             return _refused(
                 Rejection.INVALID_VOLUME,
                 f"closing {position.volume - action.remaining!r} of {position.volume} lots to leave {action.remaining}: "
                 f"both must be on the step of {instrument.volume_step} and at least {instrument.volume_min}",
             )
-        return orders.close(position, volume, self._terms(position.symbol))
+        return orders.close(position, volume, terms)
 
-    def _terms(self, symbol: str) -> orders.Terms:
+    def _terms(self, symbol: str, tries: Tries) -> orders.Terms:
         info = self._broker.symbol_info(symbol)
-        mask = info.filling_mode
-        if symbol in self._refused_fillings:
-            mask = orders.without_filling(mask, self._refused_fillings[symbol])
         prices = self._prices(symbol) if info.trade_exemode in c.PRICED_EXECUTIONS else None
-        return orders.Terms(execution=info.trade_exemode, fillings=mask, price_of=prices, deviation=self._deviation)
+        return orders.Terms(
+            execution=info.trade_exemode,
+            fillings=info.filling_mode,
+            price_of=prices,
+            deviation=self._deviation,
+            volume_step=info.volume_step * tries.coarser,
+            volume_max=info.volume_max,
+            refused_fillings=self._habits.fillings.get(symbol, frozenset()),
+            lifetime=self._habits.lifetime(symbol),
+            expires=(self._broker.server_clock.to_server(self._broker.now()) + DAY) // SECOND,
+        )
+
+    def _cut(self, symbol: str, volume: float, terms: orders.Terms) -> float:
+        """Return a volume cut down to the step that the symbol is believed to have, 0 below its minimum."""
+        return replace(self._broker.instrument(symbol), volume_step=terms.volume_step).lots_down(volume)
 
     def _prices(self, symbol: str) -> dict[Side, float]:
         mt5 = self._broker.link.mt5
@@ -181,6 +233,23 @@ def _no_answer(code: int, text: str, what: str) -> Receipt:
         msg = f"{sentence}; it was not sent"
         raise BrokerUnavailableError(msg)
     return Receipt(outcome=Outcome.REJECTED, code=code, rejection=meaning.rejection, comment=sentence)
+
+
+def _asked(action: Action, position: Position | None, sent: float) -> float:
+    """Return the volume that the order was to deal, of which one request may be a part."""
+    match action:
+        case Close() | CloseHedge() if position is not None:
+            return position.volume
+        case Reduce() if position is not None:
+            return position.volume - action.remaining
+        case OpenHedge() | ReAdd() | OpenTrade():
+            return action.volume
+        case _:
+            return sent
+
+
+def _on_try(tries: Tries, words: str) -> str:
+    return words if tries.count <= 1 else f"{words} (try {tries.count} of this order)"
 
 
 def _required(action: Action, position: Position | None) -> Position:

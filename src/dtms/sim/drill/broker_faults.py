@@ -58,7 +58,7 @@ _MAYBE: Final = tuple(code for code, meaning in RETCODES.items() if meaning.reac
 _NEVER: Final = tuple(
     code
     for code, meaning in RETCODES.items()
-    if meaning.reaction in (Reaction.REPLAN, Reaction.PERMANENT, Reaction.GOAL_MET)
+    if meaning.reaction not in (Reaction.APPLIED, Reaction.PARTIAL, Reaction.UNKNOWN)
 )
 _READ_ERRORS: Final = (-1, -3, -4, -6, -7, -10_000, -10_001, -10_002, -10_004)
 _SEND_ERRORS: Final = (-1, -2, -3, -4, -5, -6, -7, -8)
