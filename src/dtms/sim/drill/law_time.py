@@ -9,7 +9,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from dtms.adapters.terminal.catalogue import CATALOGUE
 from dtms.app.book import KILL_FACT
 from dtms.app.tags import stem_of
 from dtms.domain.calendar import MarketHours
@@ -93,7 +92,7 @@ class TimeLaws:
         if minutes is None or waits:
             self._overdue.pop(trade.trade_id, None)
             return
-        hours = MarketHours(CATALOGUE[trade.symbol].asset)
+        hours = MarketHours(self.record.sim.state.specs[trade.symbol].asset)
         if self.record.clock() < hours.after_open(trade.state_since, round(minutes * MINUTE)):
             self._overdue.pop(trade.trade_id, None)
             return

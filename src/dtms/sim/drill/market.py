@@ -7,14 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from dtms.adapters.terminal.catalogue import CATALOGUE
 from dtms.adapters.terminal.server import SimServer
 from dtms.domain.calendar import MarketHours
 from dtms.domain.market import Quote
 from dtms.domain.units import MINUTE, SECOND, Millis
 from dtms.sim.drill.dice import Dice
+from dtms.sim.drill.instruments import Listing
 from dtms.sim.drill.kinds import Kind
-from dtms.sim.drill.swarm import ATR, PRICES
 from dtms.sim.drill.ways import crossed
 
 _MOVE: Final = 0.22
@@ -30,6 +29,7 @@ _SPIKE_PAUSE: Final = MINUTE
 class _Symbol:
     """One symbol's price and its mood."""
 
+    listing: Listing
     bid: float
     hours: MarketHours
     drift: float = 0.0
@@ -43,11 +43,13 @@ class _Symbol:
 class Market:
     """Makes quotes at the broker, and spoils some for single readers; fulfils `QuoteTrouble`."""
 
-    def __init__(self, sim: SimServer, symbols: Sequence[str], dice: Dice, clock: Callable[[], Millis]) -> None:
+    def __init__(self, sim: SimServer, listings: Sequence[Listing], dice: Dice, clock: Callable[[], Millis]) -> None:
         self._sim = sim
         self._dice = dice
         self._clock = clock
-        self._symbols = {name: _Symbol(bid=PRICES[name], hours=MarketHours(CATALOGUE[name].asset)) for name in symbols}
+        self._symbols = {
+            each.name: _Symbol(listing=each, bid=each.price, hours=MarketHours(each.spec.asset)) for each in listings
+        }
         self._moved_at = clock()
         self.spoilt: set[tuple[str, int, float, float]] = set()
 
@@ -70,7 +72,7 @@ class Market:
         elapsed = min(now - self._moved_at, 10 * MINUTE) / MINUTE
         self._moved_at = now
         for name, symbol in self._symbols.items():
-            self._walk(name, symbol, elapsed, now)
+            self._walk(symbol, elapsed, now)
             if symbol.hours.is_open(now) and now >= symbol.silent_until:
                 self._quote(name, symbol, now)
 
@@ -78,13 +80,13 @@ class Market:
         """Let one quote more come at this instant: the market moves between two things that a process does."""
         now = self._clock()
         for name, symbol in self._symbols.items():
-            self._walk(name, symbol, 0.05, now)
+            self._walk(symbol, 0.05, now)
             if symbol.hours.is_open(now) and now >= symbol.silent_until:
                 self._quote(name, symbol, now)
 
-    def _walk(self, name: str, symbol: _Symbol, minutes: float, now: int) -> None:
+    def _walk(self, symbol: _Symbol, minutes: float, now: int) -> None:
         stream = self._dice.stream("market")
-        atr = ATR[name]
+        atr, price = symbol.listing.atr, symbol.listing.price
         if now >= symbol.drift_until:
             symbol.drift = stream.uniform(-_DRIFT, _DRIFT)
             symbol.drift_until = now + stream.randrange(1, 12) * MINUTE
@@ -98,11 +100,11 @@ class Market:
         if self._dice.healed:
             symbol.silent_until = symbol.wide_until = 0
         # Prices stay within reach of where they began: a drill is about processes, not about fortunes.
-        pull = 0.01 * (PRICES[name] - symbol.bid) / atr * minutes
-        symbol.bid = max(0.5 * PRICES[name], symbol.bid + (move + pull) * atr)
+        pull = 0.01 * (price - symbol.bid) / atr * minutes
+        symbol.bid = max(0.5 * price, symbol.bid + (move + pull) * atr)
 
     def _quote(self, name: str, symbol: _Symbol, now: Millis) -> None:
-        spec = CATALOGUE[name]
+        spec = self._sim.state.specs[name]
         wide = 8.0 if now < symbol.wide_until else 1.0
         bid = round(round(symbol.bid / spec.tick_size) * spec.tick_size, spec.digits)
         spread = max(spec.tick_size, round(wide * spec.spread_typical / spec.tick_size) * spec.tick_size)

@@ -8,21 +8,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from dtms.adapters.terminal.catalogue import CATALOGUE
-from dtms.adapters.terminal.constants import Mt5
-from dtms.adapters.terminal.records import Request, SimPosition
+from dtms.adapters.terminal.catalogue import SymbolSpec
+from dtms.adapters.terminal.constants import FILLING_MASK_FOK, FILLING_MASK_IOC, Mt5
+from dtms.adapters.terminal.records import SIDE_OF_TYPE, Request, SimPosition
 from dtms.adapters.terminal.server import SimServer
 from dtms.app.halt import NotHaltedError, StillHoldsError, resume
 from dtms.app.opening_checks import OpeningRefusedError, Order
 from dtms.domain.exits import ExitBook
+from dtms.domain.market import Quote
 from dtms.domain.units import SECOND, Millis, Side, Ticket
 from dtms.domain.verdict import KillLevel
 from dtms.errors import StaleWriteError
 from dtms.services.web.in_process import call
 from dtms.sim.drill.dice import Dice
+from dtms.sim.drill.instruments import Listing
 from dtms.sim.drill.kinds import Kind
 from dtms.sim.drill.processes import DtmsServer, MainApi
-from dtms.sim.drill.swarm import ATR, LOTS
 from dtms.sim.world import SERVER_URL, TOKEN
 
 ENTRY_MAGIC: Final = 7
@@ -30,6 +31,8 @@ FOREIGN_MAGIC: Final = 99
 FOREIGN: Final = "not yours"
 _RESUME_SHARE: Final = 0.05
 """Of the steps, in which the operator looks whether a halt can be left."""
+_ANY_PRICE: Final = 100_000
+"""Points that a person lets the price move away."""
 _MOST_TRADES: Final = 3
 _MOST_FOREIGN: Final = 2
 _OPEN_SHARE: Final = 0.1
@@ -61,7 +64,7 @@ class Operator:
 
     sim: SimServer
     dice: Dice
-    symbols: tuple[str, ...]
+    listings: tuple[Listing, ...]
     clock: Callable[[], Millis]
     server: Callable[[], DtmsServer | None]
     api: Callable[[], MainApi | None]
@@ -147,19 +150,20 @@ class Operator:
 
     def _open(self) -> None:
         stream = self.dice.stream("operator")
-        symbol = stream.choice(self.symbols)
+        listing = stream.choice(self.listings)
+        symbol = listing.name
         quote = self.sim.state.quotes.get(symbol)
         held = any(position.symbol == symbol for position in self.sim.state.positions.values())
         adds = held and not self.sim.state.account.hedging  # on netting a further order grows the position
         if quote is None or (adds and stream.random() < 0.9):  # noqa: PLR2004 - a share
             return
-        spec, atr = CATALOGUE[symbol], ATR[symbol]
+        spec, atr = self.sim.state.specs[symbol], listing.atr
         side = stream.choice((Side.BUY, Side.SELL))
         distance = atr * stream.choice((1.0, 1.5, 3.0))
         stop = _on_grid(quote.executable(side) - side * distance, spec.tick_size, spec.digits)
         target = _on_grid(quote.opening(side) + side * 3.0 * distance, spec.tick_size, spec.digits)
         wanted = target if stream.random() < 0.7 else None  # noqa: PLR2004 - a share
-        lots = LOTS[symbol] if stream.random() < 0.85 else spec.volume_min  # noqa: PLR2004 - a share
+        lots = listing.lots if stream.random() < 0.85 else spec.volume_min  # noqa: PLR2004 - a share
         if stream.random() < 0.5:  # noqa: PLR2004 - half of them
             self._open_by_hand(symbol, side, lots, stop, wanted)
         else:
@@ -264,7 +268,7 @@ class Operator:
 
     def _hand_stop(self, held: SimPosition) -> None:
         stream = self.dice.stream("hand")
-        quote, spec, atr = self.sim.state.quotes[held.symbol], CATALOGUE[held.symbol], ATR[held.symbol]
+        quote, spec, atr = self._seen(held.symbol)
         away = stream.choice((0.4, 0.8, 2.0, 4.0)) * atr
         stop = _on_grid(quote.executable(held.side) - held.side * away, spec.tick_size, spec.digits)
         removed = stream.random() < 0.15  # noqa: PLR2004 - a share
@@ -272,11 +276,15 @@ class Operator:
 
     def _hand_target(self, held: SimPosition) -> None:
         stream = self.dice.stream("hand")
-        quote, spec, atr = self.sim.state.quotes[held.symbol], CATALOGUE[held.symbol], ATR[held.symbol]
+        quote, spec, atr = self._seen(held.symbol)
         target = _on_grid(
             quote.executable(held.side) + held.side * stream.choice((2.0, 5.0)) * atr, spec.tick_size, spec.digits
         )
         self._levels(held, held.stop, None if stream.random() < 0.2 else target)  # noqa: PLR2004 - a share
+
+    def _seen(self, symbol: str) -> tuple[Quote, SymbolSpec, float]:
+        atr = next(listing.atr for listing in self.listings if listing.name == symbol)
+        return self.sim.state.quotes[symbol], self.sim.state.specs[symbol], atr
 
     def _levels(self, held: SimPosition, stop: float | None, target: float | None) -> None:
         self._send(
@@ -284,7 +292,7 @@ class Operator:
         )
 
     def _close(self, held: SimPosition, share: float) -> None:
-        spec = CATALOGUE[held.symbol]
+        spec = self.sim.state.specs[held.symbol]
         steps = max(1, round(held.volume * share / spec.volume_step))
         self._send(
             action=Mt5.TRADE_ACTION_DEAL,
@@ -301,18 +309,23 @@ class Operator:
             for held in foreign[:1]:
                 self._close(held, 1.0)
             return
-        symbol = stream.choice(self.symbols)
+        symbol = stream.choice(self.listings).name
         self._send(
             action=Mt5.TRADE_ACTION_DEAL,
             symbol=symbol,
             type=stream.choice((Mt5.ORDER_TYPE_BUY, Mt5.ORDER_TYPE_SELL)),
-            volume=CATALOGUE[symbol].volume_min * 10,
+            volume=self.sim.state.specs[symbol].volume_min * 10,
             magic=FOREIGN_MAGIC,
             comment=FOREIGN,
         )
 
     def _send(self, **fields: Any) -> Any:
-        return self.sim.send(Request(type_filling=Mt5.ORDER_FILLING_IOC, **fields), reason=Mt5.DEAL_REASON_CLIENT)
+        """Send as a person does, whose terminal names filling and price as the symbol wants them."""
+        spec, quote = self.sim.state.specs[fields["symbol"]], self.sim.state.quotes.get(fields["symbol"])
+        side = SIDE_OF_TYPE.get(fields.get("type", -1))
+        price = 0.0 if quote is None or side is None else quote.opening(side)
+        request = Request(type_filling=_filling(spec), price=price, deviation=_ANY_PRICE, **fields)
+        return self.sim.send(request, reason=Mt5.DEAL_REASON_CLIENT)
 
     # ----- by command
 
@@ -353,6 +366,12 @@ class Operator:
                 work(api)
 
         return self.in_api(run)
+
+
+def _filling(spec: SymbolSpec) -> int:
+    if spec.filling_mask & FILLING_MASK_IOC:
+        return Mt5.ORDER_FILLING_IOC
+    return Mt5.ORDER_FILLING_FOK if spec.filling_mask & FILLING_MASK_FOK else Mt5.ORDER_FILLING_RETURN
 
 
 def _order(symbol: str, side: Side, lots: float, stop: float, target: float | None) -> Order:

@@ -89,12 +89,13 @@ def _lived(plan: SeedPlan, world: World, observer: Observer) -> SeedResult:
 
 
 def _recover(world: World, observer: Observer) -> int:
-    """Let the system come to rest; return how long it took, without what had to be waited for.
+    """Let the system come to rest; return how long it took to, without what had to be waited for.
 
     Where the market is closed, its next session is waited for; a step that is held back, its instant.
     """
     began = world.clock.now
     waited = rested = 0
+    since = began
     for number in range(_HEALING_STEPS):
         waited += _until_open(world)
         world.calm_step(_CALM_S if number < _FINE_STEPS else _COARSE_S)
@@ -103,12 +104,13 @@ def _recover(world: World, observer: Observer) -> int:
             break
         at = converged(world)
         rested = rested + 1 if at is not None and at <= world.clock.now else 0
+        since = world.clock.now if rested <= 1 else since
         if rested >= _RESTED_STEPS and number >= _LEAST_STEPS:
             break
         if at is not None and at > world.clock.now + SECOND:
             waited += at - SECOND - world.clock.now
             world.clock.now = Millis(at - SECOND)
-    return world.clock.now - began - waited
+    return since - began - waited
 
 
 def _until_open(world: World) -> int:

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from random import Random
 from typing import Final
 
-from dtms.adapters.terminal.catalogue import CATALOGUE
 from dtms.adapters.terminal.constants import Mt5
 from dtms.adapters.terminal.fault_plan import FaultPlan
 from dtms.adapters.terminal.records import AccountSpec
@@ -20,13 +19,8 @@ from dtms.domain.policy import DefencePolicy, MachinePolicy, OperationPolicy, Po
 from dtms.domain.policy.exits import DEFAULT_PROFILE, ExitPolicy, ExitProfile
 from dtms.domain.units import MINUTE, Millis, from_utc
 from dtms.sim.drill.broker_faults import broker_plan
+from dtms.sim.drill.instruments import CURRENCIES, LISTINGS, Listing, dealt
 from dtms.sim.drill.kinds import Kind
-
-ATR: Final[Mapping[str, float]] = {"XAUUSD": 4.0, "EURUSD": 0.0012, "BTCUSD": 300.0}
-"""ATR(M15) of each symbol, price units: the size of its moves here."""
-
-PRICES: Final[Mapping[str, float]] = {"XAUUSD": 2_000.0, "EURUSD": 1.1, "BTCUSD": 60_000.0}
-LOTS: Final[Mapping[str, float]] = {"XAUUSD": 1.0, "EURUSD": 2.0, "BTCUSD": 2.0}
 
 _TUESDAY = from_utc(datetime(2025, 6, 17, 12, 0, tzinfo=UTC))
 _BEFORE_OVERLAP = from_utc(datetime(2025, 6, 17, 12, 50, tzinfo=UTC))
@@ -91,11 +85,16 @@ class SeedPlan:
     steps: int
     start: Millis
     account: AccountSpec
-    symbols: tuple[str, ...]
+    listings: tuple[Listing, ...]
     policy: Policy
     rates: Mapping[Kind, float]
     broker: FaultPlan
     deep_until: Millis | None = None
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Return the broker's names of what is traded."""
+        return tuple(listing.name for listing in self.listings)
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -124,7 +123,8 @@ def make_plan(seed: int, steps: int) -> SeedPlan:
     """Return the plan of a seed."""
     stream = Random(f"{seed}:plan")  # noqa: S311 - a drill, no secret
     account = _account(stream)
-    symbols = tuple(stream.sample(tuple(ATR), 1 if account.hedging else 3))
+    names = stream.sample(tuple(LISTINGS), stream.choice((1, 1, 2)) if account.hedging else 3)
+    listings = tuple(dealt(LISTINGS[name], stream) for name in names)
     policy = _policy(stream)
     calm = stream.random() < _CALM_SHARE
     rates = {} if calm else _rates(stream)
@@ -136,7 +136,7 @@ def make_plan(seed: int, steps: int) -> SeedPlan:
             steps=steps,
             start=Millis(_CLOSING + stream.randrange(0, 6) * MINUTE),
             account=AccountSpec(balance=1_000_000.0),
-            symbols=(stream.choice(("XAUUSD", "EURUSD")),),
+            listings=(LISTINGS[stream.choice(("XAUUSD", "EURUSD"))],),
             policy=replace(
                 policy,
                 machine=replace(machine, dwell_bars=1, hedged_minutes=75.0),
@@ -153,7 +153,7 @@ def make_plan(seed: int, steps: int) -> SeedPlan:
         steps=steps,
         start=Millis(start + stream.randrange(0, 10) * MINUTE),
         account=account,
-        symbols=symbols,
+        listings=listings,
         policy=policy,
         rates=rates,
         broker=broker,
@@ -173,7 +173,9 @@ def _rates(stream: Random) -> dict[Kind, float]:
 def _account(stream: Random) -> AccountSpec:
     kind = stream.choice(("hedging",) * 7 + ("netting", "fifo", "prohibited"))
     balance = stream.choice((1_000_000.0, 1_000_000.0, 200_000.0))
-    account = AccountSpec(balance=balance)
+    currency = stream.choice(("USD", "USD", *CURRENCIES))
+    worth, digits = CURRENCIES[currency]
+    account = AccountSpec(balance=balance * worth, currency=currency, currency_digits=digits)
     if kind == "netting":
         return replace(account, margin_mode=Mt5.ACCOUNT_MARGIN_MODE_RETAIL_NETTING)
     if kind == "fifo":
@@ -220,6 +222,6 @@ def _policy(stream: Random) -> Policy:
     )
 
 
-def with_spread(policy: Policy, symbol: str) -> Policy:
+def with_spread(policy: Policy, listing: Listing) -> Policy:
     """Return the policy of one symbol: it knows the usual spread."""
-    return replace(policy, spread_typical=CATALOGUE[symbol].spread_typical)
+    return replace(policy, spread_typical=listing.spec.spread_typical)

@@ -16,7 +16,6 @@ from starlette.types import ASGIApp
 from dtms.adapters.clocks import AnchoredClock
 from dtms.adapters.notify import MemoryNotifier
 from dtms.adapters.terminal.backend import TerminalBackend
-from dtms.adapters.terminal.catalogue import CATALOGUE
 from dtms.adapters.terminal.fault_plan import Injector
 from dtms.adapters.terminal.faults import FaultyLink, HangError
 from dtms.adapters.terminal.faulty_dealer import FaultyDealer
@@ -35,7 +34,7 @@ from dtms.sim.drill.probes import Prober
 from dtms.sim.drill.processes import DtmsServer, Gateway, Ground, MainApi
 from dtms.sim.drill.record import Record
 from dtms.sim.drill.script import ScoreScript
-from dtms.sim.drill.swarm import ATR, SeedPlan, with_spread
+from dtms.sim.drill.swarm import SeedPlan, with_spread
 from dtms.sim.drill.watch import Watch, WatchedOracle
 from dtms.sim.drill.ways import ServerDiedError, TappedLink
 from dtms.sim.world import MAGIC
@@ -60,7 +59,7 @@ class World:
         self.clock = DrillClock(plan.start, booted=plan.start - HOUR)
         self.oracle = WatchedOracle()
         self.injector = Injector(plan.broker)
-        specs = {name: CATALOGUE[name] for name in plan.symbols}
+        specs = {listing.name: listing.spec for listing in plan.listings}
         self.dealer = FaultyDealer(self.injector, specs=specs, only=lambda request: request.magic == MAGIC)
         self.sim = SimServer(
             now=self.clock.market_now,
@@ -70,7 +69,7 @@ class World:
             dealer=self.dealer,
             market_open=lambda symbol, at: self.market.is_open(symbol, at),  # noqa: PLW0108 - the market comes later
         )
-        self.market = Market(self.sim, plan.symbols, self.dice, self.clock.market_now)
+        self.market = Market(self.sim, plan.listings, self.dice, self.clock.market_now)
         self.market.move()
         backend = TerminalBackend(self.sim)
         self.link = FaultyLink(backend, self.injector)
@@ -81,10 +80,16 @@ class World:
             dice=self.dice,
             hooks=self,
             disk=new_disk(f"{account.server}:{account.login}", self.clock.market_now),
-            policies=PolicyBook(default=plan.policy, by_symbol={s: with_spread(plan.policy, s) for s in plan.symbols}),
+            policies=PolicyBook(
+                default=plan.policy,
+                by_symbol={each.canonical: with_spread(plan.policy, each) for each in plan.listings},
+            ),
             notifier=MemoryNotifier(),
             script=ScoreScript(
-                plan.seed, plan.start, {name: ATR[name] for name in plan.symbols}, deep_until=plan.deep_until
+                plan.seed,
+                plan.start,
+                {listing.name: listing.atr for listing in plan.listings},
+                deep_until=plan.deep_until,
             ),
             backend=backend,
             link=self.tap,
@@ -105,7 +110,7 @@ class World:
         self.operator = Operator(
             sim=self.sim,
             dice=self.dice,
-            symbols=plan.symbols,
+            listings=plan.listings,
             clock=self.clock.market_now,
             server=lambda: self.server,
             api=lambda: self.api,

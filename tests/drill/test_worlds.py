@@ -1,0 +1,41 @@
+"""What the seeds' worlds are made of: every instrument, currency and way of dealing that a broker may have."""
+
+from __future__ import annotations
+
+from dtms.adapters.terminal.constants import Mt5
+from dtms.domain.instrument import AssetClass
+from dtms.domain.symbols import asset_class
+from dtms.sim.drill.instruments import CURRENCIES, LISTINGS
+from dtms.sim.drill.swarm import SeedPlan, make_plan
+
+_PLANS: tuple[SeedPlan, ...] = tuple(make_plan(seed, 10) for seed in range(300))
+
+
+def test_the_seeds_trade_every_instrument_in_every_currency() -> None:
+    assert {name for plan in _PLANS for name in plan.symbols} == set(LISTINGS)
+    assert {plan.account.currency for plan in _PLANS} == set(CURRENCIES)
+
+
+def test_the_seeds_meet_every_way_of_execution_and_filling() -> None:
+    met = {(each.spec.execution, each.spec.filling_mask) for plan in _PLANS for each in plan.listings}
+    assert met == {
+        (Mt5.SYMBOL_TRADE_EXECUTION_MARKET, 3),
+        (Mt5.SYMBOL_TRADE_EXECUTION_MARKET, 1),
+        (Mt5.SYMBOL_TRADE_EXECUTION_INSTANT, 3),
+        (Mt5.SYMBOL_TRADE_EXECUTION_EXCHANGE, 0),
+    }
+
+
+def test_instruments_differ_in_what_products_take_for_granted() -> None:
+    specs = [listing.spec for listing in LISTINGS.values()]
+    assert any(spec.tick_size > spec.point for spec in specs)
+    assert any(spec.volume_step < 0.01 for spec in specs)
+    assert any(spec.currency_profit == "JPY" and spec.currency_base not in ("USD", "JPY") for spec in specs)
+    assert any(spec.asset is AssetClass.OTHER for spec in specs)
+    assert any(listing.name != listing.canonical for listing in LISTINGS.values())
+
+
+def test_the_broker_and_we_mean_the_same_class_where_the_name_tells_it() -> None:
+    for listing in LISTINGS.values():
+        told = asset_class(listing.canonical)
+        assert told in (listing.spec.asset, AssetClass.OTHER)
