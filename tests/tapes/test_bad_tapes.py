@@ -53,7 +53,7 @@ FAULTS: list[tuple[str, Lines, str]] = [
     ("a zero price", _with(7, _row(5, 0)), "line 7: prices (1.1, 1.2, 1.0, 0.0) are not all finite and positive"),
     ("a close above the high", _with(7, _row(5, 1.3)), "line 7: low 1.0 and high 1.2 do not enclose 1.1 and 1.3"),
     ("a word for a price", _with(7, _row(5, "abc")), "line 7: close is 'abc', no number; cut the row"),
-    ("an empty price", _with(7, _row(5, "")), "line 7: close is '', no number; cut the row"),
+    ("an empty price", _with(7, _row(5, "")), "line 7: close is empty; cut the row"),
     ("a time that is none", _with(7, "yesterday,1.1,1.2,1.0,1.1"), "line 7: 'yesterday' is no time; cut the row"),
     ("a cut line", _with(7, "2014-05-06T10:05:00Z,1.1"), "line 7: 2 columns where 5 are needed: the line is cut off"),
     (
@@ -143,8 +143,8 @@ QUOTE_FAULTS: list[tuple[str, Lines, str]] = [
     ),
     (
         "backwards",
-        [QUOTES, "2014-05-06T10:00:01Z,1.1,1.2", "2014-05-06T10:00:00Z,1.1,1.2"],
-        "line 3: 2014-05-06 10:00:00 is out of order",
+        [QUOTES, *(f"2014-05-06T10:00:0{s}Z,1.1,1.2" for s in (1, 2, 0))],
+        "line 4: 2014-05-06 10:00:00 is out of order",
     ),
     ("trades", ["timestamp,price,quantity", "2014-05-06T10:00:00Z,1,1"], "line 1: these are trades, with one price"),
 ]
@@ -187,8 +187,8 @@ def test_a_millisecond_outside_the_day_is_no_time(tmp_path: Path, millis: str) -
     ("column", "values", "sentence"),
     [
         ("bid", [1.1, None], "line 2: bid is empty; cut the row, or export the tape again"),
-        ("timestamp", ["one", "two"], "line 1: timestamp is 'one', no time; cut the row"),
-        ("ask", ["1.2", "dear"], "line 2: a price or volume is no number; cut the row"),
+        ("timestamp", ["one", "two"], "line 1: 'one' is no time; cut the row"),
+        ("ask", ["1.2", "dear"], "line 2: ask is 'dear', no number; cut the row"),
     ],
 )
 def test_a_fault_in_a_parquet_names_its_row(tmp_path: Path, column: str, values: list[object], sentence: str) -> None:
@@ -267,7 +267,7 @@ def _nameless(path: Path) -> Path:
         (_missing, "no such file; check the path"),
         (_folder, "this is a folder; name one tape in it"),
         (_broken_gzip, "the gzip data is broken"),
-        (_picture, "is no text (byte 0 is not utf-8-sig); give a CSV, plain or gzip, or a .parquet file"),
+        (_picture, "is no text (byte 0 is not utf-8-sig); give a CSV (plain, gzip or zip), Parquet or Feather file"),
         (_no_parquet, "is no Parquet"),
         (_nameless, "neither tape nor file name says a known symbol; name it with --symbol"),
     ],

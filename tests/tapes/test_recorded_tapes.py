@@ -192,9 +192,10 @@ def test_the_zone_of_a_metal_tape_is_inferred_from_its_daily_break(shared_data: 
 def test_the_zone_of_a_market_that_never_closes_is_assumed_and_said(shared_data: Path) -> None:
     tape = read_tape(shared_data / "bars_m1" / "mt5_BTCUSD_M1_20250521_20250604.csv.gz")
 
-    (note,) = _notes(tape, "zone")
-    assert "the market never closes" in note
-    assert "server is assumed" in note
+    (doubt,) = tape.doubts
+    assert doubt.code == "zone_assumed"
+    assert "the market never closes" in doubt.text
+    assert "server is assumed" in doubt.text
 
 
 def test_a_given_zone_moves_the_rows_and_is_doubted_where_they_fall_into_closed_hours(shared_data: Path) -> None:
@@ -204,8 +205,9 @@ def test_a_given_zone_moves_the_rows_and_is_doubted_where_they_fall_into_closed_
 
     assert given.bars == inferred.bars
     assert wrong.first - inferred.first == 180 * MINUTE
-    assert _notes(given, "is the time zone right?") == []
-    assert len(_notes(wrong, "is the time zone right?")) == 1
+    assert given.doubts == ()
+    assert [doubt.code for doubt in wrong.doubts] == ["zone_label"]
+    assert "With server it is 0; say --tape-tz server" in wrong.doubts[0].text
 
 
 def test_a_given_zone_is_believed_over_the_false_label_of_an_api_dump_only(shared_data: Path) -> None:

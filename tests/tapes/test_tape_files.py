@@ -190,7 +190,7 @@ def test_line_ends_byte_order_marks_and_gzip_change_nothing(
     tape = read_tape(path)
 
     assert tape.asks is not None
-    assert (len(tape.bars), tape.bars[8].volume, tape.asks[0].open) == (9, 8.0, 12.5)
+    assert (len(tape.bars), tape.bars[8].volume, tape.asks[0].open) == (9, 8.0, 10.52)
     assert to_iso(tape.first)[:16] == "2025-05-20T07:00"
 
 
@@ -202,8 +202,8 @@ def test_a_terminals_utf_16_is_read(tmp_path: Path) -> None:
     assert read_tape(path).first == 1_399_363_200_000
 
 
-def test_rows_in_an_hour_that_the_usual_zone_skips_are_taken_for_utc_and_that_is_said(tmp_path: Path) -> None:
-    path = tmp_path / "BTCUSD.csv"
+def test_rows_in_an_hour_that_the_server_skips_are_taken_for_utc_and_that_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "mt5_BTCUSD.csv"
     # New York goes from 02:00 to 03:00 on this day, so a server's clock has no 09:00.
     rows = [f"2025-03-09 {8 + i // 60:02}:{i % 60:02},100,100,100,100" for i in range(120)]
     path.write_text("\n".join(["time,open,high,low,close", *rows]))
@@ -211,7 +211,8 @@ def test_rows_in_an_hour_that_the_usual_zone_skips_are_taken_for_utc_and_that_is
     tape = read_tape(path)
 
     assert to_iso(tape.first)[:16] == "2025-03-09T08:00"
-    assert any("UTC is assumed" in note for note in tape.notes)
+    assert [doubt.code for doubt in tape.doubts] == ["zone_assumed"]
+    assert "server skips: UTC is assumed" in tape.doubts[0].text
 
 
 def test_the_hour_that_comes_twice_stays_in_order(tmp_path: Path) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 from dtms.adapters.files._defects import defect
 from dtms.adapters.files._model import crossed
+from dtms.adapters.files._remarks import Remarks
 from dtms.adapters.files._rows import Prices, Rows
+from dtms.adapters.files._spread_unit import spread_unit
 from dtms.adapters.files._zones import wall_clock
+from dtms.adapters.instruments import SymbolSpec
 from dtms.domain.market import Bar
 from dtms.domain.units import Millis
 from dtms.errors import InvalidDataError
@@ -24,10 +28,19 @@ _REMEDY = "cut the row, or export the tape again"
 Sibling = tuple[Path, Rows, list[Millis]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judge:
+    """By what a spread is judged: the instrument, and what a person says of its unit."""
+
+    spec: SymbolSpec
+    spread_unit: str | None
+    remarks: Remarks
+
+
 def asks_of(
-    path: Path, rows: Rows, bars: tuple[Bar, ...], sibling: Sibling | None, notes: list[str]
+    path: Path, rows: Rows, bars: tuple[Bar, ...], sibling: Sibling | None, judge: Judge
 ) -> tuple[Bar, ...] | None:
-    """Return an ask bar for each bid bar, None where the tape knows nothing of asks; `notes` says where they are from.
+    """Return an ask bar for each bid bar, None where the tape knows nothing of asks; remarks say where they are from.
 
     Raises:
         SettingsError: An ask is no price, or lies below its bid.
@@ -35,9 +48,9 @@ def asks_of(
     if rows.asks:
         return _of_rows(path, rows, bars)
     if sibling is not None:
-        return _of_sibling(sibling, bars, notes)
+        return _of_sibling(sibling, bars, judge.remarks)
     if rows.spreads:
-        return _of_spreads(path, rows, bars, notes)
+        return _of_spreads(path, rows, bars, judge)
     return None
 
 
@@ -59,7 +72,7 @@ def _of_rows(path: Path, rows: Rows, bars: tuple[Bar, ...]) -> tuple[Bar, ...]:
     return tuple(asks)
 
 
-def _of_sibling(sibling: Sibling, bars: tuple[Bar, ...], notes: list[str]) -> tuple[Bar, ...]:
+def _of_sibling(sibling: Sibling, bars: tuple[Bar, ...], remarks: Remarks) -> tuple[Bar, ...]:
     path, rows, starts = sibling
     found = {
         start: (line, _ask_bar(path, line, start, prices))
@@ -82,31 +95,30 @@ def _of_sibling(sibling: Sibling, bars: tuple[Bar, ...], notes: list[str]) -> tu
         why = f"{bad} of its bars lie below the bid file's and {len(asks)} fit: it is not the ask side of the same tape"
         raise defect(path, None, why, "put the right ask file beside the bid file, or move it away")
     spread = median(asks[bid.start].close - bid.close for bid in bars if bid.start in asks)
-    notes.append(f"asks are from the sibling {path.name}")
+    remarks.note(f"asks are from the sibling {path.name}")
     missing = len(bars) - len(asks) - bad
     if missing + bad:
         made = f"the bid plus the median difference {spread:.6g}"
-        notes.append(f"{missing} minutes without ask bar and {bad} with an ask below the bid have {made} instead")
+        remarks.note(f"{missing} minutes without ask bar and {bad} with an ask below the bid have {made} instead")
     if unused := len(found) - len(bars) + missing:
-        notes.append(f"{unused} ask bars without bid bar are not used")
+        remarks.note(f"{unused} ask bars without bid bar are not used")
     return tuple(asks.get(bid.start) or _above(bid, spread) for bid in bars)
 
 
-def _of_spreads(path: Path, rows: Rows, bars: tuple[Bar, ...], notes: list[str]) -> tuple[Bar, ...] | None:
+def _of_spreads(path: Path, rows: Rows, bars: tuple[Bar, ...], judge: Judge) -> tuple[Bar, ...] | None:
     for line, spread in zip(rows.lines, rows.spreads, strict=True):
         if not 0 <= spread < float("inf"):
             raise defect(path, line, f"spread {spread!r} is not finite and >= 0", _REMEDY)
     known = [spread for spread in rows.spreads if spread > 0]
     if not known:
-        notes.append("the spread column is 0 in every row")
+        judge.remarks.note("the spread column is 0 in every row")
         return None
     usual = median(known)
-    point = 10.0**-rows.digits
-    notes.append(f"asks are the bid plus the spread column, in points of {point:.{rows.digits}f}")
+    unit = spread_unit(known, judge.spec, rows.digits, judge.spread_unit, judge.remarks)
     if zeros := len(rows.spreads) - len(known):
-        notes.append(f"{zeros} rows with a spread of 0 have the median of the others, {usual:g} points")
+        judge.remarks.note(f"{zeros} rows with a spread of 0 have the median of the others, {usual:g}")
     spreads = [spread if spread > 0 else usual for spread in rows.spreads]
-    return tuple(_above(bid, spread * point) for bid, spread in zip(bars, spreads, strict=True))
+    return tuple(_above(bid, spread * unit.value) for bid, spread in zip(bars, spreads, strict=True))
 
 
 def _above(bid: Bar, spread: float) -> Bar:

@@ -1,60 +1,62 @@
-"""Which columns a tape has: by its header, or by the shape of its first row where an exporter writes no header.
-
-Known: FXCM, OANDA (Lean), MetaTrader 4 and 5 exports and API dumps, HistData, TrueFX, TradingView, and our own.
-"""
+"""Where a row keeps what: by its header, by what a person says, or by the shape of rows without a header."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from enum import Enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import shorten
+from typing import Final
 
 from dtms.adapters.files._defects import defect
+from dtms.adapters.files._formats import Format, format_of
+from dtms.adapters.files._meanings import TIMES, Meaning, known, meaning_of
+from dtms.adapters.files._options import OHLC, TapeOptions
+from dtms.adapters.files._remarks import Remarks
+from dtms.adapters.files._shapes import shape_of
+from dtms.adapters.files._table import Table
+from dtms.domain.symbols import canonical
 
-OWN_MARK = "#dtms-tape"
-"""The first line of our own format begins so."""
-
-_KNOWN = (
-    "give bars with a header of time, open, high, low, close, quotes with timestamp, bid, ask, "
-    "or an export of MetaTrader, FXCM, OANDA, HistData or TradingView"
+REMEDY: Final = (
+    "give bars with a header of time, open, high, low, close or quotes with time, bid, ask; or say which column is which, by "
+    "its name or number: --columns time=1,open=2,high=3,low=4,close=5 (also date=, bid=, ask=, volume=, spread=, symbol=)"
 )
+_VOLUMES: Final = ("volume", "tick_volume", "vol", "real_volume")
+"""The first of these that a tape of bars has is its volume."""
 
-
-class Clock(Enum):
-    """How a row tells its time."""
-
-    TEXT = "one column of ISO text, with or without offset"
-    DATE_AND_TIME = "a date and a time column"
-    DATE_AND_MS = "a date column and milliseconds of the day"
-    HISTDATA_MS = "YYYYMMDD HHMMSSmmm"
-    NANOSECONDS = "nanoseconds since the epoch"
+_CLOCK: Final = re.compile(r"\d{1,2}:\d\d|\d{1,6}$|\d{9}$")
+_DATE: Final = re.compile(
+    r"(\d{8}|\d{4}[-./]\d{1,2}[-./]\d{1,2}|\d{1,2}[-./]\d{1,2}[-./]\d{2,4}|[\w ,-]*[A-Za-z]{3}[\w ,-]*)$"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """Where a row keeps what; an index of None says that the format does not have it.
+    """The places of a row's cells; None says that the format does not have it.
 
-    `zone` is the zone of rows without offset where the format fixes it. `label_may_lie` marks the dump of MetaTrader's
-    API, which prints the broker's clock as if it were UTC.
+    `time_of_day` stands beside a `time` that is a date only, in milliseconds where `in_ms`. `others` are further columns that
+    tell the same time. `zone` is the clock that the header or the format names. `mid` says that the prices are of the middle. `symbols` are those
+    that the header names.
     """
 
-    separator: str
-    first_row: int
-    clock: Clock
     time: int
-    time_of_day: int | None
     bid: tuple[int, ...]
-    ask: tuple[int, ...] | None
+    ask: tuple[int, ...] | None = None
+    time_of_day: int | None = None
+    in_ms: bool = False
+    close_time: int | None = None
+    others: tuple[int, ...] = ()
     volume: int | None = None
     buys: int | None = None
     sells: int | None = None
     spread: int | None = None
     symbol: int | None = None
     zone: str | None = None
-    label_may_lie: bool = False
-    own: bool = False
+    mid: bool = False
+    form: Format
+    names: tuple[str, ...] = ()
+    symbols: tuple[str, ...] = ()
 
     @property
     def ticks(self) -> bool:
@@ -63,136 +65,163 @@ class Layout:
 
     @property
     def width(self) -> int:
-        """The columns a row must have for the layout to be read from it."""
+        """The columns that a row must have for the layout to be read from it."""
         optional = (self.time_of_day, self.volume, self.buys, self.sells, self.spread, self.symbol)
         return 1 + max(self.time, *self.bid, *(self.ask or ()), *(i for i in optional if i is not None))
 
-
-_OHLC = ("open", "high", "low", "close")
-_TIME_NAMES = ("timestamp", "time", "time_utc", "date", "datetime", "ts_event_ns", "")
-_VOLUME_NAMES = ("volume", "tick_volume", "tickvol", "tick volume")
-_HEADERLESS = (
-    (
-        re.compile(r"\d{4}\.\d\d\.\d\d,\d\d:\d\d(?:,[^,]+){5}$"),
-        Layout(
-            separator=",",
-            first_row=0,
-            clock=Clock.DATE_AND_TIME,
-            time=0,
-            time_of_day=1,
-            bid=(2, 3, 4, 5),
-            ask=None,
-            volume=6,
-        ),
-    ),
-    (
-        re.compile(r"\d{8} \d{6};[^;]+;[^;]+;[^;]+;[^;]+;"),
-        Layout(
-            separator=";",
-            first_row=0,
-            clock=Clock.TEXT,
-            time=0,
-            time_of_day=None,
-            bid=(1, 2, 3, 4),
-            ask=None,
-            zone="EST",
-        ),
-    ),
-    (
-        re.compile(r"\d{8} \d{9},[^,]+,[^,]+,"),
-        Layout(
-            separator=",",
-            first_row=0,
-            clock=Clock.HISTDATA_MS,
-            time=0,
-            time_of_day=None,
-            bid=(1,),
-            ask=(2,),
-            zone="EST",
-        ),
-    ),
-)
+    def name(self, place: int) -> str:
+        """What a sentence calls a column."""
+        if len(self.bid) > 1 and place in self.bid:
+            return OHLC[self.bid.index(place)]
+        if place in self.bid:
+            return "bid"
+        said = self.names[place] if place < len(self.names) else ""
+        return said or f"column {place + 1}"
 
 
-def sniff(path: Path, lines: list[str]) -> Layout:
-    """Return the layout of a text tape.
+def layout_of(path: Path, table: Table, options: TapeOptions, remarks: Remarks) -> Layout:
+    """Return the layout of a table.
 
     Raises:
-        SettingsError: Neither header nor first row is of a known kind.
+        SettingsError: Neither header, shape nor what was said tells it; the sentence shows the file's first lines.
     """
-    own = lines[0].startswith(OWN_MARK)
-    head = next((i for i, line in enumerate(lines) if not (own and line.startswith("#"))), None)
-    if head is None:
-        raise defect(path, len(lines), "the tape ends before its header", "write or copy it again")
-    first = lines[head].strip()
-    for shape, layout in _HEADERLESS:
-        if shape.match(first):
-            return layout
-    separator = next((s for s in ("\t", ";", ",") if s in first), ",")
-    names = [name.strip(' "<>').lower() for name in first.split(separator)]
-    layout_found = from_names(path, names, line=head + 1, separator=separator, own=own)
-    if head + 1 >= len(lines):
-        raise defect(path, head + 1, "a header and no rows", "export the tape again, with rows")
-    return layout_found
-
-
-def from_names(path: Path, names: list[str], *, line: int | None, separator: str = "", own: bool = False) -> Layout:
-    """Return the layout that a list of lower-case column names means; `line` is the header's, None for Parquet."""
-    place: dict[str, int] = {}
-    for i, name in enumerate(names):
-        place.setdefault(name, i)
-    bid, ask = _prices(path, place, line)
-    time = next((place[name] for name in _TIME_NAMES if name in place), None)
-    if time is None:
-        raise defect(path, line, f"no time column among {_said(names)}", _KNOWN)
-    clock, time_of_day = _clock(place, names[time])
-    if time_of_day is not None:
-        time = place["date"]
-    volume = next((place[name] for name in _VOLUME_NAMES if name in place), None)
-    return Layout(
-        separator=separator,
-        first_row=line or 0,
-        clock=clock,
-        time=time,
-        time_of_day=time_of_day,
+    meanings = [meaning_of(names) for names in table.header]
+    if options.columns:
+        meanings = _told(path, table, options.columns)
+    elif not meanings:
+        kinds = shape_of(path, table, remarks)
+        if kinds is None:
+            raise unknown(path, 1, "no header, and rows of no known shape", table)
+        meanings = [Meaning(kind=kind) for kind in kinds]
+    meanings = _of_symbol(path, table, meanings, options, remarks)
+    places = _places(path, table, meanings)
+    form = format_of(path, table)
+    bid, ask, mid = _prices(path, table, places)
+    times = _times(path, table, meanings, form)
+    volume = next((places[kind] for kind in _VOLUMES if kind in places), None)
+    if len(bid) == 1 and form.server_clock:
+        volume = None  # a deal's volume, of another row than the quote
+    layout = Layout(
+        time=times[0],
+        time_of_day=times[1],
+        in_ms="ms_of_day" in places,
+        close_time=places.get("close_time"),
         bid=bid,
         ask=ask,
+        mid=mid,
         volume=volume,
-        buys=place.get("buy_volume"),
-        sells=place.get("sell_volume"),
-        spread=place.get("spread"),
-        symbol=place.get("symbol"),
-        zone="UTC" if names[time] in {"time_utc", "ts_event_ns"} or clock is Clock.DATE_AND_MS else None,
-        label_may_lie={"time_epoch", "real_volume"} <= place.keys(),
-        own=own,
+        buys=places.get("buy_volume"),
+        sells=places.get("sell_volume"),
+        spread=places.get("spread"),
+        symbol=places.get("symbol"),
+        zone=meanings[times[0]].zone or form.zone,
+        form=form,
+        names=table.names,
+        symbols=tuple(dict.fromkeys(each.symbol for each in meanings if each.symbol)),
     )
+    used = {layout.time, layout.time_of_day}
+    others = tuple(i for i, each in enumerate(meanings) if each.kind in ("time", "date", "msc") and i not in used)
+    return replace(layout, others=tuple(i for i in others if table.names and table.names[i]))
 
 
-def _prices(path: Path, place: dict[str, int], line: int | None) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
-    bids = [f"bid_{name}" for name in _OHLC]
-    asks = [f"ask_{name}" for name in _OHLC]
-    plain = list(_OHLC)
-    for wanted in (bids, plain):
-        if all(name in place for name in wanted):
-            ask = tuple(place[name] for name in asks) if all(name in place for name in asks) else None
-            return tuple(place[name] for name in wanted), ask
-    if "bid" in place and "ask" in place:
-        return (place["bid"],), (place["ask"],)
-    if "price" in place:
+def unknown(path: Path, line: int | None, why: str, table: Table) -> Exception:
+    """Return the refusal of a table that cannot be understood, with its first lines and the way to say it."""
+    return defect(path, line, why, f"{REMEDY}; the file begins {table.begin}")
+
+
+def _told(path: Path, table: Table, columns: Mapping[str, str]) -> list[Meaning]:
+    names = [name.casefold() for name in table.names]
+    found = [Meaning()] * max(table.width, len(names))
+    for kind, column in columns.items():
+        wanted = column.casefold()
+        if wanted in names:
+            place = names.index(wanted)
+        elif column.isdigit() and 0 < int(column) <= len(found):
+            place = int(column) - 1
+        else:
+            why = f"--columns {kind}={column}: no such column among {_said(table.names) if table.names else f'1 to {len(found)}'}"
+            raise unknown(path, table.header_line, why, table)
+        found[place] = replace(meaning_of(table.header[place]) if table.header else Meaning(), kind=kind)
+    return found
+
+
+def _of_symbol(
+    path: Path, table: Table, meanings: list[Meaning], options: TapeOptions, remarks: Remarks
+) -> list[Meaning]:
+    """Leave the columns of other symbols, where a header has those of several side by side."""
+    symbols = list(dict.fromkeys(each.symbol for each in meanings if each.symbol and each.kind))
+    if len(symbols) < 2:  # noqa: PLR2004 - several
+        return meanings
+    wanted = None if options.symbol is None else canonical(options.symbol)
+    if wanted not in symbols:
+        why = f"its columns are of {' and '.join(symbols)}"
+        raise defect(path, table.header_line, why, f"name one of them with --symbol, {symbols[0]} for example")
+    remarks.note(f"the columns of {', '.join(each for each in symbols if each != wanted)} were left out")
+    return [each if each.symbol in (None, wanted) else Meaning() for each in meanings]
+
+
+def _places(path: Path, table: Table, meanings: Sequence[Meaning]) -> dict[str, int]:
+    """Return the first column of each kind; of prices there must be one."""
+    places: dict[str, int] = {}
+    for i, meaning in enumerate(meanings):
+        kind = meaning.kind
+        if not kind:
+            continue
+        if kind in places and (kind in OHLC or kind in ("bid", "ask") or kind.partition("_")[2] in OHLC):
+            why = f"columns {places[kind] + 1} and {i + 1} both mean {kind}"
+            raise unknown(path, table.header_line, why, table)
+        places.setdefault(kind, i)
+    if "price" in places and "close" not in places and {"open", "high", "low"} <= places.keys():
+        places["close"] = places.pop("price")
+    return places
+
+
+def _times(path: Path, table: Table, meanings: Sequence[Meaning], form: Format) -> tuple[int, int | None]:
+    """Return the column that tells the time, with the one of the time of day where the first is only a date."""
+    found = [i for i, each in enumerate(meanings) if each.kind in TIMES or each.kind == "ms_of_day"]
+    if not found:
+        found = [i for i, names in enumerate(table.header) if i == 0 and not any(names)]
+        if found:
+            return found[0], None
+        raise unknown(path, table.header_line, f"no time column among {_said(table.names)}", table)
+    sample = {i: next((row[i] for row in table.rows[:20] if i < len(row) and row[i]), "") for i in found}
+    dates = [i for i in found if _DATE.match(sample[i]) and meanings[i].kind in ("date", "time")]
+    clocks = [
+        i for i in found if meanings[i].kind == "ms_of_day" or (meanings[i].kind == "time" and _CLOCK.match(sample[i]))
+    ]
+    pair = next(((date, clock) for date in dates for clock in clocks if date != clock and clock not in dates[:1]), None)
+    full = [i for i in found if meanings[i].kind != "close_time" and i not in (pair or ())]
+    if pair is not None:
+        full = [i for i in full if i not in dates and i not in clocks]
+    full.sort(key=lambda i: (meanings[i].kind != "msc", not _says_utc(sample[i]) and not form.server_clock))
+    if pair is not None and not (full and _says_utc(sample[full[0]])):
+        return pair
+    if full:
+        return full[0], None
+    return found[0], None
+
+
+def _says_utc(cell: str) -> bool:
+    """Say whether a cell is an epoch or names its offset."""
+    return bool(re.match(r"\d{9,}(\.\d+)?$", cell) or re.search(r"\d(Z|[+-]\d\d:?\d\d)$", cell))
+
+
+def _prices(
+    path: Path, table: Table, places: Mapping[str, int]
+) -> tuple[tuple[int, ...], tuple[int, ...] | None, bool]:
+    for side in ("bid_", "", "mid_"):
+        if known(places.keys(), side):
+            ask = tuple(places[f"ask_{name}"] for name in OHLC) if known(places.keys(), "ask_") else None
+            return tuple(places[f"{side}{name}"] for name in OHLC), ask if side != "mid_" else None, side == "mid_"
+    if "bid" in places and "ask" in places:
+        return (places["bid"],), (places["ask"],), False
+    if known(places.keys(), "ask_"):
+        raise defect(path, table.header_line, "these are ask prices alone", "give the bid prices, or both")
+    if "price" in places:
         why = "these are trades, with one price and no bid and ask"
-        raise defect(path, line, why, "give the quotes of the same time, or bars")
-    raise defect(path, line, f"no known header: {_said(list(place))}", _KNOWN)
+        raise defect(path, table.header_line, why, "give the quotes of the same time, or bars")
+    raise unknown(path, table.header_line, f"no known header: {_said(table.names)}", table)
 
 
-def _clock(place: dict[str, int], time_name: str) -> tuple[Clock, int | None]:
-    if "date" in place and "ms_of_day" in place:
-        return Clock.DATE_AND_MS, place["ms_of_day"]
-    if "date" in place and "time" in place:
-        return Clock.DATE_AND_TIME, place["time"]
-    if time_name == "ts_event_ns":
-        return Clock.NANOSECONDS, None
-    return Clock.TEXT, None
-
-
-def _said(names: list[str]) -> str:
+def _said(names: Sequence[str]) -> str:
     return shorten(", ".join(name or "''" for name in names), width=120, placeholder=" ...")

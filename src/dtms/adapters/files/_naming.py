@@ -36,16 +36,28 @@ def _known(words: list[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in names if asset_class(name) is not AssetClass.OTHER))
 
 
-def symbol_of(path: Path, given: str | None, said: tuple[str, ...]) -> tuple[str, str | None]:
+def spelled(name: str) -> str:
+    """Return our spelling of a name that may have its exchange in front (`FX:EURUSD`, `C:EUR-USD`)."""
+    exchange, mark, rest = name.rpartition(":")
+    bare = rest if mark and exchange.isalnum() else name
+    joined = canonical(bare.replace("-", ""))
+    return canonical(bare) if asset_class(joined) is AssetClass.OTHER else joined
+
+
+def symbol_of(
+    path: Path, given: str | None, said: tuple[str, ...], *, beside: tuple[str, ...] = ()
+) -> tuple[str, str | None]:
     """Return the tape's symbol in our spelling, with a note where it was inferred.
 
-    `said` is what the file itself says; where it says nothing, the file's name counts.
+    `said` is what the file itself says; where it says nothing, the file's name counts, then the names
+    `beside` it: of its member in a zip, of its folders.
 
     Raises:
         SettingsError: The given symbol contradicts the tape, or none is given and the tape does not name one.
     """
     source = "the tape says" if said else "the file name says"
-    found = tuple(dict.fromkeys(canonical(name) for name in said)) or symbols_in(path.name)
+    found = tuple(dict.fromkeys(spelled(name) for name in said)) or symbols_in(path.name)
+    found = found or next((names for names in map(symbols_in, beside) if names), ())
     if given is not None:
         wanted = canonical(given)
         if found and wanted not in found:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dtms.adapters.files._defects import defect
-from dtms.adapters.files._layout import OWN_MARK
 from dtms.adapters.files._model import Doubt, Tape
+from dtms.adapters.files._table import OWN_MARK
 from dtms.adapters.files._timeframe import check_grid, check_timeframe
 from dtms.domain.market import Bar, Quote, Timeframe
 from dtms.domain.units import Millis, to_utc

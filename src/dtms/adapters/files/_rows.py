@@ -1,197 +1,228 @@
-"""What a tape's rows say, column by column, before zone, scale or meaning are given to them."""
+"""A table's rows as columns of numbers, before zone, scale or meaning are given to them."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, TypeVar
 
+from dtms.adapters.files._clock import Times, joined, read_times, without_zone
+from dtms.adapters.files._dates import day_first
 from dtms.adapters.files._defects import defect
-from dtms.adapters.files._layout import Clock, Layout
-from dtms.adapters.files._zones import naive_millis
-from dtms.domain.units import DAY
+from dtms.adapters.files._layout import Layout
+from dtms.adapters.files._naming import spelled, symbols_in
+from dtms.adapters.files._numbers import decimal_mark, number
+from dtms.adapters.files._numbers import volume as volume_of
+from dtms.adapters.files._options import TapeOptions
+from dtms.adapters.files._remarks import Remarks
+from dtms.adapters.files._sides import carried
+from dtms.adapters.files._table import Table
+from dtms.domain.instrument import AssetClass
+from dtms.domain.symbols import asset_class, canonical
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
-_NANOS = 1_000_000
-_AGAIN = "cut the row, or export the tape again"
+_AGAIN: Final = "cut the row, or export the tape again"
+_BLANK: Final = frozenset({"", "nan", "NaN", "null", "None", "N/A", "-"})
 
+_T = TypeVar("_T")
 Prices = tuple[float, ...]
-Cells = Sequence[str]
+Row = Sequence[str]
 
 
 @dataclass(slots=True, kw_only=True)
 class Rows:
     """Columns of equal length; one whose format has none stays empty.
 
-    `times` are UTC milliseconds where `aware`, else wall-clock milliseconds. A volume of None is a blank cell of our own
-    format. `spreads` are in points of `digits` decimals.
+    `times` are UTC milliseconds where `aware`, else wall-clock milliseconds. A volume of None is a blank cell. `others` are
+    the further time columns by name, as far as they could be read. `digits` are the decimals that prices are written with.
     """
 
     lines: list[int] = field(default_factory=list)
     times: list[int] = field(default_factory=list)
     aware: bool = False
+    epoch: bool = False
+    zone: str | None = None
     bids: list[Prices] = field(default_factory=list)
     asks: list[Prices] = field(default_factory=list)
     volumes: list[float | None] = field(default_factory=list)
     buys: list[float | None] = field(default_factory=list)
     sells: list[float | None] = field(default_factory=list)
     spreads: list[float] = field(default_factory=list)
+    ends: list[int] = field(default_factory=list)
+    others: dict[str, Times] = field(default_factory=dict)
     digits: int = 0
-    symbols: set[str] = field(default_factory=set)
+    symbols: tuple[str, ...] = ()
 
 
-def read_rows(path: Path, lines: list[str], layout: Layout) -> Rows:
-    """Return the rows of a text tape.
+def read_rows(path: Path, table: Table, layout: Layout, options: TapeOptions, remarks: Remarks) -> Rows:
+    """Return the rows of a table, oldest first.
 
     Raises:
-        SettingsError: A row is too short, or a cell is no time or number; it names the line.
+        SettingsError: A row is too short, a cell is no time or number, or the rows are of several symbols; it names the line.
     """
-    rows = Rows()
-    time_of = _time_reader(layout)
-    separator, width = layout.separator, layout.width
-    number = layout.first_row
-    aware: bool | None = None
-    try:
-        for number, line in enumerate(lines[layout.first_row :], layout.first_row + 1):
-            if not line or line.isspace():
-                continue
-            cells = line.split(separator)
-            if len(cells) < width:
-                why = f"{len(cells)} columns where {width} are needed: the line is cut off or of another kind"
-                raise defect(path, number, why, _AGAIN)
-            at, zoned = time_of(cells)
-            if aware is None:
-                aware = zoned
-            elif zoned is not aware:
-                raise defect(path, number, "some rows name their offset from UTC and some do not", _AGAIN)
-            rows.lines.append(number)
-            rows.times.append(at)
-            _append(rows, cells, layout)
-    except ValueError:
-        _explain(path, number, lines[number - 1].split(separator), layout, time_of)
-    rows.aware = bool(aware)
-    if layout.spread is not None:
-        rows.digits = _digits(lines[layout.first_row :], separator, layout.bid)
-    return rows
+    records = _full_rows(path, table, layout)
+    records, symbols = _of_symbol(path, records, layout, options, remarks)
+    records = _with_prices(records, layout, remarks)
+    if not records:
+        raise defect(path, None, "no row has prices", "export the tape again")
+    lines = [line for line, _ in records]
+    rows = [row for _, row in records]
+    weekends = _open_at_weekends(path, options, symbols)
+    times = _times(path, lines, rows, layout, remarks, weekends=weekends)
+    if _newest_first(times.values):
+        remarks.note("the rows are newest first and were turned round")
+        lines, rows = lines[::-1], rows[::-1]
+        times = replace(times, values=times.values[::-1])
+    found = _columns(path, lines, rows, layout, remarks, table.separator)
+    found.times, found.aware, found.epoch, found.zone = times.values, times.aware, times.epoch, times.zone
+    found.symbols = symbols
+    _more_times(path, rows, layout, found, weekends=weekends)
+    return carried(path, found, remarks) if layout.ticks and layout.form.server_clock else found
 
 
-def _append(rows: Rows, cells: Cells, layout: Layout) -> None:
-    rows.bids.append(tuple([float(cells[i]) for i in layout.bid]))
-    if layout.ask is not None:
-        rows.asks.append(tuple([float(cells[i]) for i in layout.ask]))
-    if layout.volume is not None:
-        rows.volumes.append(_volume(cells[layout.volume]))
-    if layout.buys is not None:
-        rows.buys.append(_volume(cells[layout.buys]))
-    if layout.sells is not None:
-        rows.sells.append(_volume(cells[layout.sells]))
-    if layout.spread is not None:
-        rows.spreads.append(float(cells[layout.spread]))
-    if layout.symbol is not None:
-        rows.symbols.add(cells[layout.symbol].strip())
+def _full_rows(path: Path, table: Table, layout: Layout) -> list[tuple[int, Row]]:
+    width = layout.width
+    for line, row in zip(table.lines, table.rows, strict=True):
+        if len(row) < width:
+            why = f"{len(row)} columns where {width} are needed: the line is cut off or of another kind"
+            raise defect(path, line, why, _AGAIN)
+    return list(zip(table.lines, table.rows, strict=True))
 
 
-def _volume(cell: str) -> float | None:
-    return None if not cell or cell.isspace() else float(cell)
+def _of_symbol(
+    path: Path, records: list[tuple[int, Row]], layout: Layout, options: TapeOptions, remarks: Remarks
+) -> tuple[list[tuple[int, Row]], tuple[str, ...]]:
+    """Return the rows of the wanted symbol, where the rows name theirs, with the names that the tape then has."""
+    if layout.symbol is None:
+        return records, ()
+    place = layout.symbol
+    counts = Counter(row[place] for _, row in records)
+    ours = {name: spelled(name) for name in counts}
+    found = tuple(dict.fromkeys(ours.values()))
+    if len(found) == 1:
+        return records, found
+    wanted = None if options.symbol is None else canonical(options.symbol)
+    if wanted not in found:
+        said = ", ".join(f"{name} ({count} rows)" for name, count in counts.most_common(8))
+        wrong = "" if wanted is None else f", none of {options.symbol}"
+        why = f"it holds {len(found)} symbols: {said}{wrong}"
+        raise defect(path, None, why, f"name one of them with --symbol, {counts.most_common(1)[0][0]} for example")
+    kept = [(line, row) for line, row in records if ours[row[place]] == wanted]
+    others = ", ".join(f"{count} of {name}" for name, count in counts.most_common() if ours[name] != wanted)
+    remarks.doubt(
+        "several_symbols",
+        f"the file holds {len(found)} symbols: the {len(kept)} rows of {wanted} were read, {len(records) - len(kept)} others "
+        f"({others}) left out",
+    )
+    return kept, (wanted,)
 
 
-def _digits(lines: list[str], separator: str, price: tuple[int, ...]) -> int:
-    """The decimals that prices are written with, which are the terminal's digits."""
-    return max(len(line.split(separator)[price[-1]].partition(".")[2]) for line in lines if line.strip())
+def _with_prices(records: list[tuple[int, Row]], layout: Layout, remarks: Remarks) -> list[tuple[int, Row]]:
+    """Leave rows out that have no price at all: a minute without one, or a deal in a file of quotes."""
+    prices = (*layout.bid, *(layout.ask or ()))
+    kept = [(line, row) for line, row in records if any(row[i] not in _BLANK for i in prices)]
+    if len(kept) < len(records):
+        remarks.note(f"{len(records) - len(kept)} rows without any price were left out")
+    return kept
 
 
-def _time_reader(layout: Layout) -> Callable[[Cells], tuple[int, bool]]:
-    """Return a function from a row to its time and whether that is UTC already; it raises ValueError for no time."""
-    time = layout.time
-    match layout.clock:
-        case Clock.TEXT:
-            return lambda cells: _of_text(cells[time])
-        case Clock.DATE_AND_TIME:
-            clock = layout.time_of_day or 0
-            return lambda cells: _of_text(f"{cells[time]} {cells[clock]}")
-        case Clock.DATE_AND_MS:
-            of_day = layout.time_of_day or 0
-            midnights: dict[str, int] = {}
-
-            def lean(cells: Cells) -> tuple[int, bool]:
-                date = cells[time]
-                midnight = midnights.get(date)
-                if midnight is None:
-                    midnight = midnights[date] = _of_text(date)[0]
-                millis = float(cells[of_day])
-                if not 0 <= millis < DAY:
-                    raise ValueError(cells[of_day])
-                return midnight + int(millis), False
-
-            return lean
-        case Clock.HISTDATA_MS:
-            return lambda cells: _of_text(f"{cells[time][:15]}.{cells[time][15:]}")
-        case Clock.NANOSECONDS:
-            # Nanoseconds that went through a float are off by hundreds: the nearest millisecond is the recorded one.
-            return lambda cells: ((int(cells[time]) + _NANOS // 2) // _NANOS, True)
+def _open_at_weekends(path: Path, options: TapeOptions, symbols: tuple[str, ...]) -> bool:
+    names = symbols or symbols_in(path.name)
+    name = canonical(options.symbol) if options.symbol is not None else next(iter(names), "")
+    return asset_class(name) is AssetClass.CRYPTO
 
 
-def _of_text(text: str) -> tuple[int, bool]:
-    text = text.strip(' "\r')
-    if text[4:5] == ".":
-        text = text.replace(".", "-", 2)
-    when = datetime.fromisoformat(text)
-    if when.tzinfo is None:
-        return naive_millis(when), False
-    return (when - _EPOCH) // _MILLISECOND, True
+def _times(path: Path, lines: list[int], rows: list[Row], layout: Layout, remarks: Remarks, *, weekends: bool) -> Times:
+    cells = [row[layout.time] for row in rows]
+    first = day_first(path, lines, cells, remarks, usual=layout.form.day_first, weekends=weekends)
+    if layout.time_of_day is not None:
+        cells = joined(cells, [row[layout.time_of_day] for row in rows], in_ms=layout.in_ms)
+    cells, zone = without_zone(cells)
+    return replace(read_times(path, lines, cells, day_first=first), zone=zone)
 
 
-def _explain(path: Path, line: int, cells: Cells, layout: Layout, time_of: Callable[[Cells], object]) -> NoReturn:
-    """Raise the sentence for a row that could not be read: which cell it was."""
-    try:
-        time_of(cells)
-    except (ValueError, OverflowError):
-        said = " ".join(cells[i].strip() for i in (layout.time, layout.time_of_day) if i is not None)
-        raise defect(path, line, f"{said!r} is no time", _AGAIN) from None
-    names = dict(zip(layout.bid, ("open", "high", "low", "close") if len(layout.bid) > 1 else ("bid",), strict=True))
-    for i, cell in enumerate(cells):
+def _newest_first(times: Sequence[int]) -> bool:
+    down = sum(b < a for a, b in pairwise(times))
+    up = sum(b > a for a, b in pairwise(times))
+    return down > 0 and up * 50 <= down and times[-1] < times[0]
+
+
+def _columns(path: Path, lines: list[int], rows: list[Row], layout: Layout, remarks: Remarks, separator: str) -> Rows:
+    prices = [[row[i] for row in rows] for i in (*layout.bid, *(layout.ask or ()))]
+    mark = decimal_mark((cell for column in prices for cell in column), separator, remarks)
+    gaps = layout.ticks and layout.form.server_clock
+
+    def numbers(place: int) -> list[float]:
+        return _read(path, lines, rows, place, layout, lambda cell: _price(cell, mark, gaps=gaps))
+
+    def volumes(place: int | None) -> list[float | None]:
+        if place is None:
+            return []
+        return _read(path, lines, rows, place, layout, lambda cell: volume_of(cell, mark))
+
+    width = len(layout.bid)
+    whole, buys, sells = volumes(layout.volume), volumes(layout.buys), volumes(layout.sells)
+    if buys and not sells and whole:
+        sells = [_rest(volume, bought) for volume, bought in zip(whole, buys, strict=True)]
+    columns = [numbers(place) for place in (*layout.bid, *(layout.ask or ()))]
+    return Rows(
+        lines=lines,
+        bids=list(zip(*columns[:width], strict=True)),
+        asks=list(zip(*columns[width:], strict=True)),
+        volumes=whole,
+        buys=buys,
+        sells=sells,
+        spreads=[] if layout.spread is None else numbers(layout.spread),
+        digits=max(len(cell.partition(mark)[2]) for cell in prices[width - 1]),
+    )
+
+
+def _rest(volume: float | None, bought: float | None) -> float | None:
+    """Return what was sold of a volume, rounded to hide the binary noise of the difference."""
+    return None if volume is None or bought is None else max(0.0, round(volume - bought, 10))
+
+
+def _price(cell: str, mark: str, *, gaps: bool) -> float:
+    """Return a price; where one side of a quote may be missing, a blank or a zero is not a number."""
+    if gaps and cell in _BLANK:
+        return float("nan")
+    found = number(cell, mark)
+    return float("nan") if gaps and not found else found
+
+
+def _read(
+    path: Path, lines: list[int], rows: list[Row], place: int, layout: Layout, cell_of: Callable[[str], _T]
+) -> list[_T]:
+    found: list[_T] = []
+    for line, row in zip(lines, rows, strict=True):
         try:
-            if i in _numeric(layout):
-                _volume(cell) if i in (layout.volume, layout.buys, layout.sells) else float(cell)
+            found.append(cell_of(row[place]))
         except ValueError:
-            raise defect(
-                path, line, f"{names.get(i, f'column {i + 1}')} is {cell.strip()!r}, no number", _AGAIN
-            ) from None
-    raise defect(path, line, "the row cannot be read", _AGAIN)
+            cell = row[place].strip()
+            what = f"{layout.name(place)} is {cell!r}, no number" if cell else f"{layout.name(place)} is empty"
+            raise defect(path, line, what, _AGAIN) from None
+    return found
 
 
-def _numeric(layout: Layout) -> tuple[int | None, ...]:
-    return (*layout.bid, *(layout.ask or ()), layout.volume, layout.buys, layout.sells, layout.spread)
+def _more_times(path: Path, rows: list[Row], layout: Layout, found: Rows, *, weekends: bool) -> None:
+    """Read the other columns that tell a time, as far as they are ones; they are compared, not used."""
+    from dtms.errors import SettingsError
 
-
-def rows_of_columns(path: Path, columns: dict[str, list[object]], layout: Layout) -> Rows:
-    """Return the rows of a Parquet tape; its rows count as lines from 1.
-
-    Raises:
-        SettingsError: A cell is empty, or no time or number.
-    """
-    names = list(columns)
-    rows = Rows(aware=True)
-    for line, record in enumerate(zip(*columns.values(), strict=True), 1):
-        missing = [names[i] for i in (layout.time, *layout.bid, *(layout.ask or ())) if record[i] is None]
-        if missing:
-            raise defect(path, line, f"{missing[0]} is empty", _AGAIN)
-        when = record[layout.time]
-        if isinstance(when, datetime):
-            aware = when.tzinfo is not None
-            at = (when - _EPOCH) // _MILLISECOND if aware else naive_millis(when)
-        elif isinstance(when, int) and layout.clock is Clock.NANOSECONDS:
-            aware, at = True, (when + _NANOS // 2) // _NANOS
+    places = {place: layout.name(place) for place in layout.others}
+    if layout.close_time is not None and layout.close_time != layout.time:
+        places[layout.close_time] = ""
+    for place, name in places.items():
+        if any(place >= len(row) for row in rows):
+            continue
+        cells = [row[place] for row in rows]
+        try:
+            first = day_first(path, found.lines, cells, Remarks(), usual=layout.form.day_first, weekends=weekends)
+            times = read_times(path, found.lines, cells, day_first=first)
+        except SettingsError:
+            continue
+        if name:
+            found.others[name] = times
         else:
-            raise defect(path, line, f"{names[layout.time]} is {when!r}, no time", _AGAIN)
-        rows.aware = aware
-        rows.lines.append(line)
-        rows.times.append(at)
-        try:
-            _append(rows, [str(cell) if cell is not None else "" for cell in record], layout)
-        except ValueError:
-            raise defect(path, line, "a price or volume is no number", _AGAIN) from None
-    return rows
+            found.ends = times.values

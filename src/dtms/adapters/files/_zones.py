@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dtms.domain.calendar import MarketHours
 from dtms.domain.instrument import AssetClass
-from dtms.domain.units import HOUR, MINUTE, Millis
+from dtms.domain.units import DAY, HOUR, MINUTE, Millis
 from dtms.errors import SettingsError
 
 _NAIVE_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - wall-clock arithmetic, no instant
@@ -29,6 +29,14 @@ tape read in the wrong zone has 1.7 % to 2.5 % of its quarter hours in the weeke
 _SUSPICIOUS = 0.015
 """Share of quarter hours outside the market's hours from which a given zone is doubted: under the least of the above, over
 the 1.1 % of an older gold tape, whose daily break began at 17:15."""
+
+
+_USUAL = ("server", "UTC", "EST", "America/New_York")
+"""The clocks that tapes without a label are tried on, the likeliest first."""
+
+_FIRST_SHARE_TRADE = 4 * HOUR
+_LAST_SHARE_TRADE = 20 * HOUR
+"""American shares trade between these hours of New York, before and after the main session included."""
 
 
 @dataclass(slots=True)
@@ -99,36 +107,70 @@ def zone_named(name: str) -> Zone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inferred:
-    """The zone of a tape that does not name it, with the sentence that says so; no zone where none fits."""
+    """The zone of a tape that does not name it, with the sentence that says so; no zone where none fits.
+
+    `sure` says that the market's hours told it; else it is assumed.
+    """
 
     zone: Zone | None
     note: str
+    sure: bool = False
 
 
-def infer_zone(local: list[int], asset: AssetClass) -> Inferred:
-    """Return the zone under which a tape's rows fall into the market's weekly hours and daily break."""
-    server = zone_named("server")
+def infer_zone(local: list[int], asset: AssetClass, *, server_clock: bool) -> Inferred:
+    """Return the zone under which a tape's rows fall into the market's weekly hours and daily break.
+
+    `server_clock` says that a MetaTrader wrote the tape. Where the hours do not tell, such a tape is on a server's clock; a
+    coin's tape of anybody else is in UTC, a share's in New York time, any other on a server's clock.
+    """
+    usual = _usual(local, asset, server_clock=server_clock)
+    say = "say --tape-tz where that is wrong"
     if MarketHours(asset).never_closes:
         why = "the rows name no time zone and the market never closes, which leaves no trace of it"
-        if all(server.candidates(at) for at in local):
-            return Inferred(zone=server, note=f"{why}: server is assumed; say --tape-tz where that is wrong")
-        why += ", but some stand in an hour that server skips"
-        return Inferred(zone=zone_named("UTC"), note=f"{why}: UTC is assumed; say --tape-tz where that is wrong")
+        if all(usual.candidates(at) for at in local):
+            return Inferred(zone=usual, note=f"{why}: {usual.name} is assumed; {say}")
+        why += f", but some stand in an hour that {usual.name} skips"
+        return Inferred(zone=zone_named("UTC"), note=f"{why}: UTC is assumed; {say}")
     slots = sorted({at // _SLOT for at in local})
-    zones = (server, zone_named("UTC"), zone_named("EST"))
-    ranked = sorted(((closed_slots(slots, zone, asset), rank) for rank, zone in enumerate(zones)))
-    (closed, best), (next_closed, _), _ = ranked
+    ranked = _ranked(slots, asset)
+    (closed, best), (next_closed, _) = ranked[0], ranked[1] if len(ranked) > 1 else (len(slots), ranked[0][1])
     if closed > _TOLERATED * len(slots):
-        why = f"no zone fits: with {zones[best].name}, the best, {closed} of {len(slots)} quarter hours with rows are closed"
+        why = f"no zone fits: with {best.name}, the best, {closed} of {len(slots)} quarter hours with rows are closed"
         return Inferred(zone=None, note=why)
     if next_closed - closed < max(1.0, _CLEAR * len(slots)):
-        note = "the rows name no time zone and are too few to infer one from the market's hours: server is assumed"
-        return Inferred(zone=server, note=f"{note}; say --tape-tz where that is wrong")
+        note = (
+            f"the rows name no time zone and are too few to infer one from the market's hours: {usual.name} is assumed"
+        )
+        return Inferred(zone=usual, note=f"{note}; {say}")
     note = (
-        f"the rows name no time zone; {zones[best].name} is inferred from the market's hours: with it {closed} of "
+        f"the rows name no time zone; {best.name} is inferred from the market's hours: with it {closed} of "
         f"{len(slots)} quarter hours with rows are closed, with the next best {next_closed}"
     )
-    return Inferred(zone=zones[best], note=note)
+    return Inferred(zone=best, note=note, sure=True)
+
+
+def _usual(local: list[int], asset: AssetClass, *, server_clock: bool) -> Zone:
+    if server_clock:
+        return zone_named("server")
+    if asset is AssetClass.CRYPTO:
+        return zone_named("UTC")
+    of_day = [at % DAY for at in local]
+    if asset is AssetClass.OTHER and min(of_day) >= _FIRST_SHARE_TRADE and max(of_day) <= _LAST_SHARE_TRADE:
+        return zone_named("America/New_York")
+    return zone_named("server")
+
+
+def _ranked(slots: list[int], asset: AssetClass) -> list[tuple[int, Zone]]:
+    """Return the usual zones by how many of the slots are closed under them; of zones that mean the same instants the first."""
+    found: list[tuple[int, Zone]] = []
+    seen: set[tuple[tuple[int, ...], ...]] = set()
+    for name in _USUAL:
+        zone = zone_named(name)
+        instants = tuple(zone.candidates(slot * _SLOT) for slot in (slots[0], slots[len(slots) // 2], slots[-1]))
+        if instants not in seen:
+            seen.add(instants)
+            found.append((closed_slots(slots, zone, asset), zone))
+    return sorted(found, key=lambda each: each[0])
 
 
 def closed_slots(slots: list[int], zone: Zone, asset: AssetClass) -> int:
@@ -141,10 +183,14 @@ def closed_slots(slots: list[int], zone: Zone, asset: AssetClass) -> int:
     return closed
 
 
-def hours_note(starts: list[Millis], asset: AssetClass) -> str | None:
-    """Return a warning where many rows lie outside the market's hours: then the zone is hardly right."""
-    slots = sorted({at // _SLOT for at in starts})
-    closed = closed_slots(slots, zone_named("UTC"), asset)
+def contradiction(local: list[int], zone: Zone, asset: AssetClass) -> str | None:
+    """Return a sentence where many rows lie outside the market's hours under a zone that was named: then it is hardly right."""
+    slots = sorted({at // _SLOT for at in local})
+    closed = closed_slots(slots, zone, asset)
     if closed <= _SUSPICIOUS * len(slots):
         return None
-    return f"{closed} of {len(slots)} quarter hours with rows lie outside the market's hours: is the time zone right?"
+    why = f"{closed} of {len(slots)} quarter hours with rows lie outside the market's hours: is the time zone right?"
+    better, best = _ranked(slots, asset)[0]
+    if better < closed and best.name != zone.name:
+        return f"{why} With {best.name} it is {better}; say --tape-tz {best.name} where that is meant"
+    return why
