@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -14,12 +15,17 @@ from dtms.app.clock_watch import ClockWatch
 from dtms.app.executor import Executor
 from dtms.app.exit_cycle import IntelligentExitManager
 from dtms.app.facts import FactKeeper
+from dtms.app.gateway_pass import GatewayPass
 from dtms.app.kill import KillSwitch
+from dtms.app.lease import LeaseHolder
+from dtms.app.ledger_watch import LedgerWatch
 from dtms.app.listening import HeardReads, MarginReads
 from dtms.app.market_desk import MarketDesk
 from dtms.app.mode_facts import Role
 from dtms.app.modes import ModeKeeper
 from dtms.app.monitor import Monitor
+from dtms.app.monitor_pass import MonitorPass, Seen
+from dtms.app.pass_health import PassHealth
 from dtms.app.progress import Progress
 from dtms.app.rail_desk import RailDesk
 from dtms.app.reconcile import Reconciler
@@ -36,6 +42,7 @@ from dtms.ports.broker import BrokerReads, BrokerWrites, GatewayReads
 from dtms.ports.causes import Causes, NoCauses
 from dtms.ports.clock import Anchor, Clock
 from dtms.ports.crash import CrashPoints, NoCrash
+from dtms.ports.lease import FencedError
 from dtms.ports.ledger import Ledger
 from dtms.ports.news import NewsCalendar, NoCalendar
 from dtms.ports.notifier import Notifier
@@ -79,6 +86,17 @@ def make_modes(parts: Parts, role: Role) -> ModeKeeper:
 def make_watch(parts: Parts, causes: Causes, *, on_sleep: Callable[[], None] = lambda: None) -> ClockWatch:
     """Return what watches the machine's clocks in one process."""
     return ClockWatch(parts.clock, causes, anchor=parts.anchor, on_sleep=on_sleep)
+
+
+def make_ledger_watch(parts: Parts, modes: ModeKeeper, role: Role) -> LedgerWatch:
+    """Return what looks whether one process can write the ledger."""
+    return LedgerWatch(ledger=parts.ledger, causes=modes, clock=parts.clock, role=role)
+
+
+def make_pass_health(parts: Parts, name: str, modes: ModeKeeper, ledger: LedgerWatch, book: Book) -> PassHealth:
+    """Return what tells of a pass that fails; `name` is for people."""
+    said = Seldom(structlog.get_logger(f"dtms.{ledger.role}"), parts.clock.boot_ns)
+    return PassHealth(name=name, modes=modes, book=book, clock=parts.clock, ledger=ledger, said=said)
 
 
 def make_progress(
@@ -133,6 +151,44 @@ def make_executor(
         epoch=epoch,
         lease=lease,
         modes=modes,
+        ledger_watch=make_ledger_watch(parts, modes, "gateway"),
+    )
+
+
+def make_gateway_pass(
+    parts: Parts,
+    executor: Executor,
+    reconciler: Reconciler,
+    *,
+    lease: LeaseHolder | None = None,
+    on_fenced: Callable[[FencedError], None] = lambda _error: None,
+) -> GatewayPass:
+    """Return what the gateway's thread runs."""
+    return GatewayPass(
+        executor=executor,
+        reconciler=reconciler,
+        watch=make_watch(parts, executor.modes),
+        ledger=parts.ledger,
+        clock=parts.clock,
+        notifier=parts.notifier,
+        health=make_pass_health(parts, "the gateway's pass", executor.modes, executor.ledger_watch, executor.book),
+        lease=lease,
+        on_fenced=on_fenced,
+    )
+
+
+def make_monitor_pass(
+    parts: Parts, monitor: Monitor, seen: Seen, *, lock: AbstractContextManager[object]
+) -> MonitorPass:
+    """Return what the DTMS server's thread runs; `lock` is held by whoever uses the market desk."""
+    ledger_watch = make_ledger_watch(parts, monitor.modes, "server")
+    return MonitorPass(
+        monitor=monitor,
+        seen=seen,
+        clock=parts.clock,
+        notifier=parts.notifier,
+        health=make_pass_health(parts, "the defence's pass", monitor.modes, ledger_watch, monitor.book),
+        lock=lock,
     )
 
 

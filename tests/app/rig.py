@@ -27,6 +27,8 @@ from dtms.adapters.terminal.server_time import eet_new_york_dst
 from dtms.adapters.terminal.terminal import SimTerminal
 from dtms.app import journal
 from dtms.app.executor import Executor
+from dtms.app.gateway_pass import GatewayPass
+from dtms.app.reconcile import Reconciler
 from dtms.app.registration import Registration
 from dtms.bootstrap import Parts, Server
 from dtms.core import machine
@@ -228,6 +230,18 @@ class Rig:
         )
         self.executor = bootstrap.make_executor(self.parts, reads, None if advisory else self.writes, epoch=epoch)
         self.executor.recover()
+
+    def work(self, reconciler: Reconciler | None = None, **changes: Any) -> GatewayPass:
+        """Return what the gateway's thread runs, over the executor as it is now."""
+        compares = reconciler or bootstrap.make_reconciler(
+            self.parts,
+            self.executor.reads,
+            account=self.broker.account().key,
+            magic=77,
+            causes=self.executor.modes,
+            book=self.executor.book,
+        )
+        return bootstrap.make_gateway_pass(self.parts, self.executor, compares, **changes)
 
     # ----- the market and the hand
 

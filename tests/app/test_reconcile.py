@@ -20,7 +20,6 @@ from dtms.domain.position import Account
 from dtms.domain.trade import Hold, TradeState
 from dtms.domain.units import Lots, Millis
 from dtms.errors import BrokerUnavailableError
-from dtms.services.gateway.loop import ExecutorLoop
 
 MAGIC = 77
 """Under which the rig's gateway sends."""
@@ -304,19 +303,13 @@ class NoHistory:
         return getattr(self._inner, name)
 
 
-def loop_of(rig: Rig, found: Reconciler) -> ExecutorLoop:
-    return ExecutorLoop(
-        executor=rig.executor, ledger=rig.ledger, clock=rig.clock, notifier=rig.notifier, reconciler=found
-    )
-
-
 def test_the_gateway_compares_before_it_sends_what_waits(rig: Rig) -> None:
     trade = rig.fall(rig.managed(), -2.0, -4.0)
     rig.next_bar()
     rig.decide(trade, -6.0)  # a hedge is planned, and the gateway starts on a broker that shows what nobody knows
     rig.order(action=Mt5.TRADE_ACTION_DEAL, type=Mt5.ORDER_TYPE_SELL, volume=0.25, sl=2_010.0, magic=MAGIC, comment="")
     opened = rig.applied(AppliedKind.OPEN)
-    loop_of(rig, reconciler(rig, rig.executor.modes)).step()
+    rig.work(reconciler(rig, rig.executor.modes)).step()
     assert rig.applied(AppliedKind.OPEN) == opened
     assert (rig.trade(trade.ticket).volume, rig.trade(trade.ticket).legs) == (Lots(0.25), ())
 
@@ -328,7 +321,7 @@ def test_what_protects_is_sent_by_a_gateway_that_could_not_compare(rig: Rig) -> 
     rig.decide(trade, -2.0)
     found = reconciler(rig, rig.executor.modes)
     found.reads = NoHistory(rig.reads)
-    loop_of(rig, found).step()
+    rig.work(found).step()
     assert Cause.UNRECONCILED in rig.executor.modes.active()
     assert rig.trade(trade.ticket).stop == 1_996.0
 
@@ -337,7 +330,7 @@ def test_a_pass_that_failed_is_followed_by_a_whole_comparison(rig: Rig) -> None:
     rig.managed()
     rig.settle()
     found = reconciler(rig, rig.executor.modes)
-    loop = loop_of(rig, found)
+    loop = rig.work(found)
     loop.step()
     rig.reads.down = True
     rig.wait(6)

@@ -24,12 +24,12 @@ from dtms.adapters.sql.opening import identity_of
 from dtms.adapters.sql.schema import SCHEMA
 from dtms.adapters.terminal.recorder import AppliedKind
 from dtms.app import journal
+from dtms.app.gateway_pass import GatewayPass
 from dtms.domain.action import Action, OpenHedge, SetStop
 from dtms.domain.intent import Intent, IntentState, Planner
 from dtms.domain.trade import Trade
 from dtms.domain.units import Lots, Millis, Price, Side
 from dtms.errors import LedgerError, LedgerUnavailableError, SettingsError
-from dtms.services.gateway.loop import ExecutorLoop
 
 ACCOUNT = "DTMS-Simulated:10000042"
 START = Millis(1_700_000_000_000)
@@ -46,14 +46,8 @@ class Desk:
         self.loop = self.new_loop()
         self.loop.step()
 
-    def new_loop(self) -> ExecutorLoop:
-        return ExecutorLoop(
-            executor=self.rig.executor,
-            ledger=self.rig.ledger,
-            clock=self.rig.clock,
-            notifier=self.rig.notifier,
-            pause=lambda _seconds: None,
-        )
+    def new_loop(self) -> GatewayPass:
+        return self.rig.work()
 
     def plan(self, action: Action | None = None, decision: str = "test") -> Intent:
         """Write an intent as a planner would, to be sent at the next pass."""
@@ -113,7 +107,7 @@ def pass_of(desk: Desk, times: int = 1) -> None:
     """Let the gateway's loop make passes, whatever comes of them."""
     for _ in range(times):
         desk.rig.wait(1)
-        desk.loop._guarded()
+        desk.loop.run()
 
 
 def applied_once_it_works(desk: Desk, intent: Intent) -> None:

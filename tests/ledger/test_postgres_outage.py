@@ -14,13 +14,13 @@ from dtms.adapters.sql import SqlLedger, verify_chain
 from dtms.adapters.sql.backup import renew
 from dtms.adapters.terminal.recorder import AppliedKind
 from dtms.app import journal
+from dtms.app.gateway_pass import GatewayPass
 from dtms.app.lease import LeasedWrites, LeaseHolder, LeaseTerms
 from dtms.domain.action import SetStop
 from dtms.domain.intent import Intent, IntentState, Planner
 from dtms.domain.units import Price
 from dtms.errors import LedgerUnavailableError
 from dtms.ports.lease import FencedError
-from dtms.services.gateway.loop import ExecutorLoop
 
 TERMS = LeaseTerms(ttl_s=600.0, longest_send_s=10.0, margin_s=1.0, beat_s=1.0, settle_s=10.0)
 """Long on the server's clock, which no test moves; the local right to send still ends by the rig's clock."""
@@ -39,13 +39,13 @@ class Gateway:
 
     rig: Rig
     holder: LeaseHolder
-    loop: ExecutorLoop
+    loop: GatewayPass
     fenced: list[FencedError]
 
     def passes(self, times: int = 1) -> None:
         for _ in range(times):
             self.rig.wait(0.5)
-            self.loop._guarded()
+            self.loop.run()
 
     def plan(self, stop: float, decision: str) -> Intent:
         trade = self.rig.trade(next(iter(self._open())))
@@ -91,15 +91,7 @@ def gateway_over(rig: Rig, owner: str) -> Gateway:
     rig.executor.lease = holder.name
     rig.executor.writes = LeasedWrites(rig.writes, holder)
     fenced: list[FencedError] = []
-    loop = ExecutorLoop(
-        executor=rig.executor,
-        ledger=ledger,
-        clock=rig.clock,
-        notifier=rig.notifier,
-        lease=holder,
-        on_fenced=fenced.append,
-        pause=lambda _seconds: None,
-    )
+    loop = rig.work(lease=holder, on_fenced=fenced.append)
     return Gateway(rig, holder, loop, fenced)
 
 

@@ -17,7 +17,6 @@ from dtms.adapters.terminal.recorder import AppliedKind
 from dtms.domain.intent import IntentState
 from dtms.errors import LedgerUnavailableError, NotifyError
 from dtms.ports.notifier import AlertKind
-from dtms.services.gateway.loop import ExecutorLoop
 from dtms.services.host import configure_logs
 from dtms.services.log_sink import LogSink
 
@@ -48,22 +47,16 @@ def sink(request: pytest.FixtureRequest) -> Iterator[TextIO]:
             stream.close()  # what it could not write is still in its buffer
 
 
-def loop_over(rig: Rig) -> ExecutorLoop:
-    return ExecutorLoop(
-        executor=rig.executor, ledger=rig.ledger, clock=rig.clock, notifier=rig.notifier, pause=lambda _seconds: None
-    )
-
-
 @pytest.mark.usefixtures("sink")
 def test_the_gateway_recovers_sends_and_survives_a_failing_pass_while_its_logs_cannot_be_written(rig: Rig) -> None:
     trade = rig.managed()
-    loop = loop_over(rig)
-    loop._failed("drill", AlertKind.HALT, LedgerUnavailableError("as a failing pass is logged"))
-    loop._failed("drill", AlertKind.HALT, ZeroDivisionError("with its stack"))
+    loop = rig.work()
+    loop.health.failed(LedgerUnavailableError("as a failing pass is logged"))
+    loop.health.failed(ZeroDivisionError("with its stack"))
     rig.next_bar()
     rig.decide(trade, -2.0)
 
-    loop._guarded()
+    loop.run()
 
     assert loop.recovered
     assert rig.applied(AppliedKind.SLTP) == 1
@@ -137,15 +130,15 @@ def test_an_alert_that_cannot_be_delivered_says_so_without_its_address(caplog: p
 
 def test_without_an_audit_nothing_is_sent_a_person_is_called_and_the_stop_stays(rig: Rig) -> None:
     trade = rig.managed()
-    loop = loop_over(rig)
-    loop._guarded()
+    loop = rig.work()
+    loop.run()
     rig.next_bar()
     rig.decide(trade, -2.0)
     before = len(rig.writes.sent)
     run(rig, "CREATE TRIGGER no_audit BEFORE INSERT ON audit BEGIN SELECT RAISE(FAIL, 'disk of the audit'); END")
 
     for _ in range(5):
-        loop._guarded()
+        loop.run()
         rig.wait(1)
 
     assert len(rig.writes.sent) == before
@@ -156,7 +149,7 @@ def test_without_an_audit_nothing_is_sent_a_person_is_called_and_the_stop_stays(
     assert rig.intents(trade)[0].state is IntentState.PLANNED
 
     run(rig, "DROP TRIGGER no_audit")
-    loop._guarded()
+    loop.run()
     assert rig.applied(AppliedKind.SLTP) == 1
 
 

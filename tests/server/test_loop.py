@@ -99,21 +99,14 @@ def engine(make_world: Any) -> Engine:
     seen = SeenReads(reads, world.clock.boot_ns)
     parts = Parts(ledger=world.ledger, clock=world.clock, policies=load_policy(), notifier=world.notifier)
     server = bootstrap.make_server(parts, seen, bootstrap.make_desk(parts, seen, scored=True), advisory=False)
-    readiness = Readiness(ledger=world.ledger, monitor=server.monitor, seen=seen, clock=world.clock)
+    work = bootstrap.make_monitor_pass(parts, server.monitor, seen, lock=threading.Lock())
+    readiness = Readiness(work)
     engines: list[Engine] = []
 
     def pause(seconds: float) -> None:
         engines[0].pause(seconds)
 
-    loop = MonitorLoop(
-        monitor=server.monitor,
-        seen=seen,
-        readiness=readiness,
-        clock=world.clock,
-        notifier=world.notifier,
-        lock=threading.Lock(),
-        pause=pause,
-    )
+    loop = MonitorLoop(work, pause=pause)
     made = Engine(world=world, reads=reads, seen=seen, readiness=readiness, loop=loop, monitor=server.monitor)
     engines.append(made)
     return made
@@ -173,7 +166,10 @@ def test_a_silent_broker_makes_the_service_unready_after_three_seconds_and_calls
     assert (late.ready, late.dependencies["broker"], late.dependencies["monitor"]) == (False, "unreachable", "stalled")
     assert late.details["active_trades"] == 1
     assert late.details["monitoring_active"] is False
-    assert [alert.kind for alert in engine.world.notifier.alerts] == [AlertKind.PROCESS_DOWN] * 2
+    assert late.causes == ("pass_failing: the defence's pass fails: the gateway does not answer",)
+    alerts = engine.world.notifier.alerts
+    assert [alert.kind for alert in alerts if alert.kind is not AlertKind.MODE] == [AlertKind.PROCESS_DOWN] * 2
+    assert [alert.subject for alert in alerts if alert.kind is AlertKind.MODE] == ["DEGRADED"]
     assert (again.ready, engine.loop.failures) == (True, 0)
     assert engine.world.trade(ticket).is_open
 
@@ -224,6 +220,25 @@ def test_a_ledger_that_fails_is_alarmed_at_once_and_survived(engine: Engine) -> 
     )
 
 
+def test_a_ledger_that_takes_no_writes_is_said_by_a_service_that_has_nothing_to_write(engine: Engine) -> None:
+    engine.run(1)
+    with engine.world.ledger.read() as tx:
+        tx._executor._connection.execute("PRAGMA query_only = ON")
+    engine.world.clock.sleep(15)
+    engine.run(5)
+    down = engine.readiness.report()
+    told = list(engine.world.notifier.alerts)
+    with engine.world.ledger.read() as tx:
+        tx._executor._connection.execute("PRAGMA query_only = OFF")
+    engine.run(5)
+    again = engine.readiness.report()
+
+    assert (down.ready, down.dependencies["ledger"], down.dependencies["monitor"]) == (False, "not writable", "ok")
+    assert [words.split(":")[0] for words in down.causes] == ["ledger_down"]
+    assert [alert.subject for alert in told] == ["PROTECT_ONLY ledger_down"]
+    assert (again.ready, again.causes) == (True, ())
+
+
 def test_a_fault_of_our_own_does_not_end_the_loop(engine: Engine) -> None:
     engine.run(1)
     faults = [ZeroDivisionError("a bug")]
@@ -239,7 +254,7 @@ def test_a_fault_of_our_own_does_not_end_the_loop(engine: Engine) -> None:
         engine.run(2)
 
     assert faults == []
-    assert [(line["event"], line["what"]) for line in logs] == [("monitor pass failed", "monitor")]
+    assert [(line["event"], line["subject"]) for line in logs] == [("the defence's pass failed", "ZeroDivisionError")]
     told = [alert.subject for alert in engine.world.notifier.alerts if alert.kind is not AlertKind.MODE]
     assert told == ["dtms-server monitor"]
     assert (engine.loop.failures, engine.monitor.stats.decisions) == (0, 2)
@@ -294,28 +309,21 @@ def test_what_the_broker_refuses_to_know_is_no_sign_of_life(engine: Engine) -> N
 def test_the_loop_runs_in_a_thread_and_ends_when_told(make_world: Any) -> None:
     world = make_world()
     seen = SeenReads(world.broker, world.clock.boot_ns)
-    readiness = Readiness(ledger=world.ledger, monitor=world.server.monitor, seen=seen, clock=world.clock)
+    parts = Parts(ledger=world.ledger, clock=world.clock, policies=load_policy(), notifier=world.notifier)
+    work = bootstrap.make_monitor_pass(parts, world.server.monitor, seen, lock=threading.Lock())
     passed = threading.Event()
 
     def pause(_seconds: float) -> None:
         passed.set()
         loop._woken.wait(10)
 
-    loop = MonitorLoop(
-        monitor=world.server.monitor,
-        seen=seen,
-        readiness=readiness,
-        clock=world.clock,
-        notifier=world.notifier,
-        lock=threading.Lock(),
-        pause=pause,
-    )
+    loop = MonitorLoop(work, pause=pause)
 
     loop.start()
     woke = passed.wait(10)
     ended = loop.stop(10)
 
-    assert (woke, ended, readiness.recovered) == (True, True, True)
+    assert (woke, ended, work.recovered) == (True, True, True)
 
 
 async def _asked(waiting: Awaitable[bool]) -> bool:

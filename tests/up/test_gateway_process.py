@@ -17,6 +17,7 @@ from dtms.adapters.mt5 import Mt5Sender
 from dtms.adapters.sql import open_ledger
 from dtms.adapters.terminal.constants import Mt5
 from dtms.adapters.terminal.host import TerminalHost, build_host
+from dtms.app.gateway_pass import GatewayPass
 from dtms.app.registration import Registration
 from dtms.bootstrap import Parts
 from dtms.domain.action import OpenTrade, SetStop
@@ -28,7 +29,7 @@ from dtms.services.gateway.main import next_epoch
 from dtms.services.gateway.way import in_children, way_of
 from dtms.settings import load_policy
 from dtms.sim.tapes import cut
-from dtms.sim.world import World, make_world
+from dtms.sim.world import MAGIC, World, make_world
 
 STOP = 2_440.0
 
@@ -40,18 +41,15 @@ class Planned:
     world: World
     ticket: int
 
-    def loop(self, *, epoch: int = 1) -> ExecutorLoop:
-        """Return a gateway's loop over the world's ledger and broker, driven by hand."""
+    def loop(self, *, epoch: int = 1) -> GatewayPass:
+        """Return what a gateway's thread runs over the world's ledger and broker."""
         world = self.world
         parts = Parts(ledger=world.ledger, clock=world.clock, policies=world.policies, notifier=world.notifier)
         executor = bootstrap.make_executor(parts, world.broker, Mt5Sender(world.broker), epoch=epoch)
-        return ExecutorLoop(
-            executor=executor,
-            ledger=world.ledger,
-            clock=world.clock,
-            notifier=world.notifier,
-            pause=lambda _seconds: None,
+        compares = bootstrap.make_reconciler(
+            parts, executor.reads, account=world.broker.account().key, magic=MAGIC, causes=executor.modes
         )
+        return bootstrap.make_gateway_pass(parts, executor, compares)
 
     def stop(self) -> float | None:
         """Return the position's stop at the broker."""
@@ -84,13 +82,13 @@ def planned(weather: Tape) -> Planned:
 
 def test_the_loop_recovers_then_carries_out_what_is_planned(planned: Planned) -> None:
     loop = planned.loop()
-    assert loop.report(planned.world.broker.account).dependencies["recovery"] == "recovering"
+    assert ExecutorLoop(loop).report(planned.world.broker.account).dependencies["recovery"] == "recovering"
     planned.plan()
 
     loop.step()
 
     assert planned.stop() == STOP
-    report = loop.report(planned.world.broker.account)
+    report = ExecutorLoop(loop).report(planned.world.broker.account)
     assert (report.ready, report.dependencies["executor"], report.details["sent"]) == (True, "ok", 1)
 
 
@@ -101,7 +99,7 @@ def test_nothing_is_sent_twice_however_often_the_loop_looks(planned: Planned) ->
     for _ in range(5):
         loop.step()
 
-    assert loop.report(planned.world.broker.account).details["sent"] == 1
+    assert ExecutorLoop(loop).report(planned.world.broker.account).details["sent"] == 1
 
 
 def test_a_silent_executor_is_not_ready(planned: Planned) -> None:
@@ -109,7 +107,7 @@ def test_a_silent_executor_is_not_ready(planned: Planned) -> None:
     loop.step()
     planned.world.clock.sleep(3.5)
 
-    report = loop.report(planned.world.broker.account)
+    report = ExecutorLoop(loop).report(planned.world.broker.account)
 
     assert (report.ready, report.dependencies["executor"]) == (False, "stalled")
 
@@ -117,7 +115,6 @@ def test_a_silent_executor_is_not_ready(planned: Planned) -> None:
 def test_a_ledger_that_fails_is_alarmed_and_tried_again_later(planned: Planned) -> None:
     pauses: list[float] = []
     world = planned.world
-    ledger = open_ledger("sqlite://", account="Other:1", clock=world.clock.market_now)
     loop = planned.loop()
 
     def pause(seconds: float) -> None:
@@ -125,16 +122,16 @@ def test_a_ledger_that_fails_is_alarmed_and_tried_again_later(planned: Planned) 
         if len(pauses) == 4:
             looping.stop()
 
-    looping = ExecutorLoop(
-        executor=loop._executor, ledger=ledger, clock=world.clock, notifier=world.notifier, pause=pause
-    )
-    ledger.close()
+    looping = ExecutorLoop(loop, pause=pause)
+    world.ledger.close()
 
     looping.run()
 
     assert pauses == sorted(pauses)
     assert pauses[-1] > pauses[0]
-    assert {(alert.kind, alert.subject) for alert in world.notifier.alerts} == {(AlertKind.HALT, "dtms-gateway ledger")}
+    told = [(alert.kind, alert.subject) for alert in world.notifier.alerts if alert.kind is AlertKind.HALT]
+    assert set(told) == {(AlertKind.HALT, "dtms-gateway ledger")}
+    assert "PROTECT_ONLY ledger_down" in [alert.subject for alert in world.notifier.alerts]
 
 
 def test_a_gateway_that_was_replaced_sends_nothing_and_says_so(planned: Planned) -> None:
@@ -152,8 +149,7 @@ def test_a_gateway_that_was_replaced_sends_nothing_and_says_so(planned: Planned)
     )
     planned.plan()
 
-    older.stop()
-    older._guarded()
+    older.run()
 
     assert planned.stop() is None
     assert [alert.subject for alert in planned.world.notifier.alerts][-1] == "dtms-gateway fenced"

@@ -177,7 +177,10 @@ def house(folder: Path, limit_s: float, *, stop: float = 0.0) -> Iterator[House]
         parts = Parts(ledger=ledger, clock=clock, policies=PolicyBook(default=policy), notifier=notifier)
         server = bootstrap.make_server(parts, eyes, bootstrap.make_desk(parts, eyes, scored=False), advisory=False)
         executor = bootstrap.make_executor(parts, hand, hand, epoch=1)
-        loop = ExecutorLoop(executor=executor, ledger=ledger, clock=clock, notifier=notifier)
+        compares = bootstrap.make_reconciler(
+            parts, executor.reads, account=hand.account().key, magic=77, causes=executor.modes, book=executor.book
+        )
+        loop = ExecutorLoop(bootstrap.make_gateway_pass(parts, executor, compares))
         server.monitor.tick()
         loop.start()
         ending.callback(loop.stop)

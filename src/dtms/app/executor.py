@@ -13,6 +13,7 @@ from dtms.app.book import KILL_FACT, Book
 from dtms.app.conclusions import Conclusions
 from dtms.app.doubt import Doubts
 from dtms.app.hours_gate import HoursGate, HoursSay
+from dtms.app.ledger_watch import LedgerWatch
 from dtms.app.modes import ModeKeeper, stays_planned, watch_journal
 from dtms.app.preconditions import addressed, hedged_before, mismatch, not_the_trade
 from dtms.app.send_gate import SendGate
@@ -20,7 +21,7 @@ from dtms.app.witness import Witness
 from dtms.core.settle import StepEnd
 from dtms.domain.action import Close, CloseHedge, OpenHedge, OpenTrade, RiskDirection, risk_of
 from dtms.domain.intent import Intent, IntentState
-from dtms.domain.modes import Cause, Mode
+from dtms.domain.modes import Mode
 from dtms.domain.policy import PolicyBook
 from dtms.domain.position import Position, PositionsRead
 from dtms.domain.receipt import Outcome, Receipt, Rejection
@@ -62,6 +63,7 @@ class Executor:
     crash: CrashPoints
     epoch: int
     modes: ModeKeeper
+    ledger_watch: LedgerWatch
     lease: str | None = None
     sent: int = 0
     worked: int = 0
@@ -110,9 +112,10 @@ class Executor:
         try:
             changed = self._pass()
         except LedgerUnavailableError as error:
-            self.modes.set(Cause.LEDGER_DOWN, str(error))
+            self.ledger_watch.down(error)
             raise
-        self.modes.clear(Cause.LEDGER_DOWN)
+        if self.ledger_watch.failures:
+            self.ledger_watch.look()
         return changed
 
     def watch(self) -> None:

@@ -33,7 +33,7 @@ from dtms.domain.receipt import Rejection
 from dtms.domain.records import EventKind
 from dtms.domain.trade import Hold, Trade
 from dtms.domain.units import SECOND, Millis
-from dtms.errors import LedgerError
+from dtms.errors import InvariantError, LedgerError
 from dtms.ports.clock import Clock
 from dtms.ports.ledger import Ledger, LedgerRead, LedgerWrite
 from dtms.ports.notifier import AlertKind, Notifier
@@ -125,7 +125,7 @@ class ModeKeeper:
         """Review where a pass has failed: write and tell what can be, call somebody by memory alone where nothing can."""
         try:
             return self.review(book.page())
-        except LedgerError:
+        except (LedgerError, InvariantError):  # whatever the ledger has come to, a person hears of it
             with self._lock:
                 self._alarm_unwritten()
                 return mode_of(told.cause for told in self.told())

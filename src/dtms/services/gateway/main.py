@@ -78,14 +78,7 @@ def run(settings: Settings) -> None:
             parts, executor.reads, account=account, magic=settings.magic, causes=executor.modes, book=executor.book
         )
         loop = ExecutorLoop(
-            executor=executor,
-            ledger=ledger,
-            clock=clock,
-            notifier=notifier,
-            reconciler=reconciler,
-            lease=lease,
-            watch=bootstrap.make_watch(parts, executor.modes),
-            on_fenced=keeper.fence,
+            bootstrap.make_gateway_pass(parts, executor, reconciler, lease=lease, on_fenced=keeper.fence)
         )
         app = make_gateway_app(
             way.served,

@@ -60,11 +60,10 @@ def make_live_server(
     seen = SeenReads(reads, clock.boot_ns)
     desk = bootstrap.make_desk(parts, seen, scored=True)
     server = bootstrap.make_server(parts, seen, desk, advisory=advisory, on_verdict=on_verdict)
-    readiness = Readiness(ledger=parts.ledger, monitor=server.monitor, seen=seen, clock=clock)
     lock = threading.Lock()
-    loop = MonitorLoop(
-        monitor=server.monitor, seen=seen, readiness=readiness, clock=clock, notifier=parts.notifier, lock=lock
-    )
+    work = bootstrap.make_monitor_pass(parts, server.monitor, seen, lock=lock)
+    readiness = Readiness(work)
+    loop = MonitorLoop(work)
     site = Site(
         ServerParts(
             ledger=parts.ledger,

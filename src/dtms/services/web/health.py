@@ -65,6 +65,13 @@ def progress_word(told: Iterable[ActiveCause]) -> str:
     return ", ".join(undone) or "ok"
 
 
+def ledger_word(told: Iterable[ActiveCause], *, readable: bool) -> str:
+    """Return what can be done with the ledger, as a word for `dependencies`."""
+    if not readable:
+        return "unavailable"
+    return "not writable" if any(each.cause is Cause.LEDGER_DOWN for each in told) else "ok"
+
+
 def live_body(service: str) -> bytes:
     """Return the answer of /health/live: it names the service, so that clients can refuse another's."""
     return msgspec.json.encode({"service": service, "live": True})
