@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock, RLock
-from typing import Final
 
 import requests
 from starlette.types import ASGIApp
@@ -18,12 +17,11 @@ from dtms.adapters.terminal.backend import TerminalBackend
 from dtms.adapters.terminal.link import Link
 from dtms.adapters.terminal.server_time import eet_new_york_dst
 from dtms.adapters.terminal.terminal import SimTerminal
-from dtms.app.clock_watch import ClockWatch, Jump
-from dtms.app.executor import Executor
+from dtms.app.gateway_pass import GatewayPass
 from dtms.app.kill import KillSwitch
+from dtms.app.monitor_pass import MonitorPass
 from dtms.app.opening import Opening
 from dtms.app.outbox import Outbox
-from dtms.app.reconcile import Reconciler
 from dtms.bootstrap import Exits, Parts, Server
 from dtms.domain.market import Timeframe
 from dtms.domain.policy import PolicyBook
@@ -46,9 +44,6 @@ from dtms.sim.drill.script import ScoreScript, ScriptedDesk
 from dtms.sim.drill.ways import Door, DtmsWay, HttpWay, QuoteTrouble, Reads, Sender, SendLog, Wire
 from dtms.sim.wire import InProcessDtms
 from dtms.sim.world import MAGIC, SERVER_PORT, SERVER_URL, TOKEN
-
-_TICKS: Final = 6
-"""Passes of the gateway in one turn at most: live it works until nothing changes."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -94,36 +89,24 @@ class Gateway:
     ground: Ground
     who: str = "gateway"
     broker: Mt5Broker | None = None
-    executor: Executor | None = None
-    watch: ClockWatch | None = None
-    reconciler: Reconciler | None = None
-    recovered: bool = False
+    work: GatewayPass | None = None
 
-    def turn(self) -> None:
-        """Start, reconcile, recover, or carry out what there is to do.
+    @property
+    def recovered(self) -> bool:
+        """Say whether what the last gateway left on its way is known."""
+        return self.work is not None and self.work.recovered
+
+    def turn(self) -> Exception | None:
+        """Start, or make one pass as live; return what it failed on.
 
         Raises:
-            DtmsError: As live: the loop tries again.
+            DtmsError: It could not start, as a live process that ends and is started again.
         """
-        executor = self.executor
-        if executor is None:
-            executor = self.executor = self._start()
-        assert self.reconciler is not None, "made together with the executor"  # noqa: S101 - narrows the type
-        if self.watch is not None and self.watch.look() is Jump.SLEPT:
-            self.recovered = False
-        if not self.recovered:
-            self.reconciler.start()
-            executor.recover()
-            self.recovered = True
-        self.reconciler.step(executor.book.page().unfinished)
-        executor.watch()
-        for _ in range(_TICKS):
-            if not executor.tick():
-                break
-        if self.watch is not None:
-            self.watch.passed()
+        if self.work is None:
+            self.work = self._start()
+        return self.work.run()
 
-    def _start(self) -> Executor:
+    def _start(self) -> GatewayPass:
         ground = self.ground
         parts = ground.parts(self.who)
         if self.broker is None:
@@ -141,11 +124,10 @@ class Gateway:
         sender = Sender(inner=Mt5Sender(self.broker), epoch=epoch, log=ground.log, clock=ground.clock.market_now)
         reads = Reads(who=self.who, door=self, hooks=ground.hooks, dice=ground.dice, quotes=ground.quotes)
         executor = bootstrap.make_executor(parts, reads, sender, epoch=epoch)
-        self.watch = bootstrap.make_watch(parts, executor.modes)
-        self.reconciler = bootstrap.make_reconciler(
+        reconciler = bootstrap.make_reconciler(
             parts, reads, account=account, magic=MAGIC, causes=executor.modes, book=executor.book
         )
-        return executor
+        return bootstrap.make_gateway_pass(parts, executor, reconciler)
 
     def broker_for(self, who: str) -> GatewayReads:
         """Return its own broker; fulfils `Door`."""
@@ -185,7 +167,7 @@ class DtmsServer:
     desk: ScriptedDesk = field(init=False)
     server: Server = field(init=False)
     app: ASGIApp = field(init=False)
-    recovered: bool = False
+    work: MonitorPass = field(init=False)
 
     def __post_init__(self) -> None:
         self.parts = self.ground.parts(self.who)
@@ -198,6 +180,8 @@ class DtmsServer:
             script=self.ground.script,
         )
         self.server = bootstrap.make_server(self.parts, self.reads, self.desk, advisory=False)
+        lock = Lock()
+        self.work = bootstrap.make_monitor_pass(self.parts, self.server.monitor, self.reads, lock=lock)
         self.app = server_app(
             ServerParts(
                 ledger=self.parts.ledger,
@@ -208,25 +192,19 @@ class DtmsServer:
                 ready=self._ready,
                 recovered=lambda: self.recovered,
                 wait_until=acting(self.act),
-                lock=Lock(),
+                lock=lock,
                 policy_digest="",
             )
         )
 
-    def turn(self) -> None:
-        """Recover, or run one pass.
+    @property
+    def recovered(self) -> bool:
+        """Say whether a whole pass was made."""
+        return self.work.recovered
 
-        Raises:
-            DtmsError: As live: the loop tries again.
-        """
-        monitor = self.server.monitor
-        if not self.recovered:
-            self.reads.account()
-            self.reads.positions()
-        errors, beat_ns = monitor.stats.errors, monitor.beat_ns
-        monitor.tick()
-        self.reads.fetch_wanted()
-        self.recovered = self.recovered or monitor.beat_ns != beat_ns or monitor.stats.errors == errors
+    def turn(self) -> Exception | None:
+        """Recover, or make one pass as live; return what it failed on."""
+        return self.work.run()
 
     def _ready(self) -> ReadyReport:
         return ReadyReport(ready=self.recovered, dependencies={"drill": "ok" if self.recovered else "recovering"})

@@ -301,27 +301,35 @@ class World:
         return alive
 
     def _run(self, who: str, work: Callable[[], object]) -> bool:
-        """Run what a loop runs, with what the loop does about failures; False where the process died."""
+        """Run what a loop runs, and look at what it failed on; False where the process died."""
         self._stack.append(who)
         try:
-            work()
+            self._noted(who, work())
         except SimCrash as crash:
             if crash.who != who:
                 raise
             return False
-        except (LedgerError, BrokerError, MarketDataError) as error:
-            self.failures[f"{who} {type(error).__name__}"] += 1
         except HangError:
             if who == "gateway":
                 return False
             self.hung()
-        except InvariantError as error:
-            self._own(who, "own invariant", error)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is a bug of the product, and the run's finding
-            self._own(who, "own error", error)
+        except Exception as error:  # noqa: BLE001 - whatever it is that nobody expects is the run's finding
+            self._noted(who, error)
         finally:
             self._stack.pop()
         return True
+
+    def _noted(self, who: str, found: object) -> None:
+        """Count what a pass failed on as expected, or report it as an error of our own."""
+        match found:
+            case LedgerError() | BrokerError() | MarketDataError():
+                self.failures[f"{who} {type(found).__name__}"] += 1
+            case InvariantError():
+                self._own(who, "own invariant", found)
+            case Exception():
+                self._own(who, "own error", found)
+            case _:
+                pass
 
     def _own(self, who: str, law: str, error: Exception) -> None:
         self.tracebacks.append("".join(traceback.format_exception(error)))
