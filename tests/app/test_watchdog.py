@@ -34,7 +34,9 @@ class Blocking:
 
 
 def loop_of(rig: Rig, ledger: Any) -> ExecutorLoop:
-    return ExecutorLoop(executor=rig.executor, ledger=ledger, clock=rig.clock, notifier=rig.notifier)
+    work = rig.work()
+    work.ledger = ledger
+    return ExecutorLoop(work)
 
 
 def test_an_executor_that_stands_still_is_alarmed_once_and_the_process_is_ended(rig: Rig) -> None:
