@@ -11,6 +11,7 @@ from dtms.app import journal
 from dtms.app.doubt import Doubts
 from dtms.app.evidence import Seen
 from dtms.app.holding import hold
+from dtms.app.refusals import Refusals
 from dtms.app.witness import Witness, symbol_of
 from dtms.core.settle import Scene, StepEnd
 from dtms.domain.calendar import MarketHours
@@ -37,6 +38,7 @@ class Conclusions:
     crash: CrashPoints
     witness: Witness
     doubts: Doubts
+    refusals: Refusals
     _observed: set[str] = field(default_factory=set)
 
     def unknown(self, intent: Intent, reason: str) -> bool:
@@ -71,9 +73,17 @@ class Conclusions:
         self.doubts.settled(intent)
         self._observed.discard(intent.intent_id)
         self.crash.reach("gateway.concluded")
-        if settled is not None and settled.parked:
-            self.notifier.alert(AlertKind.PARKED, intent.trade_id, f"{intent.kind} cannot be done now: {reason}")
+        self._tell_refusals(intent, end, receipt, reason, parked=settled is not None and settled.parked)
         return True
+
+    def _tell_refusals(
+        self, intent: Intent, end: StepEnd, receipt: Receipt | None, reason: str, *, parked: bool
+    ) -> None:
+        """Call a person for what is refused again and again: once, then once a day."""
+        times = self.refusals.ended(intent, end, receipt, self.clock.market_now(), parked=parked)
+        if times:
+            detail = f"{intent.kind} cannot be done now: {reason}; refused {times} times running, it is tried again"
+            self.notifier.alert(AlertKind.PARKED, intent.trade_id, f"{detail} less and less often")
 
     def acknowledged(self, intent: Intent, receipt: Receipt) -> Intent:
         """Write the broker's answer; return the intent as written."""

@@ -16,6 +16,7 @@ from dtms.app.hours_gate import HoursGate, HoursSay
 from dtms.app.ledger_watch import LedgerWatch
 from dtms.app.modes import ModeKeeper, stays_planned, watch_journal
 from dtms.app.preconditions import addressed, hedged_before, mismatch, not_the_trade
+from dtms.app.refusals import Refusals
 from dtms.app.send_gate import SendGate
 from dtms.app.witness import Witness
 from dtms.core.settle import StepEnd
@@ -86,6 +87,7 @@ class Executor:
             crash=self.crash,
             witness=self._witness,
             doubts=Doubts(self._witness, self.orders),
+            refusals=Refusals(ledger=self.ledger),
         )
         self._hours = HoursGate(witness=self._witness, policies=self.policies)
 
@@ -93,6 +95,7 @@ class Executor:
         """Turn what was on its way when the last gateway ended into UNKNOWN; it is settled by evidence from then on."""
         self.crash.reach("gateway.recovering")
         self.gate.recall()
+        self.conclusions.refusals.recall(self.clock.market_now())
         with self.ledger.read() as tx:
             unfinished = tx.unfinished()
         for intent in unfinished:

@@ -14,7 +14,7 @@ from dtms.core import settle
 from dtms.core.applied import apply_facts
 from dtms.core.exits import settle as settle_exit
 from dtms.core.readdress import action_to
-from dtms.core.settle import Committed, Scene, Settled, StepEnd
+from dtms.core.settle import CHILD_MOST, CHILD_WAIT, Committed, Scene, Settled, StepEnd, growing
 from dtms.domain.action import Action, Close, CloseHedge, OpenHedge, ReAdd, Reduce, SetStop
 from dtms.domain.intent import Intent, IntentState, Planner, Precondition, intent_id, tag_of
 from dtms.domain.receipt import Receipt
@@ -26,8 +26,6 @@ from dtms.domain.verdict import Verdict
 from dtms.ports.ledger import LedgerWrite
 
 _ORPHAN = "defence.orphan"
-_ORPHAN_WAIT = 5 * SECOND
-"""A hedge may outlive its parent by 10 s (reliability.md section 1, rule 9)."""
 _END_STATE = {
     StepEnd.APPLIED: IntentState.APPLIED,
     StepEnd.PARTIAL: IntentState.PARTIAL,
@@ -208,8 +206,8 @@ def _close_orphan(tx: LedgerWrite, trade: Trade, intent: Intent, scene: Scene) -
 
 
 def _close_again(tx: LedgerWrite, refused: Intent, scene: Scene) -> None:
-    """Plan a further try at closing a child that outlived its trade: nobody else would. It is held back for a while."""
-    later = Millis(scene.now + _ORPHAN_WAIT)
+    """Plan a further try at closing a child that outlived its trade: nobody else would. It is held back, longer each time."""
+    later = Millis(scene.now + growing(CHILD_WAIT, refused.attempt - 1, CHILD_MOST))
     attempt = refused.attempt + 1
     tx.add_intent(
         replace(

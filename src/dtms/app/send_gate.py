@@ -175,6 +175,7 @@ class SendGate:
         else:
             self.limits.backoff.answered()
         self.breaker.answered(intent, receipt, now_ns, self._policy)
+        self.limits.answered(intent, receipt, self.clock.market_now())
 
     def _pressed(self, level: KillLevel) -> str:
         why = self.kill.unreadable()

@@ -12,17 +12,21 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 from random import Random
+from typing import TypeVar
 
 from dtms.app.urgency import Urgency, urgency_of
 from dtms.app.walk import each_intent
 from dtms.domain.action import Close
-from dtms.domain.intent import Intent, IntentState
+from dtms.domain.intent import Intent, IntentState, Planner, Purpose
 from dtms.domain.modes import Cause
 from dtms.domain.policy import OperationPolicy
+from dtms.domain.receipt import Outcome, Receipt
 from dtms.domain.units import DAY, HOUR, Millis, TradeId
 from dtms.ports.causes import Causes
 from dtms.ports.ledger import Ledger
 from dtms.ports.notifier import AlertKind, Notifier
+
+Key = TypeVar("Key", TradeId, Purpose)
 
 _NS = 1_000_000_000
 
@@ -59,7 +63,8 @@ class Backoff:
 class SendingLimits:
     """The budgets of one account; `recall` fills them from the journal.
 
-    Rates are counted on the clock that never steps, days on the market's.
+    Rates are counted on the clock that never steps, days on the market's; refusals by trade and purpose, so that no rule,
+    however often it is refused, has a budget of its own with each decision.
     """
 
     ledger: Ledger
@@ -74,6 +79,7 @@ class SendingLimits:
     _tokens: float = 0.0
     _filled_ns: int | None = None
     _hours: dict[TradeId, deque[Millis]] = field(default_factory=dict)
+    _refused: dict[Purpose, deque[Millis]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.backoff = Backoff(self.random)
@@ -86,11 +92,14 @@ class SendingLimits:
         """
         self._day, self.today = now // DAY, 0
         self._hours.clear()
+        self._refused.clear()
         with self.ledger.read() as tx:
             for intent in each_intent(tx, since=Millis((self._day - 1) * DAY)):
                 if intent.sent_at is not None and _left(intent):
                     for _ in range(1 if intent.receipt is None else intent.receipt.tries):
                         self._count(intent, intent.sent_at, now)
+                    if intent.receipt is not None:
+                        self.answered(intent, intent.receipt, intent.sent_at)
 
     def waits(self, intent: Intent, now: Millis, now_ns: int, policy: OperationPolicy) -> str:
         """Return why an intent has to wait, "" where it may go now."""
@@ -103,10 +112,10 @@ class SendingLimits:
             return f"the account sends at most {policy.sends_per_second:g} orders a second"
         if urgency is not Urgency.FLATTEN and self.spent(urgency, now, policy):
             return f"{self.today} of {policy.sends_per_day} orders a day are sent; more follow after midnight UTC"
-        if not isinstance(intent.action, Close) and self._in_hour(intent.trade_id, now) >= _room(
-            policy.sends_per_trade_hour, kept
-        ):
+        if not _ends(intent) and _within(self._hours, intent.trade_id, now) >= _room(policy.sends_per_trade_hour, kept):
             return self._loops(intent, now, policy)
+        if _within(self._refused, intent.purpose, now) >= _room(policy.refusals_per_hour, kept):
+            return f"the broker has refused this {policy.refusals_per_hour} times within an hour"
         return ""
 
     def tell(self, now: Millis, now_ns: int, policy: OperationPolicy) -> None:
@@ -141,6 +150,13 @@ class SendingLimits:
         self._turn_day(now)
         self._count(intent, now, now)
 
+    def answered(self, intent: Intent, receipt: Receipt, now: Millis) -> None:
+        """Take note of the broker's answer: what it refuses is counted by trade and purpose, a person's wish is not."""
+        if receipt.outcome is not Outcome.REJECTED:
+            self._refused.pop(intent.purpose, None)
+        elif receipt.code != 0 and intent.owner is not Planner.COMMAND:
+            self._refused.setdefault(intent.purpose, deque()).append(now)
+
     def _turn_day(self, now: Millis) -> None:
         """Begin a new day's count; a clock that was set back a day gives no new budget."""
         day = now // DAY
@@ -149,6 +165,7 @@ class SendingLimits:
         if day > self._day:
             self.today = 0
             self._hours = {each: sent for each, sent in self._hours.items() if now - sent[-1] < HOUR}
+            self._refused = {each: at for each, at in self._refused.items() if now - at[-1] < HOUR}
             self._told_trades = {each: at for each, at in self._told_trades.items() if now - at < HOUR}
         self._day = day
 
@@ -174,18 +191,25 @@ class SendingLimits:
     def _count(self, intent: Intent, at: Millis, now: Millis) -> None:
         if at // DAY == self._day and urgency_of(intent) is not Urgency.FLATTEN:
             self.today += 1
-        if now - at < HOUR and not isinstance(intent.action, Close):
+        if now - at < HOUR and not _ends(intent):
             self._hours.setdefault(intent.trade_id, deque()).append(at)
 
-    def _in_hour(self, trade_id: TradeId, now: Millis) -> int:
-        sent = self._hours.get(trade_id)
-        if sent is None:
-            return 0
-        while sent and now - sent[0] >= HOUR:
-            sent.popleft()
-        if not sent:
-            del self._hours[trade_id]
-        return len(sent)
+
+def _ends(intent: Intent) -> bool:
+    """Say whether this is a close that protects: a trade has so few of them that they wait for no trade's hour."""
+    return isinstance(intent.action, Close) and urgency_of(intent) is not Urgency.ORDINARY
+
+
+def _within(counted: dict[Key, deque[Millis]], key: Key, now: Millis) -> int:
+    """Return how many of one key are less than an hour old, forgetting the others."""
+    found = counted.get(key)
+    if found is None:
+        return 0
+    while found and now - found[0] >= HOUR:
+        found.popleft()
+    if not found:
+        del counted[key]
+    return len(found)
 
 
 def _capacity(policy: OperationPolicy) -> float:

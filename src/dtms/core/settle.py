@@ -35,10 +35,14 @@ _QUICK_TRIES = 3
 """Tries of a step within seconds; mt5.md 1.4 bounds the answer to a requote to three."""
 _QUICK_WAIT = 1 * SECOND
 _PARKED_WAIT = 5 * MINUTE
+_PARKED_MOST = 30 * MINUTE
+"""The waits of a parked step double up to this: once trading is possible again the defence is not late by more."""
 REOPENING_WAIT = 2 * MINUTE
 """After a market opens, closes wait so long for the spread to come back (behaviour.md section 4, rails)."""
-_CHILD_WAIT = 5 * SECOND
+CHILD_WAIT = 5 * SECOND
 """A child that must be closed is tried again soon: it may outlive its parent by 10 s (reliability.md section 1, rule 9)."""
+CHILD_MOST = 5 * MINUTE
+"""The waits for a child that the broker will not close double up to this."""
 
 
 class StepEnd(StrEnum):
@@ -155,7 +159,9 @@ def _refused(trade: Trade, step: PlanStep, end: StepEnd, receipt: Receipt | None
     if gone and child:
         return _advance(_next_step(trade), scene)
     if gone or (not step.fallback and not step.fallback_name):
-        return Settled(trade=_again(trade, scene.now, _CHILD_WAIT if child else _parked(rejection, scene)), parked=True)
+        tries = max(0, pending.attempt - _QUICK_TRIES)
+        wait = growing(CHILD_WAIT, tries, CHILD_MOST) if child else _parked(rejection, tries, scene)
+        return Settled(trade=_again(trade, scene.now, wait), parked=True)
     at = pending.step + 1
     fallen = replace(
         pending,
@@ -179,11 +185,16 @@ def _still_hedged(trade: Trade, pending: Pending, scene: Scene) -> Settled:
     return _advance(_owned(replace(trade, pending=instead, version=version)), scene)
 
 
-def _parked(rejection: Rejection | None, scene: Scene) -> int:
-    """Return how long a parked step waits: five minutes; in a closed market until two minutes after it opens."""
+def growing(first: int, times: int, most: int) -> int:
+    """Return a wait that doubles with each of `times` refusals before it, up to `most`; ms."""
+    return min(most, first << min(times, 20))
+
+
+def _parked(rejection: Rejection | None, tries: int, scene: Scene) -> int:
+    """Return how long a parked step waits: five minutes and more; in a closed market until two minutes after it opens."""
     if rejection is Rejection.MARKET_CLOSED and not scene.hours.is_open(scene.now):
         return scene.hours.after_open(scene.now, REOPENING_WAIT) - scene.now
-    return _PARKED_WAIT
+    return growing(_PARKED_WAIT, tries, _PARKED_MOST)
 
 
 def _again(trade: Trade, now: Millis, wait: int) -> Trade:

@@ -6,6 +6,7 @@ import hashlib
 from base64 import b32encode
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from dtms.domain.action import Action, ActionKind, Resource, kind_of, resource_of
 from dtms.domain.receipt import Receipt
@@ -56,6 +57,18 @@ class Planner(StrEnum):
     DTMS = "dtms"
     EXITS = "exits"
     COMMAND = "command"
+
+
+class Purpose(NamedTuple):
+    """What an intent is for, however often it is decided anew: limits, waits and alarms count by it, never by decision.
+
+    `position` is the stable identifier of the position that is touched, None for an opening.
+    """
+
+    trade_id: TradeId
+    owner: Planner
+    kind: ActionKind
+    position: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +127,11 @@ class Intent:
     def resource(self) -> Resource:
         """What of the position the action claims."""
         return resource_of(self.action)
+
+    @property
+    def purpose(self) -> Purpose:
+        """What it is for: the same for each try and each new decision that wants the same."""
+        return Purpose(self.trade_id, self.owner, self.kind, self.position)
 
     @property
     def unfinished(self) -> bool:

@@ -23,8 +23,9 @@ class OperationPolicy:
         account_commission_per_lot: Account currency per lot for opening and closing together, where deals do not tell.
         sends_per_second: Orders an account may send within a second; more wait.
         sends_per_day: Orders an account may send within a day, UTC; more wait. The kill switch's closings are not counted.
-        protective_share: Share of both budgets, and of the next, that only what protects may use.
-        sends_per_trade_hour: Orders for one trade within an hour; more wait. Full closes are not counted.
+        protective_share: Share of both budgets, and of the next two, that only what protects may use.
+        sends_per_trade_hour: Orders for one trade within an hour; more wait. Full closes that protect are not counted.
+        refusals_per_hour: Orders of one trade and purpose that the broker may refuse within an hour; more wait.
         max_lots_per_action: An action that adds risk is refused above so many lots.
         max_lots_account: An action that adds risk is refused where the account would then hold more lots, both sides added.
         max_planned: More actions than this waiting to be sent raise an alarm.
@@ -48,6 +49,7 @@ class OperationPolicy:
     sends_per_day: int = 2_000
     protective_share: float = 0.25
     sends_per_trade_hour: int = 240
+    refusals_per_hour: int = 30
     max_lots_per_action: float = 100.0
     max_lots_account: float = 1_000.0
     max_planned: int = 500
@@ -71,6 +73,7 @@ class OperationPolicy:
         checks.number("operation.sends_per_day", self.sends_per_day, 10, 1_000_000, "a day")
         checks.number("operation.protective_share", self.protective_share, 0.05, 0.9)
         checks.number("operation.sends_per_trade_hour", self.sends_per_trade_hour, 4, 10_000, "an hour")
+        checks.number("operation.refusals_per_hour", self.refusals_per_hour, 2, 10_000, "an hour")
         checks.number("operation.max_lots_per_action", self.max_lots_per_action, 0.001, 1_000_000, "lots")
         checks.number("operation.max_lots_account", self.max_lots_account, 0.001, 10_000_000, "lots")
         checks.number("operation.max_planned", self.max_planned, 1, 100_000)
