@@ -13,7 +13,7 @@ from dtms.domain.action import Close, Reduce
 from dtms.domain.intent import Intent, Planner
 from dtms.domain.policy import OperationPolicy, Policy
 from dtms.domain.trade import Trade
-from dtms.domain.units import DAY, HOUR, MINUTE, SECOND, Lots
+from dtms.domain.units import DAY, HOUR, MINUTE, SECOND, Lots, Millis
 
 FIFO = Mt5.TRADE_RETCODE_FIFO_CLOSE
 
@@ -161,7 +161,7 @@ def test_a_plan_that_is_refused_for_a_day_is_tried_every_half_hour_at_most() -> 
     refuse(rig, Mt5.TRADE_RETCODE_REJECT)
     before = len(rig.writes.sent)
     start = rig.clock.now
-    times = []
+    times: list[Millis] = []
     while rig.clock.now < start + DAY // 4:
         rig.price(2_000.0)
         rig.settle()

@@ -13,11 +13,12 @@ import pytest
 from tests.api.conftest import World, WorldMaker
 from tests.scenarios.test_partition import CutOff, cut_off
 
+from dtms.adapters.terminal.closures import Closure
 from dtms.adapters.terminal.constants import Mt5
 from dtms.adapters.terminal.records import AccountSpec, Request
 from dtms.domain.intent import Intent, IntentState, Planner
 from dtms.domain.receipt import Rejection
-from dtms.domain.units import MINUTE, Side
+from dtms.domain.units import MINUTE, Millis, Side
 from dtms.domain.verdict import KillLevel
 
 BARS = 9
@@ -77,9 +78,10 @@ def by_hand(world: World) -> None:
     world.later(1)
 
 
-def holiday(exits: Exits) -> None:
+def holiday(exits: Exits, minutes: int = 24 * 60) -> None:
     """Let the broker answer every order with MARKET_CLOSED, on a day that the product's calendar has as open."""
-    exits.cut.world.sim.state.market_open = lambda _symbol, _at: False
+    now = exits.cut.world.clock.now
+    exits.cut.world.sim.close(Closure(start=now, end=Millis(now + minutes * MINUTE), quoted=True))
 
 
 def test_on_a_holiday_a_close_is_tried_less_and_less_often(stalling: Callable[..., Exits]) -> None:
@@ -110,10 +112,8 @@ def test_a_restart_forgets_no_refusal(stalling: Callable[..., Exits]) -> None:
 
 def test_once_the_market_is_open_again_the_trade_is_closed(stalling: Callable[..., Exits]) -> None:
     exits = stalling()
-    holiday(exits)
-    exits.run(20)
-    exits.cut.world.sim.state.market_open = lambda _symbol, _at: True
-    exits.run(20)
+    holiday(exits, minutes=20)
+    exits.run(40)
     assert exits.cut.world.positions() == []
 
 

@@ -34,7 +34,7 @@ def venue(state: ServerState, spec: SymbolSpec) -> int:
     """Return whether the symbol can be traded now: enabled, in session, quoted."""
     if spec.trade_mode == Mt5.SYMBOL_TRADE_MODE_DISABLED:
         return Mt5.TRADE_RETCODE_TRADE_DISABLED
-    if not state.market_open(spec.name, state.now()):
+    if not state.in_session(spec.name, state.now()):
         return Mt5.TRADE_RETCODE_MARKET_CLOSED
     return CHECK_PASSED if spec.name in state.quotes else Mt5.TRADE_RETCODE_PRICE_OFF
 

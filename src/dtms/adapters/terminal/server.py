@@ -12,6 +12,7 @@ from dataclasses import replace
 from dtms.adapters.terminal import execution, pending, triggers
 from dtms.adapters.terminal.catalogue import CATALOGUE, SymbolSpec
 from dtms.adapters.terminal.checks import check, held_position
+from dtms.adapters.terminal.closures import Closure, closed_by
 from dtms.adapters.terminal.constants import CHECK_PASSED, Mt5
 from dtms.adapters.terminal.dealer import Dealer, Fill, HonestDealer
 from dtms.adapters.terminal.history import RateStore
@@ -79,15 +80,25 @@ class SimServer:
     def on_quote(self, quote: Quote) -> None:
         """Take a quote: it forms the running bar and triggers swap, stops, targets, pending orders and the stop-out.
 
+        One that comes in a closure triggers nothing, or is none at all.
+
         Raises:
             SettingsError: The broker has no such symbol.
         """
         self._known(quote.symbol)
+        closure = closed_by(self.state.closures, quote.symbol, quote.at)
+        if closure is not None and not closure.quoted:
+            return
         if self._rollover.due(quote.at):
             self._rollover.charge(self.state, quote.at)
         self.state.quotes[quote.symbol] = quote
         self.rates[quote.symbol].on_quote(quote)
-        triggers.on_quote(self.state, quote)
+        if closure is None:
+            triggers.on_quote(self.state, quote)
+
+    def close(self, *closures: Closure) -> None:
+        """Add stretches in which the broker is closed; those that are known stay."""
+        self.state.closures += closures
 
     def load_history(self, symbol: str, bars: Sequence[Bar]) -> None:
         """Load closed M1 bars of the time before the first quote, oldest first."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from dtms.adapters.terminal.catalogue import SymbolSpec
+from dtms.adapters.terminal.closures import Closure, closed_by
 from dtms.adapters.terminal.constants import Mt5
 from dtms.adapters.terminal.money import Money
 from dtms.adapters.terminal.recorder import AppliedKind, Recorder
@@ -51,6 +52,7 @@ class ServerState:
         self.now = now
         self.recorder = recorder
         self.market_open = market_open
+        self.closures: tuple[Closure, ...] = ()
         self.offset = offset
         self.trade_allowed = True
         self.expert_allowed = True
@@ -67,6 +69,10 @@ class ServerState:
         self._next_order = _FIRST_ORDER
         self._next_deal = _FIRST_DEAL
         self._margin: float | None = None
+
+    def in_session(self, symbol: str, at: Millis) -> bool:
+        """Say whether a symbol is traded at an instant: in its hours, and not closed for a holiday or early."""
+        return self.market_open(symbol, at) and closed_by(self.closures, symbol, at) is None
 
     def server_ms(self, at: Millis) -> int:
         """Return an instant on the broker's clock, as an epoch in ms."""
