@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
 import platformdirs
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_serializer
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from dtms.domain.policy import Policy, PolicyBook, checks
@@ -95,10 +95,12 @@ class Settings(BaseSettings):
         crash_point: Crash points at which this installation's processes end, for drills (see `services.armed`).
     """
 
-    model_config = SettingsConfigDict(env_prefix="DTMS_", env_ignore_empty=True, extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="DTMS_", env_ignore_empty=True, extra="forbid", frozen=True, hide_input_in_errors=True
+    )
 
     data_dir: FullPath = Field(default_factory=default_data_dir)
-    ledger_url: str = ""
+    ledger_url: SecretStr = SecretStr("")
     broker: Literal["simulated", "mt5"] = "simulated"
     armed: bool = False
     account: int | None = Field(default=None, ge=1)
@@ -129,10 +131,17 @@ class Settings(BaseSettings):
         """Read arguments, then the environment, then the TOML file."""
         return init_settings, env_settings, _SettingsFile(settings_cls)
 
+    @field_serializer("ledger_url")
+    def _shown_ledger(self, url: SecretStr) -> str:
+        """Show where the ledger is: with a password it would stand in every `config show`."""
+        from dtms.adapters.sql.shown import shown_url  # a command that needs no database loads none
+
+        return shown_url(url.get_secret_value()) if url.get_secret_value() else ""
+
     @property
     def ledger(self) -> str | Path:
         """Return the ledger: the URL where one is set, else its file in the data folder."""
-        return self.ledger_url or self.data_dir / LEDGER_FILE
+        return self.ledger_url.get_secret_value() or self.data_dir / LEDGER_FILE
 
     @property
     def gateway_url(self) -> str:
@@ -202,7 +211,7 @@ def require_data_dir(settings: Settings) -> None:
             holds no ledger: whichever is meant must be said.
     """
     unused = unused_folder(settings)
-    if unused is None or settings.ledger_url or (settings.data_dir / LEDGER_FILE).exists():
+    if unused is None or settings.ledger_url.get_secret_value() or (settings.data_dir / LEDGER_FILE).exists():
         return
     if (FORMER_DATA_DIR / LEDGER_FILE).exists():
         raise SettingsError(unused)

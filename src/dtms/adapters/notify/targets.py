@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections.abc import Callable
@@ -18,6 +19,10 @@ _QUIET_NS = 300 * 1_000_000_000
 _QUEUE = 1_000
 _NEVER_QUIET = frozenset({AlertKind.MODE})
 """Changes of the mode come once each: held back, a second DEGRADED would leave an all-clear as the last word."""
+
+_TALKATIVE = ("apprise", "urllib3")
+"""Loggers that repeat an address as it is, with the secret in it: Apprise one that it does not understand, urllib3 the path of
+one that does not answer. What went wrong is told by our own error."""
 
 _LOG = structlog.get_logger("dtms.alerts")
 
@@ -78,6 +83,8 @@ def apprise_target(url: str) -> AppriseTarget:
     """
     import apprise
 
+    for vendor in _TALKATIVE:
+        logging.getLogger(vendor).setLevel(logging.CRITICAL + 1)
     target = apprise.Apprise()
     if not target.add(url):
         raise SettingsError("alerts.url is no URL that Apprise understands; see its documentation for your service")

@@ -22,6 +22,7 @@ from sqlalchemy.exc import ArgumentError
 from dtms.adapters.sql.ledger import SqlLedger, verify_chain
 from dtms.adapters.sql.opening import identity_of, open_ledger
 from dtms.adapters.sql.places import all_places, real_file
+from dtms.adapters.sql.shown import shown_url
 from dtms.adapters.sql.sqlite import translator
 from dtms.domain.intent import IntentState
 from dtms.domain.units import Millis
@@ -134,11 +135,11 @@ def _file_of(url: str | Path, otherwise: str) -> Path:
         return real_file(url)
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
         msg = "the ledger's URL cannot be read; write sqlite:///FILE"
         raise SettingsError(msg) from error
     if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
-        msg = f"ledger {parsed.render_as_string(hide_password=True)} is no file; {otherwise}"
+        msg = f"ledger {shown_url(parsed)} is no file; {otherwise}"
         raise SettingsError(msg)
     return real_file(Path(str(parsed.database)))
 

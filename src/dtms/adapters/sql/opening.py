@@ -19,6 +19,7 @@ from dtms.adapters.sql.ledger import SqlLedger
 from dtms.adapters.sql.looking import POSTGRES_TABLES, SQLITE_TABLES, Query, look_at_file, look_at_server
 from dtms.adapters.sql.places import all_places, real_file
 from dtms.adapters.sql.schema import RESTORE, SCHEMA
+from dtms.adapters.sql.shown import shown_url
 from dtms.adapters.sql.sqlite import FileBackend, MemoryBackend, file_engine, memory_engine, translator
 from dtms.adapters.sql.statements import IDENTITY, META_CREATE
 from dtms.adapters.sql.writers import WriterQueue
@@ -100,7 +101,7 @@ def identity_of(url: str | Path) -> tuple[str, int, str]:
         finally:
             backend.close()
     if not found:
-        msg = f"ledger {parsed.render_as_string(hide_password=True)} is empty; name the right database"
+        msg = f"ledger {shown_url(parsed)} is empty; name the right database"
         raise SettingsError(msg)
     account, schema, epoch = found[0]
     return str(account), int(schema), str(epoch)
@@ -111,7 +112,7 @@ def _parse(url: str | Path) -> URL:
         return URL.create("sqlite", database=str(url.absolute()))
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
         # The text may hold a password, so it is not repeated.
         msg = f"the ledger's URL cannot be read; {_URLS}"
         raise SettingsError(msg) from error

@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from dtms.adapters.sql.backend import WAIT_S, Pooled, cause
 from dtms.adapters.sql.executor import Executor
 from dtms.adapters.sql.server_place import ServerPlace
+from dtms.adapters.sql.shown import shown_url
 from dtms.adapters.sql.statements import REVISION
 from dtms.errors import DtmsError, InvalidDataError, InvariantError, LedgerUnavailableError, StaleWriteError
 from dtms.ports.lease import Place
@@ -64,7 +65,7 @@ class PostgresBackend:
     spans_hosts = True
 
     def __init__(self, url: URL) -> None:
-        self.name = f"ledger {url.render_as_string(hide_password=True)}"
+        self.name = f"ledger {shown_url(url)}"
         self.engine = engine_for(url)
         self._pool = Pooled(self.engine, ERRORS, self.translate)
         self._revision = str(REVISION.compile(dialect=self.engine.dialect))

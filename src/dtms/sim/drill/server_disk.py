@@ -15,6 +15,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from dtms.adapters.sql import SqlLedger, open_ledger
 from dtms.adapters.sql.schema import METADATA
+from dtms.adapters.sql.shown import shown_url
 from dtms.adapters.sql.statements import META_CREATE, Statement
 from dtms.domain.units import Millis
 from dtms.errors import LedgerUnavailableError, SettingsError
@@ -112,7 +113,7 @@ def shown(ledger_url: str) -> str:
     """
     try:
         parsed = make_url(ledger_url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
         # The text may hold a password, so it is not repeated.
         msg = "--ledger-url cannot be read; write postgresql://USER@HOST/DATABASE"
         raise SettingsError(msg) from error
@@ -122,7 +123,7 @@ def shown(ledger_url: str) -> str:
             f"--ledger-url names {name!r}, a drill is run on a PostgreSQL server or in memory; leave it out for memory"
         )
         raise SettingsError(msg)
-    return parsed.render_as_string(hide_password=True)
+    return shown_url(parsed)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final, Self
 
 import requests
+from pydantic import SecretStr
 
 from dtms.adapters.clocks import TapeClock, TapeTime, boot_ns, write_tape_time
 from dtms.adapters.files.tape import write_tape
@@ -316,7 +317,7 @@ def settings_in(folder: Path, *, ledger_url: str = "", crash: str = "", patience
     policy.write_text(patience.policy(), encoding="utf-8")
     return Settings(
         data_dir=folder,
-        ledger_url=ledger_url,
+        ledger_url=SecretStr(ledger_url),
         clock_file=folder / "clock.json",
         policy_file=policy,
         terminal_socket=folder / "t.sock",
