@@ -12,6 +12,7 @@ from dtms.adapters.terminal.constants import Mt5
 from dtms.adapters.terminal.recorder import AppliedKind
 from dtms.adapters.terminal.records import AccountSpec
 from dtms.app.book import KILL_FACT
+from dtms.app.explain import explain
 from dtms.app.person import Person
 from dtms.app.registration import RefusalKind, RegistrationRefusedError
 from dtms.domain.action import OpenTrade
@@ -84,6 +85,48 @@ def test_floor_moves_a_loosened_stop_back_once_and_then_gives_way(side: Side, re
         ("by_hand.floor", None if removed else looser, ours),
         ("by_hand", ours, looser),
     ]
+
+
+@pytest.mark.parametrize("removed", [False, True], ids=["loosened", "removed"])
+@pytest.mark.parametrize("by_hand", ["floor", "reassert"])
+def test_a_stop_that_is_put_back_is_told_once_with_the_way_to_keep_it(by_hand: str, removed: bool) -> None:
+    rig = Rig(policy=policy(by_hand))
+    trade = rig.managed()
+    rig.settle()
+    rig.hand_stop(trade.ticket, None if removed else 1_988.0)
+    rig.pass_time(60)
+    ((detail),) = [alert.detail for alert in rig.notifier.alerts if alert.kind is AlertKind.BY_HAND]
+    assert ("removed" if removed else "loosened to 1988.00") in detail
+    assert "put back to 1990.00" in detail
+    assert f"by_hand = {by_hand}" in detail
+    desk = rig.server.desk.symbol(SYMBOL, rig.clock.now)
+    sentence = explain(rig.trade(trade.ticket), desk, None, rig.clock.now, stops(rig, trade)).sentence
+    assert f"moved to {'none' if removed else '1988.00'} by hand and put back to 1990.00" in sentence
+    assert f"(by_hand.{by_hand})" in sentence
+
+
+def test_a_move_back_that_is_refused_for_a_while_calls_once() -> None:
+    rig = Rig(policy=policy("floor"))
+    trade = rig.managed()
+    rig.settle()
+    rig.dealer.refuses = lambda request: Mt5.TRADE_RETCODE_FROZEN if request.magic == 77 else None
+    rig.hand_stop(trade.ticket, 1_988.0)
+    rig.pass_time(20)
+    rig.dealer.refuses = lambda _request: None
+    rig.pass_time(400)
+    assert rig.alerts().count("by_hand") == 1
+
+
+def test_explain_tells_what_a_hand_has_set_and_that_a_trade_is_held(rig: Rig) -> None:
+    trade = rig.managed()
+    rig.settle()
+    rig.hand_stop(trade.ticket, 1_993.0)
+    rig.pass_time(5)
+    rig.put(replace(rig.trade(trade.ticket), hold=Hold.ENTRY))
+    desk = rig.server.desk.symbol(SYMBOL, rig.clock.now)
+    sentence = explain(rig.trade(trade.ticket), desk, None, rig.clock.now, stops(rig, trade)).sentence
+    assert "its stop was moved from 1990.00 to 1993.00 by hand" in sentence
+    assert "observed only (entry)" in sentence
 
 
 def test_yield_leaves_a_loosened_stop_where_the_hand_put_it() -> None:
@@ -521,7 +564,8 @@ def test_ask_keeps_a_loosened_stop_as_it_is_and_observes_only_until_confirmed(si
     after = rig.trade(trade.ticket)
     assert (after.hold, after.stop, stop_of(rig, trade)) == (Hold.BY_HAND, looser, looser)
     ((detail),) = [alert.detail for alert in rig.notifier.alerts if alert.kind is AlertKind.QUARANTINED]
-    assert f"the stop was moved from {trade.initial_stop} to {looser} by hand" in detail
+    shown = "none" if looser is None else f"{looser:.2f}"
+    assert f"the stop was moved from {trade.initial_stop:.2f} to {shown} by hand" in detail
     assert f"observed only until: dtms confirm {trade.ticket}" in detail
     rig.fall(after, -2.0, -4.0)
     assert (rig.rows(trade), rig.writes.sent) == ([], [])

@@ -6,7 +6,7 @@ Facts are taken over always, a stop only where the rule accepts it. What moves a
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import assert_never
+from typing import Final, assert_never
 
 from dtms.app import journal
 from dtms.app.market_desk import SymbolDesk
@@ -23,6 +23,8 @@ from dtms.domain.trade import Hold, Marks, Owner, Trade
 from dtms.domain.units import SECOND, Lots, Millis, Price
 from dtms.ports.ledger import LedgerWrite
 
+BY_HAND: Final = "by_hand"
+"""The rule under which a hand's stop is recorded; with the policy's word behind it, our move back."""
 _COUNTERS_A_BAR = 5
 _COUNTER_WAIT = 2 * SECOND
 """A position may be without its stop for as long as the hand's change is not taken back: a failed try is repeated soon."""
@@ -105,7 +107,7 @@ def plan_counter(tx: LedgerWrite, trade: Trade, main: Position, action: SetStop,
         action,
         decision_id=decision_id,
         owner=Planner.DTMS,
-        rule=f"by_hand.{policy.defence.by_hand}",
+        rule=f"{BY_HAND}.{policy.defence.by_hand}",
         now=now,
         priced_expiry_s=policy.operation.priced_expiry_s,
         attempt=len(tried) + 1,
@@ -127,10 +129,15 @@ def _countered(marks: Marks) -> Marks:
     return replace(marks, countermoves=marks.countermoves + 1)
 
 
-def record_hand(tx: LedgerWrite, trade: Trade, main: Position, desk: SymbolDesk, now: Millis) -> None:
-    """Record a stop that a hand has set, once: it may be seen on many passes before it is kept or moved back."""
+def record_hand(tx: LedgerWrite, trade: Trade, main: Position, desk: SymbolDesk, now: Millis) -> bool:
+    """Record a stop that a hand has set, once; it may be seen on many passes before it is kept or moved back.
+
+    Return whether it is a new one.
+    """
     if desk.instrument.same_price(main.stop, trade.stop):
-        return
+        return False
     last = next((record for record in reversed(tx.stops(trade.trade_id)) if record.position == trade.identifier), None)
-    if last is None or last.rule != "by_hand" or not desk.instrument.same_price(last.new, main.stop):
-        tx.add_stop(stop_seen(trade, main, now, rule="by_hand"))
+    if last is not None and last.rule == BY_HAND and desk.instrument.same_price(last.new, main.stop):
+        return False
+    tx.add_stop(stop_seen(trade, main, now, rule=BY_HAND))
+    return True

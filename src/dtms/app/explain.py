@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dtms.app.by_hand import BY_HAND
 from dtms.app.foresee import Foresight, Reach, Trigger, Way, present_score
 from dtms.app.market_desk import SymbolDesk
-from dtms.domain.records import TransitionRecord
+from dtms.domain.records import StopRecord, TransitionRecord
 from dtms.domain.score import Score
-from dtms.domain.trade import Trade
+from dtms.domain.trade import Hold, Trade
 from dtms.domain.transitions import ROWS, Cause, Row, rows_from
 from dtms.domain.units import Millis, to_iso
 
@@ -26,8 +27,14 @@ class Explanation:
     sentence: str
 
 
-def explain(trade: Trade, desk: SymbolDesk | None, because: TransitionRecord | None, now: Millis) -> Explanation:
-    """Return why the trade is in its state and what leads out of it.
+def explain(
+    trade: Trade,
+    desk: SymbolDesk | None,
+    because: TransitionRecord | None,
+    now: Millis,
+    stops: Sequence[StopRecord] = (),
+) -> Explanation:
+    """Return why the trade is in its state and what leads out of it; `stops` tells what a hand has done to its stop.
 
     Without a desk (nobody watches the symbol, a closed trade's for example) the ways are those of the table alone.
     """
@@ -44,7 +51,7 @@ def explain(trade: Trade, desk: SymbolDesk | None, because: TransitionRecord | N
         score=score,
         because=because,
         ways=ways,
-        sentence=_sentence(trade, score, because, ways),
+        sentence=_sentence(trade, score, because, ways, _hand_words(trade, desk, stops)),
     )
 
 
@@ -55,9 +62,13 @@ def clock_ways(trade: Trade, desk: SymbolDesk, now: Millis) -> tuple[tuple[Row, 
     return tuple((row, at) for row, at in found if at is not None)
 
 
-def _sentence(trade: Trade, score: Score | None, because: TransitionRecord | None, ways: Sequence[Way]) -> str:
+def _sentence(
+    trade: Trade, score: Score | None, because: TransitionRecord | None, ways: Sequence[Way], by_hand: str
+) -> str:
     head = f"{trade.symbol} {trade.side.name} {trade.ticket} is {trade.state} since {to_iso(trade.state_since)}"
-    parts = [f"{head} {_reason(because)}", _score_words(score)]
+    parts = [f"{head} {_reason(because)}", *([by_hand] if by_hand else []), _score_words(score)]
+    if trade.hold is not Hold.NONE:
+        parts.insert(1, f"it is observed only ({trade.hold}) until a person has looked")
     nearest = [words for way in ways if (words := _way_words(way))]
     if trade.pending is not None:
         parts.append(f"the way to {trade.pending.to} ({trade.pending.row}) is under way")
@@ -66,6 +77,21 @@ def _sentence(trade: Trade, score: Score | None, because: TransitionRecord | Non
     if not trade.calibrated:
         parts.append(f"{trade.symbol} is uncalibrated: no numbers of its own are known, the general ones apply")
     return "; ".join(parts) + "."
+
+
+def _hand_words(trade: Trade, desk: SymbolDesk | None, stops: Sequence[StopRecord]) -> str:
+    """Return what the newest record of the main leg's stop tells of a hand, "" where it is another rule's."""
+    last = next((record for record in reversed(stops) if record.position == trade.identifier), None)
+    if last is None or not last.rule.startswith(BY_HAND):
+        return ""
+    old, new = (
+        "none" if price is None else f"{price:.10g}" if desk is None else desk.instrument.shown(price)
+        for price in (last.old, last.new)
+    )
+    at = to_iso(last.at)
+    if last.rule == BY_HAND:
+        return f"its stop was moved from {old} to {new} by hand at {at}"
+    return f"its stop was moved to {old} by hand and put back to {new} at {at} ({last.rule})"
 
 
 def _reason(because: TransitionRecord | None) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from dtms.app import by_hand, journal
+from dtms.app import by_hand, fact_words, journal
 from dtms.app.absence import Absences
 from dtms.app.children import with_leg_facts
 from dtms.app.holding import hold
@@ -100,7 +100,9 @@ class FactKeeper:
         counter = by_hand.counter_move(changed, main, desk)
         if changed == trade and counter is None:
             return trade
-        self._alarm_held(trade, changed, main)
+        if changed.hold is not trade.hold and trade.hold is Hold.NONE:
+            words = fact_words.held(trade, changed, main, desk.instrument)
+            self.notifier.alert(AlertKind.QUARANTINED, str(trade.ticket), words)
         grown = replace(changed, version=trade.version + 1) if _public(changed) != _public(trade) else changed
         try:
             with self.ledger.write() as tx:
@@ -108,13 +110,16 @@ class FactKeeper:
                     return trade  # an order was planned since the book was read: what was seen may be its work
                 tx.add_deals(ended)
                 saved = trade if changed == trade else tx.save_trade(grown)
-                by_hand.record_hand(tx, trade, main, desk, read.as_of)
+                fresh = by_hand.record_hand(tx, trade, main, desk, read.as_of)
                 if counter is not None:
                     saved = by_hand.plan_counter(tx, saved, main, counter, read.as_of, desk.policy)
                 if grown is not changed:
                     journal.tell_state(tx, saved, read.as_of, row="by_hand")
         except StaleWriteError:
             return trade
+        if fresh and counter is not None:
+            words = fact_words.put_back(trade, main, desk.policy.defence.by_hand, desk.instrument)
+            self.notifier.alert(AlertKind.BY_HAND, str(trade.ticket), words)
         return saved
 
     def _measured(self, trade: Trade, main: Position, now: Millis) -> Trade:
@@ -158,60 +163,18 @@ class FactKeeper:
         deals = self._recogniser.ended(trade, shown)
         if deals is not None:
             if shown is not None:
-                self.notifier.alert(AlertKind.BY_HAND, str(trade.ticket), _over(trade, shown))
+                self.notifier.alert(AlertKind.BY_HAND, str(trade.ticket), fact_words.over(trade, shown))
             with self.ledger.write() as tx:
                 tx.add_deals(deals)
             return True
         missing = read.as_of - self.absences.since(trade.identifier)
         waited = shown is not None or missing >= policy.operation.deals_s * SECOND
         if waited and trade.hold is Hold.NONE:
-            words = _unproved(trade, shown)
+            words = fact_words.unproved(trade, shown)
             self.notifier.alert(AlertKind.QUARANTINED, str(trade.ticket), words)
             with self.ledger.write() as tx:
                 hold(tx, trade, Hold.QUARANTINED if shown is None else Hold.ANOTHER)
         return False
-
-    def _alarm_held(self, before: Trade, after: Trade, main: Position) -> None:
-        if after.hold is before.hold or before.hold is not Hold.NONE:
-            return
-        words = rewriting(before, main)
-        if words:
-            self.notifier.alert(AlertKind.QUARANTINED, str(before.ticket), words)
-            return
-        match after.hold:
-            case Hold.BY_HAND:
-                change = f"the stop was moved from {before.stop} to {main.stop} by hand"
-            case Hold.ENTRY:
-                change = (
-                    f"the broker shows the entry {main.entry} instead of {before.entry_at_broker}: volume was added and "
-                    "taken off by others; R, breakeven and partials would lie. Confirming takes the broker's entry"
-                )
-            case _:
-                change = f"volume grew from {before.volume} to {main.volume} by hand"
-        detail = f"{change}; the trade is observed only until: dtms confirm {after.ticket}"
-        self.notifier.alert(AlertKind.QUARANTINED, str(before.ticket), detail)
-
-
-def _told(position: Position) -> str:
-    return f"{position.side.name} {position.volume} {position.symbol} from {position.entry}"
-
-
-def _over(trade: Trade, shown: Position) -> str:
-    """Say that a trade has ended although something is open under its identifier."""
-    return (
-        f"the {trade.side.name} {trade.volume} {trade.symbol} was closed or turned round by others: its deals tell its end. "
-        f"What is open under its number now, {_told(shown)}, is not managed and not touched; "
-        f"look after it, or take it in with: dtms adopt {shown.ticket}"
-    )
-
-
-def _unproved(trade: Trade, shown: Position | None) -> str:
-    if shown is None:
-        return f"position {trade.identifier} is not in the broker's list and no closing deals tell why; decide by hand"
-    return (
-        f"the broker shows {_told(shown)} instead of {trade.side.name} {trade.volume} {trade.symbol} from {trade.entry}, and "
-        f"no deals tell how: nothing is sent for it; compare it with the broker, then: dtms release {trade.ticket}"
-    )
 
 
 def _moved(before: Trade, after: Trade) -> dict[Ticket, Ticket]:

@@ -124,7 +124,9 @@ class Answers:
             if trade is None or is_released(trade):
                 raise self._unknown()
             last = tx.transitions(trade.trade_id, limit=1)
-        found = explain(trade, self._site.queries.desk_of(trade.symbol, now), last[-1] if last else None, now)
+            stops = tx.stops(trade.trade_id)
+        desk = self._site.queries.desk_of(trade.symbol, now)
+        found = explain(trade, desk, last[-1] if last else None, now, stops)
         return encode.JSON.encode(encode.explanation(found, asked=ticket, epoch=self._epoch))
 
     def status(self) -> bytes:
