@@ -179,8 +179,8 @@ def test_a_best_effort_step_that_was_done_is_remembered() -> None:
     assert (done.trade.stop, done.trade.marks.tightened_at_r) == (Price(1_998.5), 0.25)
 
 
-@pytest.mark.parametrize("rejection", sorted(RETRYABLE))
-def test_a_passing_refusal_of_a_required_step_is_tried_three_times_a_second_apart(rejection: Rejection) -> None:
+@pytest.mark.parametrize("rejection", sorted(RETRYABLE - {Rejection.MARKET_CLOSED}))
+def test_a_passing_refusal_of_a_required_step_is_tried_for_a_minute_before_its_fallback(rejection: Rejection) -> None:
     settled = begin(warned(), -4.0)
     for attempt in (2, 3):
         settled = rejected(settled, rejection)
@@ -188,10 +188,29 @@ def test_a_passing_refusal_of_a_required_step_is_tried_three_times_a_second_apar
         assert pending(settled).retry_at == NOW + SECOND
         assert settle.present_step(settled.trade, Millis(NOW + 999)) is None
         assert settle.present_step(settled.trade, Millis(NOW + SECOND)) == pending(settled).steps[0]
+    for seconds in (5, 15, 30):
+        settled = rejected(settled, rejection)
+        assert (pending(settled).step, pending(settled).retry_at) == (0, NOW + seconds * SECOND)
     fallen = rejected(settled, rejection)
     assert pending(fallen).fallbacks == ("partial_refused",)
     assert (pending(fallen).step, pending(fallen).attempt) == (1, 1)
     assert isinstance(pending(fallen).steps[1].action, SetStop)
+
+
+def test_a_required_step_in_a_closed_market_waits_for_it_and_takes_no_fallback() -> None:
+    saturday = Millis(FRIDAY_CLOSE + HOUR)
+    settled = begin(warned(), -4.0)
+    for _ in range(6):
+        settled = rejected(settled, Rejection.MARKET_CLOSED, now=saturday)
+    assert (pending(settled).step, pending(settled).fallbacks, settled.parked) == (0, (), True)
+    assert pending(settled).retry_at == HOURS.after_open(saturday, 0) + 2 * MINUTE
+
+
+def test_a_hedge_that_finds_the_market_closed_is_decided_anew() -> None:
+    settled = begin(in_l2(), -6.0)
+    for _ in range(3):
+        settled = rejected(settled, Rejection.MARKET_CLOSED)
+    assert (settled.trade.state, settled.trade.pending, settled.committed) == (_S.WARNING_L2, None, None)
 
 
 @pytest.mark.parametrize("rejection", sorted(set(Rejection) - RETRYABLE - {Rejection.POSITION_GONE}))

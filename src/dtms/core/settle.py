@@ -34,6 +34,11 @@ from dtms.errors import InvariantError
 _QUICK_TRIES = 3
 """Tries of a step within seconds; mt5.md 1.4 bounds the answer to a requote to three."""
 _QUICK_WAIT = 1 * SECOND
+_PATIENT_WAITS = (5 * SECOND, 15 * SECOND, 30 * SECOND)
+"""Waits before a required step takes its fallback although its refusals are of a kind that passes.
+
+With the quick ones less than the 60 s after which a target that came from a price is too old.
+"""
 _PARKED_WAIT = 5 * MINUTE
 _PARKED_MOST = 30 * MINUTE
 """The waits of a parked step double up to this: once trading is possible again the defence is not late by more."""
@@ -162,6 +167,11 @@ def _refused(trade: Trade, step: PlanStep, end: StepEnd, receipt: Receipt | None
         tries = max(0, pending.attempt - _QUICK_TRIES)
         wait = growing(CHILD_WAIT, tries, CHILD_MOST) if child else _parked(rejection, tries, scene)
         return Settled(trade=_again(trade, scene.now, wait), parked=True)
+    if rejection is Rejection.MARKET_CLOSED:
+        return _until_open(trade, step, scene)
+    patient = pending.attempt - _QUICK_TRIES
+    if passing and patient < len(_PATIENT_WAITS):
+        return Settled(trade=_again(trade, scene.now, _PATIENT_WAITS[patient]))
     at = pending.step + 1
     fallen = replace(
         pending,
@@ -172,6 +182,18 @@ def _refused(trade: Trade, step: PlanStep, end: StepEnd, receipt: Receipt | None
         fallbacks=(*pending.fallbacks, step.fallback_name),
     )
     return _advance(replace(trade, pending=fallen), scene)
+
+
+def _until_open(trade: Trade, step: PlanStep, scene: Scene) -> Settled:
+    """Return the trade whose step waits for the market: its fallback could not be done now either.
+
+    A target that came from a price is too old then: the next decision makes a fresh one, where it still holds.
+    """
+    pending = _pending(trade)
+    if step.price_based and pending.step == 0:
+        return Settled(trade=_owned(replace(trade, pending=None, version=trade.version + 1)))
+    wait = _parked(Rejection.MARKET_CLOSED, max(0, pending.attempt - _QUICK_TRIES), scene)
+    return Settled(trade=_again(trade, scene.now, wait), parked=True)
 
 
 def _still_hedged(trade: Trade, pending: Pending, scene: Scene) -> Settled:
