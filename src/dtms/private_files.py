@@ -44,6 +44,54 @@ def open_plain(path: Path, flags: int) -> int:
     raise OSError(errno.EINVAL, "it is no regular file", str(path))
 
 
+def open_to_append(path: Path) -> int:
+    """Open a regular file to append to, made where it is missing; return its descriptor.
+
+    Raises:
+        OSError: As `open_plain`.
+    """
+    return open_plain(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+
+
+def make_private(path: Path) -> None:
+    """Make an empty file that only we may read, or take from others the right to read one that is there.
+
+    One that is there is not opened: to close a database's file ends the locks that this process holds on it.
+
+    Raises:
+        OSError: It cannot be made, is no regular file, or belongs to somebody else.
+    """
+    try:
+        os.close(open_plain(path, os.O_RDWR | os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        mode = path.lstat().st_mode
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "it is no regular file", str(path)) from None
+        if os.name != "nt" and stat.S_IMODE(mode) & 0o077:
+            path.chmod(PRIVATE)
+
+
+def folder_fault(path: Path) -> str:
+    """Return what is wrong with a folder that our files shall be trusted in, with the remedy; "" where nothing is.
+
+    Whoever may write into it can plant links and remove locks, so nobody but its owner may, and the owner is this user.
+
+    Raises:
+        OSError: It cannot be looked at.
+    """
+    found = path.stat()
+    if not stat.S_ISDIR(found.st_mode):
+        return "it is no folder; name another one"
+    if os.name == "nt":  # its rights are not in the mode bits
+        return ""
+    mode = stat.S_IMODE(found.st_mode)
+    if found.st_uid != os.geteuid():
+        return f"it belongs to user {found.st_uid}, not to this one; name a folder of this user"
+    if mode & 0o022:
+        return f"it has mode {mode:04o}, so others can plant files in it; look what is in it, then: chmod 700"
+    return ""
+
+
 def read_start(path: Path, most: int) -> bytes:
     """Return the first bytes of a regular file, at most so many.
 
@@ -63,7 +111,7 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises:
         OSError: It cannot be written; it is as it was.
     """
-    fresh = path.with_name(f"{path.name}.new")
+    fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
     fresh.unlink(missing_ok=True)
     descriptor = open_plain(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     try:

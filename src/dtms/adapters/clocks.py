@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from dataclasses import asdict, dataclass, replace
@@ -13,6 +12,7 @@ from typing import Final, Protocol
 
 from dtms.domain.units import MINUTE, Millis
 from dtms.ports.clock import Machine
+from dtms.private_files import write_whole
 
 _NS_A_MS = 1_000_000
 FOLLOW_MS: Final = 2 * MINUTE
@@ -136,10 +136,8 @@ class FileAnchor:
 
     def save(self, point: AnchorPoint) -> None:
         """Replace the file as a whole; a disk that takes none costs a restart its continuity, and nothing else."""
-        fresh = self._path.with_suffix(f".{os.getpid()}")
         try:
-            fresh.write_text(json.dumps(asdict(point)), encoding="utf-8")
-            fresh.replace(self._path)
+            write_whole(self._path, json.dumps(asdict(point)).encode())
         except OSError:
             return
 
@@ -255,9 +253,7 @@ class TapeTime:
 def write_tape_time(path: Path, tape: TapeTime) -> None:
     """Tell every process of this installation how the tape's time runs; the file is replaced as a whole."""
     record = {"start": tape.start, "end": tape.end, "speed": tape.speed, "origin_ns": tape.origin_ns}
-    fresh = path.with_suffix(".new")
-    fresh.write_text(json.dumps(record), encoding="utf-8")
-    fresh.replace(path)
+    write_whole(path, json.dumps(record).encode())
 
 
 class SystemClock:

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from dtms.private_files import open_plain
+
 if sys.platform == "win32":
     import msvcrt
 else:
@@ -37,13 +39,22 @@ class LockFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+        self._path = path
+        self._fd = open_plain(path, os.O_RDWR | os.O_CREAT)
         if not _take(self._fd):
             holder = os.read(self._fd, 32).decode("ascii", "replace").strip() or "unknown"
             os.close(self._fd)
             raise HeldError(holder)
         os.ftruncate(self._fd, 0)
         os.write(self._fd, f"{os.getpid()}\n".encode())
+
+    def stands(self) -> bool:
+        """Say whether the file that we hold is still the one under its name: one that was removed locks nobody out."""
+        try:
+            there, held = self._path.lstat(), os.fstat(self._fd)
+        except OSError:
+            return False
+        return (there.st_dev, there.st_ino) == (held.st_dev, held.st_ino)
 
     def release(self) -> None:
         """Let the next one in; the file stays, for a removed one would lock nobody out."""

@@ -224,13 +224,16 @@ def _up_live(settings: Settings) -> None:
 
 def _notifier(settings: Settings, ending: ExitStack) -> Notifier:
     """Return where the supervisor's own alarms and log lines go: the owner's target, and a file beside the others."""
+    import os
+
     from dtms.adapters.clocks import SystemClock
+    from dtms.private_files import open_to_append
     from dtms.services.host import configure_logs
     from dtms.services.wiring import notifier_of
 
     folder = settings.data_dir / "log"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    file = ending.enter_context((folder / "up.log").open("a", encoding="utf-8", buffering=1))
+    file = ending.enter_context(os.fdopen(open_to_append(folder / "up.log"), "a", encoding="utf-8", buffering=1))
     configure_logs("up", file)
     notifier = notifier_of(settings, SystemClock())
     ending.callback(notifier.close)

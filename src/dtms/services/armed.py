@@ -21,6 +21,7 @@ from dtms.domain.units import Millis
 from dtms.errors import InvariantError, SettingsError
 from dtms.ports.crash import COMMITTED, COMMITTING, POINTS, CrashPoints
 from dtms.ports.ledger import Ledger, LedgerRead, LedgerWrite
+from dtms.private_files import open_to_append
 
 RECORD: Final = "record"
 """The plan that kills nobody and writes down every point that is reached."""
@@ -148,7 +149,7 @@ class CrashAt:
 
 
 def _open(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+    return open_to_append(path)
 
 
 def crash_points_of(text: str, folder: Path, now: Callable[[], Millis]) -> CrashPoints:

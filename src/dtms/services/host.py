@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 
 from dtms.adapters.lock_file import HeldError, LockFile
 from dtms.errors import SettingsError
+from dtms.private_files import folder_fault
 from dtms.services.log_sink import LogSink
 from dtms.services.web.serve import make_server, require_loopback
 
@@ -52,6 +53,20 @@ def _port_reason(error: OSError, host: str, port: int, role: str, variable: str)
     return f"port {port} of the {role} on {host} cannot be taken: {error.strerror}; set {variable} to another one"
 
 
+def require_own_folder(path: Path) -> None:
+    """Make a folder of this installation, or see that nobody else may write into one that is there.
+
+    Raises:
+        SettingsError: Others may, or it is somebody else's.
+        OSError: It cannot be made.
+    """
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fault = folder_fault(path)
+    if fault:
+        msg = f"data folder {path}: {fault}"
+        raise SettingsError(msg)
+
+
 class RoleLock:
     """One process a role and data folder: `gateway.lock`, `server.lock`, `api.lock`. The kernel frees it when we die.
 
@@ -61,7 +76,7 @@ class RoleLock:
 
     def __init__(self, data_dir: Path, role: str) -> None:
         try:
-            data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            require_own_folder(data_dir)
             self._file = LockFile(data_dir / f"{role}.lock")
         except HeldError as error:
             msg = (

@@ -20,6 +20,7 @@ from dtms.app.exit_cycle import ExitStats
 from dtms.domain.score import MarketView
 from dtms.domain.verdict import Verdict
 from dtms.errors import InvalidDataError
+from dtms.private_files import open_to_append
 from dtms.settings import Settings
 
 SAMPLE_EVERY_S: Final = 0.25
@@ -33,7 +34,7 @@ class _Lines:
     """Appends lines to a file; a disk that fails costs the report, never a decision."""
 
     def __init__(self, path: Path) -> None:
-        self._fd: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        self._fd: int | None = open_to_append(path)
         size = os.fstat(self._fd).st_size
         if size > 0 and os.pread(self._fd, 1, size - 1) != b"\n":
             self.add("")  # the last process was killed inside of a line: it ends here, and the reader leaves it out

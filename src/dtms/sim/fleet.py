@@ -83,6 +83,7 @@ class Fleet:
         broker = []
         if self.run is not None:
             self._tell_time(None)
+            self._tape_path.unlink(missing_ok=True)  # what lies under its name is replaced, not written through
             write_tape(self.run.tape, self._tape_path)
             broker.append(self._terminal())
         settings = self.settings

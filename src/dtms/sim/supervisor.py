@@ -19,6 +19,7 @@ import structlog
 
 from dtms.errors import DtmsError, SettingsError
 from dtms.ports.notifier import AlertKind, Notifier
+from dtms.private_files import open_to_append
 
 RESTARTS: Final = 5
 WITHIN_S: Final = 60.0
@@ -251,7 +252,7 @@ class Supervisor:
 
 @contextmanager
 def _appending(path: Path) -> Iterator[int]:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    handle = open_to_append(path)
     try:
         yield handle
     finally:

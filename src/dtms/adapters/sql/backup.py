@@ -27,6 +27,7 @@ from dtms.adapters.sql.sqlite import translator
 from dtms.domain.intent import IntentState
 from dtms.domain.units import Millis
 from dtms.errors import LedgerError, SettingsError
+from dtms.private_files import make_private
 
 _SIDE_FILES: Final = ("-wal", "-shm")
 
@@ -62,6 +63,7 @@ def backup_file(url: str | Path, to: Path, *, clock: Callable[[], Millis]) -> Co
         raise SettingsError(msg)
     part = to.with_name(f"{to.name}.part")
     with _cleared(part):
+        make_private(part)
         _copy(source, part)
         copied = _checked(part, clock, restored=False)
         part.replace(to)
@@ -86,6 +88,7 @@ def restore_file(url: str | Path, backup: Path, *, clock: Callable[[], Millis]) 
         _require_same_account(target, account, name)
         part = target.with_name(f"{target.name}.part")
         with _cleared(part):
+            make_private(part)
             _copy(backup, part)
             copied = _checked(part, clock, restored=True)
             replaced = _set_aside(target)

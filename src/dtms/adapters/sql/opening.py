@@ -25,6 +25,7 @@ from dtms.adapters.sql.statements import IDENTITY, META_CREATE
 from dtms.adapters.sql.writers import WriterQueue
 from dtms.domain.units import Millis
 from dtms.errors import LedgerUnavailableError, SettingsError
+from dtms.private_files import make_private
 
 _CREATION_LOCK = 0x64746D73
 _FILE_URL = "write sqlite:////FOLDER/FILE with the whole path (%3F for ?, %25 for %), or set DTMS_DATA_DIR instead, which is a path"
@@ -185,6 +186,7 @@ def _open_file(path: Path, account: str, epoch: str, *, create: bool) -> FileBac
         try:
             if not path.exists():
                 _create_file(path, name, account, epoch)
+            _own(path, name)
             ready = look_at_file(path, name, account)
             backend = FileBackend(path, queue)
             if not ready:
@@ -201,6 +203,15 @@ def _open_file(path: Path, account: str, epoch: str, *, create: bool) -> FileBac
     return backend
 
 
+def _own(path: Path, name: str) -> None:
+    """See that nobody but this user may read a ledger, whoever made it and with what rights."""
+    try:
+        make_private(path)
+    except OSError as error:
+        msg = f"{name} cannot be opened: {error.strerror}; see that it is a file of this user, and may be written"
+        raise SettingsError(msg) from error
+
+
 def _create_file(path: Path, name: str, account: str, epoch: str) -> None:
     """Make a new ledger under another name and rename it: there is never half of one, so an empty file is damage.
 
@@ -213,6 +224,7 @@ def _create_file(path: Path, name: str, account: str, epoch: str) -> None:
     fresh = path.with_name(f"{path.name}.new")
     for suffix in ("", "-wal", "-shm"):
         fresh.with_name(f"{fresh.name}{suffix}").unlink(missing_ok=True)
+    _own(fresh, name)  # its logs get the rights of the file
     engine = file_engine(fresh)
     try:
         _make(engine, translator(name), account, epoch, ("BEGIN IMMEDIATE",))

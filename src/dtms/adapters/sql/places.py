@@ -12,6 +12,7 @@ from typing import Final
 
 from dtms.adapters.lock_file import HeldError, LockFile
 from dtms.errors import LedgerUnavailableError, SettingsError
+from dtms.ports.lease import FencedError
 
 ROLES: Final = ("gateway", "server", "api")
 """Whoever may work on a ledger."""
@@ -61,18 +62,38 @@ class FilePlace:
     """
 
     def __init__(self, file: Path, role: str) -> None:
-        path, ledger = file.with_name(f"{file.name}.{role}.lock"), f"ledger {file}"
-        try:
-            self._file = LockFile(path)
-        except HeldError as error:
-            msg = f"another {role} works on {ledger} (process {error.holder}); stop it, or give this one a ledger of its own"
-            raise SettingsError(msg) from error
-        except OSError as error:
-            msg = f"lock file {path} cannot be opened: {error.strerror}; give this user the right to write its folder"
-            raise LedgerUnavailableError(msg) from error
+        self._path = file.with_name(f"{file.name}.{role}.lock")
+        self._words = f"another {role} works on ledger {file}"
+        self._file = self._taken()
 
     def ensure(self) -> None:
-        """Do nothing: the kernel holds it as long as this process lives."""
+        """Take the place again where its lock file was removed: the kernel holds a file, and not its name.
+
+        Raises:
+            FencedError: Another process has it now.
+            LedgerUnavailableError: The lock file cannot be made.
+        """
+        if self._file.stands():
+            return
+        try:
+            fresh = self._taken()
+        except SettingsError as error:
+            msg = f"{error}; the lock file of this one was removed, and it ends"
+            raise FencedError(msg) from error
+        self._file.release()
+        self._file = fresh
+
+    def _taken(self) -> LockFile:
+        try:
+            return LockFile(self._path)
+        except HeldError as error:
+            msg = f"{self._words} (process {error.holder}); stop it, or give this one a ledger of its own"
+            raise SettingsError(msg) from error
+        except OSError as error:
+            msg = (
+                f"lock file {self._path} cannot be opened: {error.strerror}; see that it is a file, and may be written"
+            )
+            raise LedgerUnavailableError(msg) from error
 
     def release(self) -> None:
         """Let the next one in."""

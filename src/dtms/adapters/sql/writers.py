@@ -13,6 +13,7 @@ import threading
 from pathlib import Path
 
 from dtms.errors import LedgerUnavailableError
+from dtms.private_files import open_plain
 
 if sys.platform != "win32":
     import fcntl
@@ -36,9 +37,9 @@ class WriterQueue:
         self._timeout_s = timeout_s
         self._waiter: _Waiter | None = None
         try:
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+            self._fd = open_plain(path, os.O_RDWR | os.O_CREAT)
         except OSError as error:
-            msg = f"lock file {path} cannot be opened: {error.strerror}; give this user the right to write its folder"
+            msg = f"lock file {path} cannot be opened: {error.strerror}; see that it is a file, and may be written"
             raise LedgerUnavailableError(msg) from error
 
     def acquire(self) -> None:

@@ -12,6 +12,7 @@ import msgspec
 from dtms.adapters.terminal.recorder import AppliedKind
 from dtms.domain.units import Millis
 from dtms.errors import SettingsError
+from dtms.private_files import open_to_append
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +55,7 @@ class OracleLog:
         self._encode = msgspec.json.Encoder().encode
         self._file: int | None = None
         if path is not None:
-            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            self._file = open_to_append(path)
 
     @property
     def entries(self) -> tuple[OracleEntry, ...]:

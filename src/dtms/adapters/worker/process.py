@@ -19,6 +19,7 @@ import msgspec
 import structlog
 
 from dtms.adapters.worker.frames import FrameError, Reply, read_frame, read_reply, write_frame
+from dtms.private_files import open_to_append
 
 GRACE_S: Final = 2.0
 """How long a child may take to end once it was told to, or killed."""
@@ -218,7 +219,7 @@ def _opened(path: Path | None) -> Iterator[int | None]:
     try:
         if path.exists() and path.stat().st_size > _LARGEST_LOG:
             path.replace(path.with_name(f"{path.name}.1"))
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        fd = open_to_append(path)
     except OSError as error:
         _log.warning("the broker's log cannot be written", path=str(path), error=repr(error))
         yield None
