@@ -14,6 +14,7 @@ from dtms.app.book import Book
 from dtms.app.clock_watch import ClockWatch
 from dtms.app.executor import Executor
 from dtms.app.exit_cycle import IntelligentExitManager
+from dtms.app.exit_pass import ExitPass
 from dtms.app.facts import FactKeeper
 from dtms.app.gateway_pass import GatewayPass
 from dtms.app.kill import KillSwitch
@@ -76,6 +77,7 @@ class Exits:
 
     manager: IntelligentExitManager[StateCache]
     client: DtmsClient
+    work: ExitPass[StateCache]
 
 
 def make_modes(parts: Parts, role: Role) -> ModeKeeper:
@@ -283,6 +285,7 @@ def make_exit_manager(
         made.append(client)
         return client
 
+    modes = make_modes(parts, "api")
     manager = IntelligentExitManager(
         ledger=parts.ledger,
         reads=reads,
@@ -291,8 +294,12 @@ def make_exit_manager(
         rails=make_rails(parts),
         new_caches=(lambda: new_state_cache(now_ns), lambda: new_last_known_cache(now_ns)),
         connect=connect,
+        modes=modes,
+        progress=make_progress(parts, modes, desk, reads, decides=False, name="dtms.exits"),
         watch=make_watch(parts, NoCauses(), on_sleep=desk.doubt),
         on_deferral=on_deferral,
         on_refusal=on_refusal,
     )
-    return Exits(manager=manager, client=made[0])
+    ledger = make_ledger_watch(parts, modes, "api")
+    work = ExitPass(manager=manager, health=make_pass_health(parts, "the exits' cycle", modes, ledger, manager.book))
+    return Exits(manager=manager, client=made[0], work=work)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from dtms import bootstrap
 from dtms.adapters.notify import MemoryNotifier
 from dtms.client import Identity, ServerIdentity
 from dtms.client.transport import Transport
 from dtms.client.wire import Reply, Request, TransportError
-from dtms.errors import BrokerUnavailableError, LedgerUnavailableError
+from dtms.errors import BrokerUnavailableError, InvalidDataError, LedgerUnavailableError
 from dtms.services.api.loop import ApiReadiness, DtmsWatch, ExitPace, Periodic, look_at_broker
 from dtms.services.server.sight import SeenReads
 from dtms.services.web.in_process import call
@@ -73,7 +74,7 @@ def rig(world: World) -> Rig:
         sleep=world.clock.sleep,
         transport=carrier,
     )
-    pace = ExitPace(exits.manager, world.desk, world.clock, threading.RLock())
+    pace = ExitPace(exits.work, world.desk, world.clock, threading.RLock())
     return Rig(world=world, wire=wire, exits=exits, pace=pace, seen=seen)
 
 
@@ -225,7 +226,7 @@ def test_a_short_outage_is_not_told_and_the_count_begins_anew(world: World) -> N
 def _readiness(rig: Rig, word: str = "ok") -> ApiReadiness:
     return ApiReadiness(
         ledger=rig.world.ledger,
-        manager=rig.exits.manager,
+        work=rig.exits.work,
         seen=rig.seen,
         clock=rig.world.clock,
         dtms=lambda: word,
@@ -239,7 +240,7 @@ def test_it_is_ready_while_ledger_gateway_and_exits_work(rig: Rig) -> None:
     look_at_broker(rig.seen)
     report = _readiness(rig).report()
     assert report.ready is True
-    assert dict(report.dependencies) == {"ledger": "ok", "gateway": "ok", "exits": "ok", "dtms": "ok"}
+    assert dict(report.dependencies) == {"ledger": "ok", "gateway": "ok", "exits": "ok", "progress": "ok", "dtms": "ok"}
     assert (report.details["active_trades"], report.details["kill_switch"]) == (1, None)
 
 
@@ -270,3 +271,54 @@ def test_an_exit_cycle_goes_on_while_the_dtms_server_is_dead(rig: Rig) -> None:
     rig.world.act()
     stop = rig.world.trade(ticket).stop
     assert (stop is not None and stop > 1.0951, rig.exits.client.outage is not None) == (True, True)
+
+
+def test_an_api_with_nothing_to_write_says_that_the_ledger_takes_no_writes(rig: Rig) -> None:
+    rig.pace.step()
+    look_at_broker(rig.seen)
+    with rig.world.ledger.read() as tx:
+        tx._executor._connection.execute("PRAGMA query_only = ON")
+    for _ in range(6):
+        rig.world.clock.sleep(5)
+        rig.pace.step()
+    look_at_broker(rig.seen)
+    down = _readiness(rig).report()
+    with rig.world.ledger.read() as tx:
+        tx._executor._connection.execute("PRAGMA query_only = OFF")
+    rig.world.clock.sleep(5)
+    rig.pace.step()
+    look_at_broker(rig.seen)
+    again = _readiness(rig).report()
+    assert (down.ready, down.dependencies["ledger"]) == (False, "not writable")
+    assert "PROTECT_ONLY ledger_down" in [alert.subject for alert in rig.world.notifier.alerts]
+    assert (again.ready, again.causes) == (True, ())
+
+
+@dataclass
+class Barless:
+    """The broker's reads without bars."""
+
+    reads: Any
+
+    def bars(self, symbol: str, *_rest: Any) -> Any:
+        raise InvalidDataError(f"bars of {symbol}: the server's offset is not known yet")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.reads, name)
+
+
+def test_exits_that_cannot_read_their_symbol_are_logged_and_called_for(rig: Rig) -> None:
+    rig.world.managed()
+    rig.pace.step()
+    rig.world.desk.reads = Barless(rig.world.desk.reads)
+    with capture_logs() as logs:
+        for _ in range(90):
+            rig.world.later(5, bid=1.095)
+            rig.pace.step()
+    look_at_broker(rig.seen)
+    report = _readiness(rig).report()
+    assert report.dependencies["progress"] == "market_unread"
+    assert "have no exit rules at work" in report.causes[0]
+    written = [line for line in logs if line["event"] == "a symbol cannot be read"]
+    assert {line["subject"] for line in written} == {"EURUSD"}
+    assert 0 < len(written) < 10

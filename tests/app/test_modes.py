@@ -311,13 +311,14 @@ def test_a_broken_audit_chain_halts_until_a_start_finds_it_whole_and_a_person_re
 
 @dataclass(slots=True)
 class Outage:
-    """A ledger that is away while `away` says so; everything else is the real one."""
+    """A ledger that is away while `away` says so, or takes no writes; everything else is the real one."""
 
     ledger: Ledger
     away: bool = False
+    only_writes: bool = False
 
-    def _look(self) -> None:
-        if self.away:
+    def _look(self, *, writes: bool = False) -> None:
+        if self.away or (writes and self.only_writes):
             msg = "the disk is full"
             raise LedgerUnavailableError(msg)
 
@@ -333,7 +334,7 @@ class Outage:
 
     @contextmanager
     def write(self) -> Iterator[LedgerWrite]:
-        self._look()
+        self._look(writes=True)
         with self.ledger.write() as tx:
             yield tx
 
@@ -367,6 +368,26 @@ def test_a_ledger_that_was_away_leaves_only_protection_until_a_reconcile(rig: Ri
     rig.executor.tick()
     assert (system.mode(), list(system.causes())) == (Mode.PROTECT_ONLY, [Cause.LEDGER_DOWN])
     system.leaves(Cause.LEDGER_DOWN)
+
+
+def test_a_gateway_with_nothing_to_send_says_that_the_ledger_takes_no_writes(rig: Rig) -> None:
+    outage = away(rig)
+    rig.start()
+    work = rig.work()
+    assert [work.run() for _ in range(2)] == [None, None]
+    outage.only_writes = True
+    for _ in range(20):
+        rig.wait(1)
+        work.run()
+    assert Cause.LEDGER_DOWN in rig.executor.modes.active()
+    assert [alert.subject for alert in rig.notifier.alerts if alert.kind is AlertKind.MODE] == [
+        "PROTECT_ONLY ledger_down"
+    ]
+    outage.only_writes = False
+    for _ in range(70):
+        rig.wait(1)
+        assert work.run() is None
+    assert (rig.executor.modes.active(), rig.executor.book.page().mode) == (frozenset(), Mode.NORMAL)
 
 
 def test_a_cause_that_cannot_be_written_counts_here_at_once_and_calls_once(rig: Rig) -> None:

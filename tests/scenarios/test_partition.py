@@ -64,7 +64,7 @@ def cut_off(world: World) -> CutOff:
         sleep=world.clock.sleep,
         transport=wire,
     )
-    return CutOff(world, wire, exits, ExitPace(exits.manager, world.desk, world.clock, threading.RLock()))
+    return CutOff(world, wire, exits, ExitPace(exits.work, world.desk, world.clock, threading.RLock()))
 
 
 def eager(cut: CutOff, ticket: int) -> None:

@@ -16,6 +16,8 @@ from dtms.app.clock_watch import ClockWatch
 from dtms.app.exit_facts import ExitFacts
 from dtms.app.facts import Ends
 from dtms.app.market_desk import MarketDesk, SymbolDesk
+from dtms.app.modes import ModeKeeper
+from dtms.app.progress import Progress
 from dtms.app.rail_desk import RailDesk
 from dtms.app.snapshots import Snapshots, Standing
 from dtms.core.arbiter import review
@@ -28,7 +30,7 @@ from dtms.domain.position import PositionsRead
 from dtms.domain.trade import Trade
 from dtms.domain.units import Millis
 from dtms.domain.verdict import KillLevel, Refusal, Snapshot
-from dtms.errors import BrokerError, MarketDataError, StaleWriteError
+from dtms.errors import BrokerError, BrokerUnavailableError, MarketDataError, StaleWriteError
 from dtms.ports.broker import BrokerReads
 from dtms.ports.clock import Clock
 from dtms.ports.defence import DefenceState
@@ -71,6 +73,8 @@ class IntelligentExitManager(Generic[_Cache]):
         rails: Facts for the one exit that may add risk (widening).
         new_caches: Makes the 10 s and the 30 s cache of the query contract.
         connect: Makes the client that works on these two caches.
+        modes: This process's causes of a lesser mode.
+        progress: Told of symbols that cannot be read.
         watch: Looks at the machine's clocks: after a jump nothing is proposed until a whole cycle was made.
         vix: Returns the last VIX value known with its age in ms, None where none is known.
     """
@@ -85,6 +89,8 @@ class IntelligentExitManager(Generic[_Cache]):
         rails: RailDesk,
         new_caches: tuple[Callable[[], _Cache], Callable[[], _Cache]],
         connect: Callable[[_Cache, _Cache], DefenceState],
+        modes: ModeKeeper,
+        progress: Progress,
         watch: ClockWatch,
         vix: Callable[[Millis], tuple[float, int] | None] = lambda _now: None,
         on_deferral: Callable[[Trade], None] = lambda _trade: None,
@@ -99,6 +105,8 @@ class IntelligentExitManager(Generic[_Cache]):
         self._clock = clock
         self._desk = desk
         self._snapshots = Snapshots(reads=reads, rails=rails)
+        self.modes = modes
+        self._progress = progress
         self._watch = watch
         self._facts = ExitFacts(reads=reads, clock=clock, vix=vix)
         self._on_deferral = on_deferral
@@ -106,10 +114,11 @@ class IntelligentExitManager(Generic[_Cache]):
         self._items: tuple[_Item, ...] = ()
         self._kill: KillLevel | None = None
         self._mode = Mode.NORMAL
-        self._book = Book(ledger)
+        self.book = Book(ledger)
         self._revision = -1
         self.stats = ExitStats()
         self.beat_ns = 0
+        self.broke: BrokerError | None = None
 
     @property
     def watches(self) -> bool:
@@ -121,7 +130,7 @@ class IntelligentExitManager(Generic[_Cache]):
         return self._defence.is_defensive(ticket)
 
     def cycle(self) -> None:
-        """Run one cycle over all trades that have exit rules.
+        """Run one cycle over all trades that have exit rules; `broke` says afterwards what it broke off on.
 
         Raises:
             LedgerError: Nothing can be written; the caller alarms and tries again.
@@ -130,12 +139,16 @@ class IntelligentExitManager(Generic[_Cache]):
         now = self._clock.market_now()
         self.stats.cycles += 1
         errors = self.stats.errors
+        self.broke = None
         self._load()
         try:
             if self._items:
                 self._run(now)
-        except BrokerError:
+            self._progress.look((item.trade for item in self._items), now)
+        except BrokerError as error:
+            self.broke = error
             self.stats.errors += 1
+            self._progress.erred("the exits' cycle broke off", "broker", error)
         else:
             self.beat_ns = self._clock.boot_ns()
             if self.stats.errors == errors:
@@ -143,13 +156,14 @@ class IntelligentExitManager(Generic[_Cache]):
 
     def _load(self) -> None:
         """Read trades and rules again where anybody has written since."""
-        page = self._book.page()
+        page = self.book.page()
+        self._mode = self.modes.review(page)
         if page.revision == self._revision:
             return
         with self._ledger.read() as tx:
             books = tx.exit_books()
         trades = {trade.ticket: trade for trade in page.trades}
-        self._kill, self._mode = page.kill, page.mode
+        self._kill = page.kill
         items = []
         for book in books:
             trade = trades.get(book.ticket)
@@ -204,9 +218,13 @@ class IntelligentExitManager(Generic[_Cache]):
             self._desk.quote(symbol, now)
             self._desk.poll_bars(symbol, now)
             desk = self._desk.symbol(symbol, now)
-        except MarketDataError:
+        except (MarketDataError, BrokerUnavailableError) as error:
+            if isinstance(error, BrokerUnavailableError):
+                self._reads.positions()  # is it this symbol alone?
             self.stats.errors += 1
+            self._progress.unread(symbol, error, now)
             return None
+        self._progress.read(symbol)
         return self._facts.snapshot(item.trade, desk, now, known=known)
 
     def _reviewed(

@@ -97,7 +97,8 @@ class Progress:
         if not dark:
             return ""
         first = next(iter(dark))
-        return f"{', '.join(dark)} could not be read for 60 s, so its trades are not decided; {first}: {dark[first]}"
+        undone = "are not decided" if self.decides else "have no exit rules at work"
+        return f"{', '.join(dark)} could not be read for 60 s, so its trades {undone}; {first}: {dark[first]}"
 
     def _undecided_words(self, managed: tuple[Trade, ...], now: Millis) -> str:
         for symbol in {trade.symbol for trade in managed}.intersection(self.desk.symbols()):

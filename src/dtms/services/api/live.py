@@ -98,7 +98,7 @@ def make_live_api(
     watch = DtmsWatch(exits.client, clock, notifier, relied_on=lambda: exits.manager.watches)
     readiness = ApiReadiness(
         ledger=parts.ledger,
-        manager=exits.manager,
+        work=exits.work,
         seen=seen,
         clock=clock,
         dtms=lambda: watch.word,
@@ -120,7 +120,7 @@ def make_live_api(
         dtms=lambda: watch.word,
         wait_until=polling(in_thread, asyncio.sleep, clock.boot_ns),
     )
-    pace = ExitPace(exits.manager, desk, clock, lock)
+    pace = ExitPace(exits.work, desk, clock, lock)
     works = (
         ("exits", pace.step, LOOK_S),
         ("kill-switch", world.kill.enforce, _KILL_EVERY_S),

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 import structlog
 
 from dtms.app.book import KILL_FACT
-from dtms.app.exit_cycle import IntelligentExitManager
+from dtms.app.exit_pass import ExitPass
 from dtms.app.market_desk import MarketDesk
 from dtms.client import Identity, ServerIdentity, StateCache
 from dtms.errors import BrokerError, DtmsError, LedgerError, MarketDataError
@@ -20,7 +20,7 @@ from dtms.ports.clock import Clock
 from dtms.ports.ledger import Ledger
 from dtms.ports.notifier import AlertKind, Notifier
 from dtms.services.server.sight import SeenReads
-from dtms.services.web.health import ReadyReport
+from dtms.services.web.health import ReadyReport, causes_words, ledger_word, progress_word
 
 CYCLE_NS: Final = 5_000_000_000
 QUOTE_CYCLE_NS: Final = 1_000_000_000
@@ -118,12 +118,12 @@ class ExitPace:
 
     def __init__(
         self,
-        manager: IntelligentExitManager[StateCache],
+        work: ExitPass[StateCache],
         desk: MarketDesk,
         clock: Clock,
         lock: AbstractContextManager[object],
     ) -> None:
-        self._manager = manager
+        self._work = work
         self._desk = desk
         self._clock = clock
         self._lock = lock
@@ -134,13 +134,13 @@ class ExitPace:
         """Look for new quotes and run the cycle where it is due; say whether it ran.
 
         Raises:
-            LedgerError: The cycle could not read or write.
-            BrokerError: The quotes could not be read; the cycle is tried in its time all the same.
+            DtmsError: What the cycle failed on, or the quotes that could not be read; the cycle is tried in its time
+                all the same.
         """
         now_ns = self._clock.boot_ns()
         if self._ran_ns is None or now_ns - self._ran_ns >= CYCLE_NS:
             return self._cycle(now_ns)
-        if self._manager.watches:
+        if self._work.manager.watches:
             with self._lock:
                 self._moved = self._any_moved() or self._moved
         if self._moved and now_ns - self._ran_ns >= QUOTE_CYCLE_NS:
@@ -150,7 +150,9 @@ class ExitPace:
     def _cycle(self, now_ns: int) -> bool:
         self._ran_ns, self._moved = now_ns, False
         with self._lock:
-            self._manager.cycle()
+            error = self._work.run()
+        if error is not None:
+            raise error
         return True
 
     def _any_moved(self) -> bool:
@@ -220,14 +222,14 @@ class ApiReadiness:
         self,
         *,
         ledger: Ledger,
-        manager: IntelligentExitManager[StateCache],
+        work: ExitPass[StateCache],
         seen: SeenReads,
         clock: Clock,
         dtms: Callable[[], str],
         advisory: bool,
     ) -> None:
         self._ledger = ledger
-        self._manager = manager
+        self._manager = work.manager
         self._seen = seen
         self._clock = clock
         self._dtms = dtms
@@ -238,15 +240,18 @@ class ApiReadiness:
         now_ns = self._clock.boot_ns()
         beat_ns, answered_ns = self._manager.beat_ns, self._seen.answered_ns
         active, level = self._ledger_facts()
+        told = self._manager.modes.told()
         needed = {
-            "ledger": "unavailable" if active is None else "ok",
+            "ledger": ledger_word(told, readable=active is not None),
             "gateway": _word(answered_ns is not None and now_ns - answered_ns < SEEN_LIMIT_NS, "unreachable"),
             "exits": _word(beat_ns > 0 and now_ns - beat_ns < BEAT_LIMIT_NS, "stalled"),
+            "progress": progress_word(told),
         }
         dtms = self._dtms()
         return ReadyReport(
             ready=all(word == "ok" for word in needed.values()),
             dependencies={**needed, "dtms": dtms},
+            causes=causes_words(told),
             details={
                 "dtms_reachable": dtms == "ok",
                 "active_trades": active,

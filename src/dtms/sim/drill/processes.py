@@ -274,7 +274,7 @@ class MainApi:
 
     def works(self) -> tuple[Callable[[], object], ...]:
         """Return what its threads do: each fails and is tried again by itself."""
-        return (self.feed, self.exits.manager.cycle, self.kill.enforce, self.outbox.deliver_due)
+        return (self.feed, self.exits.work.run, self.kill.enforce, self.outbox.deliver_due)
 
     def feed(self) -> None:
         """Take what the server's event stream tells, where this API has one."""
