@@ -1,4 +1,4 @@
-"""The fifteen invariants and where each is checked: the drill's laws are read out of its source, so that none is claimed."""
+"""The invariants and where each is checked: the drill's laws are read out of its source, so that none is claimed."""
 
 from __future__ import annotations
 
@@ -113,6 +113,35 @@ INVARIANTS = (
         tests=at(
             "sim/test_simulate.py",
             "test_restarting_every_service_again_and_again_changes_nothing_that_is_decided_or_done",
+        ),
+    ),
+    Invariant(
+        number=16,
+        words="Progress: while a market is open and no fault holds, every armed trade is decided on every closed bar; else the mode is not NORMAL and a person is called within 60 s.",
+        tests=at(
+            "app/test_progress.py",
+            "test_a_restart_that_cannot_read_the_bars_of_an_open_trade_calls_within_a_minute",
+            "test_bars_that_stay_away_while_quotes_come_are_told_when_the_second_has_closed",
+        ),
+    ),
+    Invariant(
+        number=17,
+        words="The books agree: right after a conclusion, with no other operation since, the ledger's volume and levels equal the broker's.",
+    ),
+    Invariant(
+        number=18,
+        words="Pause: at kill level `pause` nothing new is planned by anybody; exits neither.",
+    ),
+    Invariant(
+        number=19,
+        words="Every fact: a position whose side, entry, symbol or upward volume differs from its trade is never acted on as that trade.",
+        tests=(
+            *at("app/test_facts_law.py", "test_nothing_is_ever_sent_to_a_position_that_is_not_its_trade"),
+            *at(
+                "app/test_facts.py",
+                "test_a_netting_position_that_is_turned_round_ends_the_trade_and_the_other_side_is_left_alone",
+                "test_a_position_averaged_and_reduced_again_between_two_looks_is_held_until_confirmed",
+            ),
         ),
     ),
 )

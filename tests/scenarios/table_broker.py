@@ -185,6 +185,12 @@ SCENARIOS = (
         group=Group.BROKER,
         words="A person closes, closes in part, moves the stop, or opens on the same symbol while an intent is on its way: no fight, no reopening.",
         tests=(
+            *at(
+                "app/test_facts.py",
+                "test_what_was_planned_before_a_position_turned_is_not_sent_to_the_other_side",
+                "test_a_netting_position_closed_and_opened_again_between_two_looks_is_somebody_elses",
+            ),
+            *at("app/test_by_hand.py", "test_a_stop_that_is_put_back_is_told_once_with_the_way_to_keep_it"),
             *at("app/test_gateway.py", "test_what_was_decided_on_has_changed_so_nothing_is_sent"),
             *at(
                 "app/test_by_hand.py",

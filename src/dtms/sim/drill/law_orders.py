@@ -1,4 +1,4 @@
-"""Laws of every single operation, checked at the instant at which the broker applies it: I1, I3, I4, I6, I7, I9."""
+"""Laws of every single operation, checked at the instant at which the broker applies it: I1, I3, I4, I6, I7, I9, I19."""
 
 from __future__ import annotations
 
@@ -75,6 +75,7 @@ class OrderLaws:
         self._ratchet(entry)
         self._not_past_the_target(entry, intent)
         self._ours_only(entry, intent)
+        self._the_trade(entry)
         self._changed[entry.identifier] = entry.at
 
     def _exactly_once(self, entry: OracleEntry, intent: Intent | None) -> None:
@@ -145,6 +146,15 @@ class OrderLaws:
         elif entry.identifier not in self.record.mains and entry.identifier not in self.record.children:
             detail = f"{entry.kind} of {entry.tag} touched position {entry.identifier}, which is not ours"
             self.record.report("I9 foreign", detail)
+
+    def _the_trade(self, entry: OracleEntry) -> None:
+        """I19: a main leg that is touched is on its trade's side and symbol; nothing of ours turns one round."""
+        trade = self.record.trades.get(self.record.mains.get(entry.identifier, ""))
+        if trade is None or self._late(entry):
+            return
+        if entry.kind is AppliedKind.REVERSE or (entry.side, entry.symbol) != (trade.side, trade.symbol):
+            detail = f"{entry.kind} of {entry.tag} touched {entry.identifier}: side {entry.side} of {entry.symbol}, not the trade's"
+            self.record.report("I19 every fact", detail)
 
     def _opened(self, entry: OracleEntry, intent: Intent | None) -> None:
         """I7: one hedge a trade, no larger than its main leg; I5: nothing is opened without a stop."""

@@ -19,6 +19,7 @@ The laws are those of reliability.md section 11.1. Where each is checked:
 * I15 recovery: `final`, a crash and a recovery beside a stop and a start
 * I17 concluded as done: `law_concluded`, at the instant of each conclusion
 * I18 no exits at pause: `law_ledger`, at each commit of the API
+* I19 every fact: `law_orders`, the side and symbol of each main leg that is touched
 
 An error that no handler of the program expects is a finding too ("own error"), as is a law that the program itself finds
 broken ("own invariant").
