@@ -216,3 +216,63 @@ def test_an_instant_without_a_zone_is_refused() -> None:
 
     with pytest.raises(InvalidDataError, match="has no time zone; give it one"):
         from_utc(datetime(2025, 6, 17))  # noqa: DTZ001 - the fault under test
+
+
+# ----- what the broker has shown as closed
+
+
+@st.composite
+def shut_markets(draw: st.DrawFn) -> MarketHours:
+    """Draw a market with up to four closed stretches in two weeks of 2014."""
+    cuts = sorted(draw(st.lists(st.integers(0, 14 * DAY), min_size=2, max_size=8, unique=True)))
+    stretches = tuple(
+        (Millis(_2014 + start), Millis(_2014 + end)) for start, end in zip(cuts[::2], cuts[1::2], strict=False)
+    )
+    return MarketHours(draw(markets).asset, stretches)
+
+
+fortnight = st.integers(_2014, _2014 + 14 * DAY).map(Millis)
+
+
+@given(hours=shut_markets(), one=fortnight, two=fortnight, three=fortnight)
+def test_open_time_with_closures_adds_up_and_is_never_more_than_the_calendars(
+    hours: MarketHours, one: Millis, two: Millis, three: Millis
+) -> None:
+    a, b, c = sorted((one, two, three))
+    assert hours.open_between(a, b) + hours.open_between(b, c) == hours.open_between(a, c)
+    assert 0 <= hours.open_between(a, c) <= MarketHours(hours.asset).open_between(a, c)
+
+
+@given(hours=shut_markets(), instant=fortnight)
+def test_in_a_closure_a_market_is_closed_and_outside_the_calendar_says(hours: MarketHours, instant: Millis) -> None:
+    inside = any(start <= instant < end for start, end in hours.shut if end is not None)
+    assert hours.is_open(instant) == (not inside and MarketHours(hours.asset).is_open(instant))
+    assert hours.shut_at(instant) == inside
+
+
+@given(hours=shut_markets(), since=fortnight, duration=st.integers(1, 3 * DAY))
+def test_a_deadline_that_is_put_off_passes_when_its_open_time_has(
+    hours: MarketHours, since: Millis, duration: int
+) -> None:
+    deadline = MarketHours(hours.asset).after_open(since, duration)
+    early, late = int(since), int(since) + 60 * DAY
+    while late - early > 1:
+        middle = (early + late) // 2
+        early, late = (early, middle) if hours.open_between(since, Millis(middle)) >= duration else (middle, late)
+    assert late >= hours.put_off(deadline, since, Millis(late))
+    assert late - 1 < hours.put_off(deadline, since, Millis(late - 1))
+
+
+def test_an_unfinished_closure_stops_the_clock() -> None:
+    monday = at("2025-06-16T12:00")
+    hours = MarketHours(AssetClass.CRYPTO, ((monday, None),))
+    assert hours.open_between(Millis(monday - HOUR), Millis(monday + 50 * HOUR)) == HOUR
+    assert (hours.is_open(Millis(monday - 1)), hours.is_open(monday)) == (True, False)
+    assert hours.last_open(Millis(monday + HOUR)) is None
+
+
+def test_the_end_of_a_closure_is_an_opening() -> None:
+    opened, shut, reopened = at("2025-06-15T21:00"), at("2025-06-16T12:00"), at("2025-06-16T15:00")
+    hours = MarketHours(AssetClass.FX, ((shut, reopened),))
+    assert hours.last_open(Millis(reopened - 1)) == opened
+    assert hours.last_open(reopened) == reopened

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from dtms.app.closures import read_closures
 from dtms.app.mode_facts import Modes, read_modes
+from dtms.domain.closure import Closure
 from dtms.domain.intent import Intent
 from dtms.domain.modes import ActiveCause, Mode
 from dtms.domain.trade import Trade
@@ -18,7 +20,8 @@ KILL_FACT = "kill_switch"
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One consistent view: open trades, intents that something must still decide, the kill switch, and the modes.
+    """One consistent view: open trades, intents that something must still decide, the kill switch, the modes, and the
+    markets that the broker has shown as closed.
 
     The kill switch is not in the mode: it has rules of its own. `shown_mode` of `dtms.core.modes` puts the two together.
     """
@@ -28,6 +31,7 @@ class Page:
     unfinished: tuple[Intent, ...] = ()
     kill: KillLevel | None = None
     modes: Modes = field(default_factory=Modes)
+    closures: tuple[Closure, ...] = ()
 
     @property
     def mode(self) -> Mode:
@@ -63,5 +67,6 @@ class Book:
                     tx.unfinished(),
                     None if kill is None else KillLevel(kill),
                     read_modes(tx),
+                    read_closures(tx),
                 )
         return self._page

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from dtms.app import journal
+from dtms.app.closures import Closures
 from dtms.app.doubt import Doubts
 from dtms.app.evidence import Seen
 from dtms.app.holding import hold
@@ -39,6 +40,7 @@ class Conclusions:
     witness: Witness
     doubts: Doubts
     refusals: Refusals
+    closures: Closures
     _observed: set[str] = field(default_factory=set)
 
     def unknown(self, intent: Intent, reason: str) -> bool:
@@ -55,7 +57,8 @@ class Conclusions:
         """Write an end with all that follows from it; a lost race is run again from the ledger's present state."""
         with self.ledger.read() as tx:
             trade = tx.trade_by_id(intent.trade_id)
-        scene = self._scene(self.witness.last_instrument(symbol_of(intent, trade)))
+        symbol = symbol_of(intent, trade)
+        scene = self._scene(symbol, self.witness.last_instrument(symbol))
         deals = self.witness.deals_after(intent, end, receipt, trade)
         self.crash.reach("gateway.before_conclude")
         while True:
@@ -73,6 +76,8 @@ class Conclusions:
         self.doubts.settled(intent)
         self._observed.discard(intent.intent_id)
         self.crash.reach("gateway.concluded")
+        if receipt is not None:
+            self.closures.answered(symbol, receipt, self.clock.market_now())
         self._tell_refusals(intent, end, receipt, reason, parked=settled is not None and settled.parked)
         return True
 
@@ -136,11 +141,11 @@ class Conclusions:
         with self.ledger.write() as tx:
             hold(tx, tx.trade_by_id(intent.trade_id), Hold.INVARIANT)
 
-    def _scene(self, instrument: Instrument) -> Scene:
+    def _scene(self, symbol: str, instrument: Instrument) -> Scene:
         return Scene(
             now=self.clock.market_now(),
             instrument=instrument,
-            hours=MarketHours(instrument.asset),
+            hours=MarketHours(instrument.asset, self.closures.spans(symbol)),
             policy=self.policies.of(instrument.canonical),
         )
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from dtms.app import journal
 from dtms.app.book import KILL_FACT, Book
+from dtms.app.closures import Closures
 from dtms.app.conclusions import Conclusions
 from dtms.app.doubt import Doubts
 from dtms.app.hours_gate import HoursGate, HoursSay
@@ -73,12 +74,14 @@ class Executor:
     conclusions: Conclusions = field(init=False)
     _mode: Mode = Mode.NORMAL
     _witness: Witness = field(init=False)
+    _closures: Closures = field(init=False)
     _hours: HoursGate = field(init=False)
 
     def __post_init__(self) -> None:
         self.book = Book(self.ledger)
         self.reads = self.gate.reads
         self._witness = Witness(ledger=self.ledger, reads=self.reads)
+        self._closures = Closures(ledger=self.ledger, reads=self.reads, notifier=self.notifier)
         self.conclusions = Conclusions(
             ledger=self.ledger,
             clock=self.clock,
@@ -88,8 +91,9 @@ class Executor:
             witness=self._witness,
             doubts=Doubts(self._witness, self.orders),
             refusals=Refusals(ledger=self.ledger),
+            closures=self._closures,
         )
-        self._hours = HoursGate(witness=self._witness, policies=self.policies)
+        self._hours = HoursGate(witness=self._witness, policies=self.policies, closures=self._closures)
 
     def recover(self) -> None:
         """Turn what was on its way when the last gateway ended into UNKNOWN; it is settled by evidence from then on."""
@@ -127,6 +131,7 @@ class Executor:
 
     def _pass(self) -> int:
         self.gate.begin(self.book.page())
+        self._closures.look(self.clock.market_now())
         page = self.book.page()
         watch_journal(self.modes, page)
         self._mode = self.modes.review(page)

@@ -164,6 +164,7 @@ class IntelligentExitManager(Generic[_Cache]):
             books = tx.exit_books()
         trades = {trade.ticket: trade for trade in page.trades}
         self._kill = page.kill
+        self._desk.learn(page.closures)
         items = []
         for book in books:
             trade = trades.get(book.ticket)

@@ -1,10 +1,15 @@
-"""What the market's hours do to a planned intent: a new session ends it, a reopening holds it back."""
+"""What the market's hours do to a planned intent: a new session ends it, a closed market and a reopening hold it back.
+
+Hours are the calendar's and, before that, the broker's: once it has answered "market closed" every order of the symbol
+waits until its quotes move again, and longer each time that this was not enough.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
 
+from dtms.app.closures import Closures
 from dtms.app.witness import Witness
 from dtms.core.settle import REOPENING_WAIT
 from dtms.domain.action import Close, Reduce
@@ -33,28 +38,39 @@ class HoursGate:
 
     witness: Witness
     policies: PolicyBook
+    closures: Closures
 
     def of(self, planned: Intent, symbol: str, now: Millis) -> HoursSay:
         """Return what the hours say; WAIT too where the instrument cannot be read now.
 
+        An opening is not held back: who asked for it waits for the broker's answer.
+
         Raises:
             MarketDataError: The symbol cannot be used.
+            LedgerError: It cannot be read which markets are closed.
         """
         try:
             instrument = self.witness.instrument(symbol)
         except BrokerError:
             return HoursSay.WAIT
-        hours = MarketHours(instrument.asset)
+        hours = self.hours(symbol, instrument)
         if planned.precondition.price_based and hours.session(planned.created_at) is not hours.session(now):
             return HoursSay.OVER
+        closure = self.closures.present(symbol)
+        if closure is not None and closure.holds(now):
+            return HoursSay.WAIT
         closing = isinstance(planned.action, Close) or (
             isinstance(planned.action, Reduce) and planned.owner is Planner.DTMS
         )
         return HoursSay.WAIT if closing and self._reopening(symbol, instrument, hours, now) else HoursSay.GO
 
+    def hours(self, symbol: str, instrument: Instrument) -> MarketHours:
+        """Return the hours of a symbol as far as they are known."""
+        return MarketHours(instrument.asset, self.closures.spans(symbol))
+
     def _reopening(self, symbol: str, instrument: Instrument, hours: MarketHours, now: Millis) -> bool:
         """Say whether the market has just opened and its spread is not back: closes wait two minutes, at most ten."""
-        opened = hours.last_open(now)
+        opened = _opened(hours, now)
         if opened is None or not hours.is_open(now) or now - opened >= _REOPENING_MOST:
             return False
         if now - opened < REOPENING_WAIT:
@@ -65,3 +81,10 @@ class HoursGate:
         except (BrokerError, MarketDataError):
             return True
         return typical is not None and spread >= _REOPENING_SPREADS * typical
+
+
+def _opened(hours: MarketHours, now: Millis) -> Millis | None:
+    """Return when the market last opened after a pause in which its spread may have gone; None where it never did."""
+    calendar = MarketHours(hours.asset).last_open(now)
+    reopened = [end for start, end in hours.shut if end is not None and end <= now and end - start >= REOPENING_WAIT]
+    return max((at for at in (calendar, *reopened) if at is not None), default=None)

@@ -6,12 +6,15 @@ the ledger and brought up to date from the broker's history.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
+from dtms.app.closures import spans_by_symbol
 from dtms.app.quotes import QuoteFeed
 from dtms.core.market_state import MarketState
 from dtms.domain.calendar import MarketHours
+from dtms.domain.closure import Closure, Span
 from dtms.domain.instrument import Instrument
 from dtms.domain.market import Bar, Quote, Timeframe
 from dtms.domain.policy import Policy, PolicyBook
@@ -65,7 +68,20 @@ class MarketDesk:
     policies: PolicyBook
     scored: bool = True
     bar: int = _M5
+    _closures: tuple[Closure, ...] = ()
+    _shut: Mapping[str, tuple[Span, ...]] = field(default_factory=dict)
     _desks: dict[str, SymbolDesk] = field(default_factory=dict)
+
+    def learn(self, closures: tuple[Closure, ...]) -> None:
+        """Take in what the ledger says of markets that the broker showed as closed: hours leave these stretches out."""
+        if closures == self._closures:
+            return
+        self._closures, self._shut = closures, spans_by_symbol(closures)
+        for symbol, desk in self._desks.items():
+            desk.hours = self._hours(symbol, desk.instrument)
+
+    def _hours(self, symbol: str, instrument: Instrument) -> MarketHours:
+        return MarketHours(instrument.asset, self._shut.get(symbol, ()))
 
     def symbol(self, symbol: str, now: Millis) -> SymbolDesk:
         """Return the desk of a symbol, warmed up from the saved state and the broker's history at first sight.
@@ -140,7 +156,7 @@ class MarketDesk:
     def _open(self, symbol: str, now: Millis) -> SymbolDesk:
         instrument = self.reads.instrument(symbol)
         policy = self.policies.of(instrument.canonical)
-        hours = MarketHours(instrument.asset)
+        hours = self._hours(symbol, instrument)
         state = self._restored(symbol, instrument, policy, now)
         feed = QuoteFeed(symbol=symbol, hours=hours, policy=policy.rails, spread_typical=policy.spread_typical)
         self._recall_spreads(feed)

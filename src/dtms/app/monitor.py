@@ -125,6 +125,7 @@ class Monitor:
     def _pass(self, now: Millis) -> None:
         page = self.book.page()
         self._mode = self.modes.review(page)
+        self.desk.learn(page.closures)
         if len(page.trades) < self._open_count:
             self.rails.changed()
         self._open_count = len(page.trades)
@@ -220,7 +221,7 @@ class Monitor:
             return ends.gone or ends.hedge_gone
         pending = trade.pending
         retry = pending is not None and pending.retry_at is not None and now >= pending.retry_at
-        overdue = trade.deadline is not None and now >= trade.deadline
+        overdue = machine.overdue(trade, now, desk.hours)
         closing = trade.state is TradeState.HEDGED and machine.before_long_close(
             now, desk.hours, desk.policy.machine.before_close_minutes, desk.policy.machine
         )

@@ -11,7 +11,7 @@ from typing import Final
 from dtms.app.walk import each_intent
 from dtms.core.settle import StepEnd
 from dtms.domain.intent import Intent, IntentState, Purpose
-from dtms.domain.receipt import Receipt
+from dtms.domain.receipt import Receipt, Rejection
 from dtms.domain.units import DAY, Millis
 from dtms.ports.ledger import Ledger
 
@@ -70,6 +70,8 @@ class Refusals:
         if end in _DONE:
             self._runs.pop(intent.purpose, None)
             return 0
+        if receipt is not None and receipt.rejection is Rejection.MARKET_CLOSED:
+            return 0  # told by symbol, not by trade: `app.closures`
         unsent = end is StepEnd.REJECTED and (receipt is None or receipt.code == 0)
         if end not in _REFUSED or (unsent and not parked):
             return 0

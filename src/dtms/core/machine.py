@@ -48,6 +48,13 @@ def deadline_of(state: TradeState, now: Millis, hours: MarketHours, policy: Mach
     return None if minutes is None else hours.after_open(now, round(minutes * MINUTE))
 
 
+def overdue(trade: Trade, now: Millis, hours: MarketHours) -> bool:
+    """Say whether a trade's deadline has passed in open time: none passes while the broker shows the market as closed."""
+    if trade.deadline is None or now < trade.deadline or hours.shut_at(now):
+        return False
+    return now >= hours.put_off(trade.deadline, trade.state_since, now)
+
+
 def before_long_close(now: Millis, hours: MarketHours, minutes: float, policy: MachinePolicy) -> bool:
     """Say whether the market closes for long within so many minutes."""
     close = hours.next_close(now, round(policy.long_close_hours * HOUR))
@@ -109,7 +116,7 @@ _Condition = Callable[[Trade, Snapshot, MachinePolicy], bool]
 
 
 def _overdue(trade: Trade, snap: Snapshot, _policy: MachinePolicy) -> bool:
-    return trade.deadline is not None and snap.now >= trade.deadline
+    return overdue(trade, snap.now, snap.hours)
 
 
 def _l1_timeout(trade: Trade, snap: Snapshot, policy: MachinePolicy) -> bool:

@@ -1,6 +1,7 @@
 """When a market is open, which session it is, and how open time is counted.
 
-Weekly hours only: holidays and early closes are not known here, a tape or broker without quotes is just silent then.
+The calendar is of weekly hours only. Holidays and early closes are learnt from the broker (`dtms.domain.closure`) and given
+to `MarketHours` as closed stretches.
 
 Source:
     FX and metals trade from Sunday 17:00 to Friday 17:00 America/New_York; metals and indices pause daily from 17:00 to
@@ -15,6 +16,7 @@ from datetime import date, datetime, time, timedelta
 from functools import cache, lru_cache
 from zoneinfo import ZoneInfo
 
+from dtms.domain.closure import Span
 from dtms.domain.instrument import AssetClass
 from dtms.domain.score import Session
 from dtms.domain.units import DAY, HOUR, Millis, from_utc, to_utc
@@ -36,12 +38,14 @@ _SATURDAY = 5
 
 @dataclass(frozen=True, slots=True)
 class MarketHours:
-    """The hours of one asset class.
+    """The hours of one symbol: those of its asset class, less the stretches in which its broker showed it as closed.
 
-    `open_between` is what deadlines run on: they count only while the market is open.
+    `open_between` is what deadlines run on: they count only while the market is open. `shut` is in order of time, without
+    overlaps; the last one may have no end yet.
     """
 
     asset: AssetClass
+    shut: tuple[Span, ...] = ()
 
     @property
     def never_closes(self) -> bool:
@@ -50,6 +54,13 @@ class MarketHours:
 
     def is_open(self, at: Millis) -> bool:
         """Say whether the market is open at an instant."""
+        return self._calendar_open(at) and not self.shut_at(at)
+
+    def shut_at(self, at: Millis) -> bool:
+        """Say whether the broker showed the market as closed at an instant, whatever the calendar says."""
+        return any(start <= at and (end is None or at < end) for start, end in self.shut)
+
+    def _calendar_open(self, at: Millis) -> bool:
         if self.never_closes:
             return True
         spans = _open_spans(self.asset, _week_index(at))
@@ -58,6 +69,21 @@ class MarketHours:
 
     def open_between(self, start: Millis, end: Millis) -> int:
         """Return the open milliseconds in [start, end); 0 where end <= start."""
+        return self._calendar_between(start, end) - self.lost_between(start, end)
+
+    def lost_between(self, start: Millis, end: Millis) -> int:
+        """Return the milliseconds in [start, end) that the calendar has as open and the broker showed as closed."""
+        return sum(
+            self._calendar_between(max(start, shut), end if reopened is None else min(end, reopened))
+            for shut, reopened in self.shut
+        )
+
+    def put_off(self, deadline: Millis, since: Millis, now: Millis) -> Millis:
+        """Return a deadline, set at `since` by the calendar, put off by the open time that was lost until now."""
+        lost = self.lost_between(since, now)
+        return deadline if lost == 0 else MarketHours(self.asset).after_open(deadline, lost)
+
+    def _calendar_between(self, start: Millis, end: Millis) -> int:
         if end <= start:
             return 0
         if self.never_closes:
@@ -70,7 +96,10 @@ class MarketHours:
         return total
 
     def after_open(self, start: Millis, duration: int) -> Millis:
-        """Return the instant at which `duration` ms of open time will have passed since `start`."""
+        """Return the instant at which `duration` ms of the calendar's open time will have passed since `start`.
+
+        What the broker will show as closed until then nobody knows; `put_off` takes it in once it was.
+        """
         if self.never_closes:
             return Millis(start + duration)
         left = duration
@@ -98,12 +127,14 @@ class MarketHours:
         return None
 
     def last_open(self, at: Millis) -> Millis | None:
-        """Return when the market last opened, at or before `at`; None where it never closes."""
+        """Return when the market last opened, at or before `at`; None where it never closes and never was."""
+        reopened = max((end for _, end in self.shut if end is not None and end <= at), default=None)
         if self.never_closes:
-            return None
+            return reopened
         week = _week_index(at)
         opens = (*_open_spans(self.asset, week - 1)[::2], *_open_spans(self.asset, week)[::2])
-        return Millis(opens[bisect_right(opens, at) - 1])
+        opened = Millis(opens[bisect_right(opens, at) - 1])
+        return opened if reopened is None else max(opened, reopened)
 
     def session(self, at: Millis) -> Session:
         """Return the session at an instant; `WEEKEND` where the market is closed or, for crypto, on Saturday and Sunday."""
