@@ -64,7 +64,8 @@ class TerminalBackend:
         }
 
     def call(self, op: str, args: tuple[Any, ...]) -> Reply:
-        """Perform one call."""
+        """Perform one call; what the server has to do until now is done before."""
+        self.server.working.pump(self.server.now())
         found = self._ops.get(op)
         return _UNSUPPORTED if found is None else found(*args)
 

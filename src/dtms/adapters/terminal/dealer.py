@@ -13,6 +13,9 @@ from dtms.domain.market import Quote
 class Fill:
     """An answer: a `retcode` refuses; `volume` is what is filled at most, `price` overrides the quote, `comment` and `magic`
     replace the request's in the server's books, `says` replaces the retcode of a part fill; `None` leaves each as it is.
+
+    `parts` are delays in ms and shares of the volume: the order is worked on, and filled so. Of a change of levels
+    `stop_ticks` is how far the server puts the stop away from where it was asked for, `drops_target` leaves the target out.
     """
 
     retcode: int | None = None
@@ -21,6 +24,9 @@ class Fill:
     comment: str | None = None
     magic: int | None = None
     says: int | None = None
+    parts: tuple[tuple[int, float], ...] = ()
+    stop_ticks: int = 0
+    drops_target: bool = False
 
 
 AS_ASKED = Fill()

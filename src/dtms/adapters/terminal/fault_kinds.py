@@ -282,6 +282,38 @@ class Slipped:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Dripped:
+    """The order is taken, listed under this comment, and filled in `parts` deals `every_ms` apart.
+
+    `at_once` fills the first part now: the answer is 10010 then, and 10008 without any figures else.
+    """
+
+    parts: int = 3
+    every_ms: int = 1_000
+    at_once: bool = False
+    comment: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Return the word under which it is counted."""
+        under = "" if self.comment is None else " under another comment"
+        return f"dripped{' at once' if self.at_once else ''}{under}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relevelled:
+    """A change of levels is answered with DONE and kept otherwise: the stop so many ticks off, or without the target."""
+
+    stop_ticks: int = 0
+    drops_target: bool = False
+
+    @property
+    def name(self) -> str:
+        """Return the word under which it is counted."""
+        return "target dropped" if self.drops_target else "stop clipped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Restamped:
     """The server keeps another comment or number than was sent: "" strips the comment, 0 the number."""
 
@@ -314,6 +346,6 @@ PipeFault = Failed | Late | Hang | Doubled | Previous | Answer | Empty | Crossed
 """What happens to one call; at most one of them does."""
 WorldFault = StaleView | HistoryLag | ClockShift | Reopened | Switched | Respecified | Moved | StopOut
 """What changes at terminal or server just before a call is performed."""
-DealerFault = Refused | PartFill | Slipped | Restamped
+DealerFault = Refused | PartFill | Slipped | Restamped | Dripped | Relevelled
 """What the server makes of an order that passed its checks."""
 Fault = PipeFault | WorldFault | DealerFault

@@ -17,11 +17,13 @@ from dtms.adapters.terminal.constants import Mt5
 from dtms.adapters.terminal.fault_kinds import (
     Answer,
     DealerFault,
+    Dripped,
     Empty,
     Fault,
     Late,
     PartFill,
     Previous,
+    Relevelled,
     Restamped,
     Slipped,
 )
@@ -178,7 +180,9 @@ def _meant(entry: Scripted | Chance, op: str, sent: Sent | None, *, dealer: bool
             return op == ORDER_SEND
         case Empty():
             return op in _LISTS
-        case PartFill() | Slipped():
+        case Relevelled():
+            return sent is Sent.LEVELS
+        case PartFill() | Slipped() | Dripped():
             return sent in (Sent.OPEN, Sent.CLOSE)
         case Restamped():
             return sent in (Sent.OPEN, Sent.CLOSE, Sent.CLOSE_BY)

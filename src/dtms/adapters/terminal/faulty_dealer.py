@@ -8,7 +8,7 @@ from decimal import ROUND_FLOOR, Decimal
 
 from dtms.adapters.terminal.catalogue import CATALOGUE, SymbolSpec
 from dtms.adapters.terminal.dealer import Dealer, Fill, HonestDealer
-from dtms.adapters.terminal.fault_kinds import DealerFault, PartFill, Refused, Restamped, Slipped
+from dtms.adapters.terminal.fault_kinds import DealerFault, Dripped, PartFill, Refused, Relevelled, Restamped, Slipped
 from dtms.adapters.terminal.fault_plan import ORDER_SEND, Injector, sent_kind
 from dtms.adapters.terminal.records import SIDE_OF_TYPE, Request
 from dtms.domain.market import Quote
@@ -41,6 +41,8 @@ class FaultyDealer:
         self._specs = specs
         self._only = only
         self._storm: list[Refused] = []
+        self.relevelled: set[str] = set()
+        """The comments of the changes of levels that were kept otherwise than asked."""
 
     def answer(self, request: Request, quote: Quote | None) -> Fill:
         """Return what becomes of a request that passed the checks."""
@@ -51,7 +53,7 @@ class FaultyDealer:
             match fault:
                 case Refused():
                     self._storm += [fault] * fault.calls
-                case PartFill() | Slipped() | Restamped():
+                case PartFill() | Slipped() | Restamped() | Dripped() | Relevelled():
                     fill = self._changed(fill, fault, request, quote)
                 case _:
                     continue
@@ -76,6 +78,15 @@ class FaultyDealer:
                 side, spec = SIDE_OF_TYPE[request.type], self._specs[request.symbol]
                 worse = quote.opening(side) + side * fault.points * spec.point
                 changed = replace(fill, price=round(worse, spec.digits))
+            case Dripped():
+                first = 0 if fault.at_once else fault.every_ms
+                shares = tuple((first + place * fault.every_ms, 1.0 / fault.parts) for place in range(fault.parts))
+                changed = replace(fill, parts=shares, comment=fault.comment or fill.comment)
+            case Relevelled():
+                if request.sl == 0 or (fault.drops_target and request.tp == 0):
+                    return fill
+                self.relevelled.add(request.comment)
+                changed = replace(fill, stop_ticks=fault.stop_ticks, drops_target=fault.drops_target)
             case Restamped():
                 changed = replace(fill, comment=fault.comment, magic=fault.magic)
             case _:

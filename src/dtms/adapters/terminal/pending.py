@@ -13,6 +13,7 @@ from dtms.adapters.terminal.state import ServerState
 from dtms.domain.market import Quote
 from dtms.domain.units import DAY, SECOND, Millis
 
+_AT_THE_MARKET = (Mt5.ORDER_TYPE_BUY, Mt5.ORDER_TYPE_SELL)
 _LIMITS = (Mt5.ORDER_TYPE_BUY_LIMIT, Mt5.ORDER_TYPE_SELL_LIMIT)
 
 
@@ -68,6 +69,8 @@ def on_quote(state: ServerState, quote: Quote) -> bool:
     """Expire and activate the symbol's orders; say whether anything changed."""
     changed = False
     for order in tuple(state.books[quote.symbol].orders.values()):
+        if order.type in _AT_THE_MARKET:
+            continue  # it is worked on, and waits for no price
         if _expired(state, order, quote.at):
             end(state, order, Mt5.ORDER_STATE_EXPIRED, AppliedKind.ORDER_EXPIRED, quote.at)
             changed = True

@@ -19,7 +19,8 @@ from dtms.adapters.terminal.history import RateStore
 from dtms.adapters.terminal.recorder import AppliedKind, NoRecorder, Recorder
 from dtms.adapters.terminal.records import SIDE_OF_TYPE, AccountSpec, Outcome, Request, SimPosition
 from dtms.adapters.terminal.server_time import ServerOffset, eet_new_york_dst
-from dtms.adapters.terminal.state import ServerState
+from dtms.adapters.terminal.state import VOLUME_DIGITS, ServerState
+from dtms.adapters.terminal.working import Part, WorkingOrders
 from dtms.domain.market import Bar, Quote
 from dtms.domain.units import Millis
 from dtms.errors import SettingsError
@@ -65,6 +66,7 @@ class SimServer:
             offset=offset,
         )
         self.rates = {name: RateStore(spec.point, offset) for name, spec in self.state.specs.items()}
+        self.working = WorkingOrders(self.state)
         start = now()
         self._rollover = triggers.Rollover(start)
         if self.state.account.balance != 0:
@@ -94,6 +96,7 @@ class SimServer:
         self.state.quotes[quote.symbol] = quote
         self.rates[quote.symbol].on_quote(quote)
         if closure is None:
+            self.working.pump(self.now())
             triggers.on_quote(self.state, quote)
 
     def close(self, *closures: Closure) -> None:
@@ -170,9 +173,14 @@ class SimServer:
         return Outcome(retcode, bid=quote.bid, ask=quote.ask)
 
     def _deal(self, request: Request, quote: Quote, fill: Fill, *, held: SimPosition | None, reason: int) -> Outcome:
-        """A part fill takes IOC; an order that must be filled whole is rejected where the volume lacks."""
+        """A part fill takes IOC; of RETURN the rest is worked on; one that must be filled whole is rejected where volume lacks."""
+        if fill.parts:
+            return self._worked(request, quote, fill, fill.parts, held=held, reason=reason)
         volume = request.volume if fill.volume is None else min(fill.volume, request.volume)
         partial = volume < request.volume
+        if partial and volume > 0 and request.type_filling == Mt5.ORDER_FILLING_RETURN:
+            share = volume / request.volume
+            return self._worked(request, quote, fill, ((0, share), (_REST_MS, 1.0 - share)), held=held, reason=reason)
         if partial and (request.type_filling != Mt5.ORDER_FILLING_IOC or volume <= 0):
             return Outcome(Mt5.TRADE_RETCODE_REJECT)
         price = quote.opening(SIDE_OF_TYPE[request.type]) if fill.price is None else fill.price
@@ -183,13 +191,50 @@ class SimServer:
             code = fill.says
         return Outcome(code, made.ticket, made.order, volume, price, quote.bid, quote.ask)
 
+    def _worked(
+        self,
+        request: Request,
+        quote: Quote,
+        fill: Fill,
+        shares: Sequence[tuple[int, float]],
+        *,
+        held: SimPosition | None,
+        reason: int,
+    ) -> Outcome:
+        """Take an order to work on; what is filled at once is in the answer, the rest only in the list of orders."""
+        at, spec = self.now(), self.state.specs[request.symbol]
+        parts = _on_steps(request.volume, spec.volume_step, [(Millis(at + delay), share) for delay, share in shares])
+        trade = execution.trade_of(
+            request,
+            volume=request.volume,
+            price=quote.opening(SIDE_OF_TYPE[request.type]),
+            fill=fill,
+            at=at,
+            reason=reason,
+        )
+        order = self.working.begin(request, trade, parts, held)
+        dealt = self.working.pump(at)
+        self.state.changed(at)
+        if dealt <= 0:
+            return Outcome(Mt5.TRADE_RETCODE_PLACED, order=order.ticket)
+        code = Mt5.TRADE_RETCODE_DONE_PARTIAL if dealt < request.volume else Mt5.TRADE_RETCODE_DONE
+        return Outcome(code, self.state.deals[-1].ticket, order.ticket, dealt, trade.price, quote.bid, quote.ask)
+
     def _on_position(self, request: Request, held: SimPosition, fill: Fill, *, at: Millis, reason: int) -> Outcome:
         if request.action == Mt5.TRADE_ACTION_SLTP:
-            execution.set_levels(self.state, request, held, at)
+            execution.set_levels(self.state, self._levelled(request, held, fill), held, at)
             return Outcome(Mt5.TRADE_RETCODE_DONE)
         by = self.state.positions[request.position_by]
         made = execution.close_by(self.state, request, held, by, at=at, reason=reason, fill=fill)
         return Outcome(Mt5.TRADE_RETCODE_DONE, made.ticket, made.order, made.volume, made.price)
+
+    def _levelled(self, request: Request, held: SimPosition, fill: Fill) -> Request:
+        """Return a change of levels as the server keeps it: brokers clip and drop levels, and answer DONE."""
+        spec, stop = self.state.specs[held.symbol], request.stop
+        if fill.stop_ticks and stop is not None:
+            moved = round(stop - held.side * fill.stop_ticks * spec.tick_size, spec.digits)
+            request = request._replace(sl=moved if moved > 0 else stop)
+        return request._replace(tp=0.0) if fill.drops_target else request
 
     def _on_order(self, request: Request, at: Millis, reason: int) -> Outcome:
         if request.action == Mt5.TRADE_ACTION_PENDING:
@@ -204,3 +249,20 @@ class SimServer:
 
 
 _ON_POSITION = (Mt5.TRADE_ACTION_DEAL, Mt5.TRADE_ACTION_SLTP, Mt5.TRADE_ACTION_CLOSE_BY)
+
+_REST_MS = 2_000
+"""How long the rest of an order waits in an exchange's book."""
+
+
+def _on_steps(volume: float, step: float, shares: Sequence[tuple[Millis, float]]) -> list[Part]:
+    """Return the parts of a volume on its grid; the last one is what is left, and none is nothing."""
+    parts: list[Part] = []
+    left = volume
+    for place, (at, share) in enumerate(shares):
+        last = place == len(shares) - 1
+        lots = left if last else round(int(volume * share / step + 1e-6) * step, VOLUME_DIGITS)
+        lots = min(lots, left)
+        if lots > 0:
+            parts.append(Part(at=at, volume=lots))
+            left = round(left - lots, VOLUME_DIGITS)
+    return parts

@@ -24,6 +24,7 @@ from dtms.adapters.terminal.fault_kinds import (
     ClockShift,
     Crossed,
     Doubled,
+    Dripped,
     Empty,
     Failed,
     Fault,
@@ -34,6 +35,7 @@ from dtms.adapters.terminal.fault_kinds import (
     PartFill,
     Previous,
     Refused,
+    Relevelled,
     Reopened,
     Respecified,
     Restamped,
@@ -103,6 +105,13 @@ def _order_faults(settle_ms: int) -> tuple[Fault, ...]:
         Restamped(comment="broker's own"),
         Restamped(magic=0),
         Restamped(comment="", magic=0),
+        Dripped(every_ms=1_500),
+        Dripped(every_ms=4_000, at_once=True),
+        Dripped(every_ms=6_000, comment="broker's own"),
+        Dripped(parts=2, every_ms=3_000, at_once=True, comment=""),
+        Relevelled(drops_target=True),
+        Relevelled(stop_ticks=1),
+        Relevelled(stop_ticks=40),
     )
 
 
@@ -142,7 +151,7 @@ def fault_names() -> tuple[str, ...]:
 
 def _often(fault: Fault) -> float:
     """Return how many times as often a fault comes as others: the dealer's meet fills alone, few of all orders."""
-    return _FEW_FILLS if isinstance(fault, PartFill | Slipped | Restamped) else 1.0
+    return _FEW_FILLS if isinstance(fault, PartFill | Slipped | Restamped | Dripped | Relevelled) else 1.0
 
 
 def _picked(stream: Random, found: Sequence[Chance], most: int) -> list[Chance]:

@@ -227,6 +227,8 @@ def _traceless(world: World, intent: Intent) -> bool:
     """Say whether a stop change that was applied had been overtaken before anybody could look: it leaves no trace."""
     if not isinstance(intent.action, SetStop) or intent.state is not IntentState.NOT_APPLIED:
         return False
+    if intent.tag in world.record.relevelled:
+        return True  # what was asked for was never there
     after = [e for e in world.oracle.entries if e.identifier == intent.position and e.kind is not AppliedKind.POSITION]
     place = next((number for number, entry in enumerate(after) if entry.tag == intent.tag), len(after))
     return any(entry.at <= (intent.settled_at or 0) + _CLOCKS_APART for entry in after[place + 1 :])

@@ -118,11 +118,14 @@ class LedgerLaws:
         if intent.owner is Planner.EXITS and trade.defensive and trade.version == intent.precondition.version:
             detail = f"{intent.rule} of {intent.trade_id} was planned while it was {trade.state} to {trade.pending_to}"
             self.record.report("I6 defence first", detail)
-        quote = self.record.sim.state.quotes.get(trade.symbol)
+        who = "api" if intent.owner is Planner.EXITS else "server"
+        quote, accepted = self.record.sim.state.quotes.get(trade.symbol), self.record.accepted.get((who, trade.symbol))
         first = intent.step == 0 and intent.attempt == 1
         if quote is None or not first or not intent.precondition.price_based:
             return
-        age = self.record.clock() - quote.at  # by the world's clock: the processes' own may be wrong after a reboot
+        if accepted is None or accepted[0] != quote.at:
+            return  # the newest one was taken in while it was decided: an old one that was missed counts from then on
+        age = self.record.clock() - accepted[1]  # by the world's clock: processes' own may be wrong after a reboot
         if age > _STALE_MS:
             self.record.report(
                 "I8 bad input", f"{intent.rule} of {intent.trade_id} was decided on a price {age} ms old"

@@ -121,6 +121,9 @@ class OrderLaws:
             return
         if self._late(entry) and self._changed.get(entry.identifier, Millis(0)) >= self.record.log.at[entry.tag]:
             return  # somebody was faster than an order that the broker applied late: nobody can prevent that
+        if entry.tag in self.record.relevelled:
+            self.record.by_others.add(entry.identifier)  # the broker has not done what it was asked
+            return
         before, after = entry.stop_before, entry.stop_after
         if before is not None and (after is None or entry.side * (after - before) < -_TICK):
             detail = f"{entry.tag} moved the stop of {entry.identifier} from {before} to {after}"

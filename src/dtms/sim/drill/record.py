@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from dtms.adapters.notify import MemoryNotifier
@@ -50,6 +51,10 @@ class Record:
     hedges: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     by_others: set[int] = field(default_factory=set)
     """Positions that somebody else has ever changed."""
+    accepted: dict[tuple[str, str], tuple[Millis, Millis]] = field(default_factory=dict)
+    """Of the quote that each process goes by, for each symbol: its own instant, and when it was seen to go by it."""
+    relevelled: AbstractSet[str] = frozenset()
+    """Our changes of levels that the broker kept otherwise than asked, by tag."""
     unknown: set[str] = field(default_factory=set)
     """Intents whose outcome was ever unknown."""
     _revision: int = -1

@@ -123,6 +123,7 @@ class Watch:
         if last == quote:
             return
         self._believed[who, quote.symbol] = quote
+        self.record.accepted[who, quote.symbol] = (quote.at, self.record.clock())
         if last is None:
             return
         bad = (quote.symbol, quote.at, quote.bid, quote.ask) in spoilt
@@ -134,4 +135,6 @@ class Watch:
 
     def restarted(self, who: str) -> None:
         """Forget what a process believed: it has ended."""
+        for key in [key for key in self.record.accepted if key[0] == who]:
+            del self.record.accepted[key]
         self._believed = {key: quote for key, quote in self._believed.items() if key[0] != who}

@@ -104,6 +104,7 @@ class World:
             log=self.ground.log,
             notifier=self.ground.notifier,
             clock=self.clock.market_now,
+            relevelled=self.dealer.relevelled,
         )
         self.watch = Watch(record=self.record, machine=plan.policy.machine, able=self._able)
         self.oracle.told = self.watch.on_entry
