@@ -18,7 +18,7 @@ from dtms.adapters.clocks import VirtualClock
 from dtms.adapters.mt5 import Mt5Broker, Mt5Sender
 from dtms.adapters.notify import MemoryNotifier
 from dtms.adapters.terminal.constants import Mt5
-from dtms.adapters.terminal.dealer import Fill
+from dtms.adapters.terminal.dealer import AS_ASKED, Fill
 from dtms.adapters.terminal.oracle import OracleLog
 from dtms.adapters.terminal.recorder import AppliedKind
 from dtms.adapters.terminal.records import AccountSpec, Request
@@ -170,13 +170,14 @@ class Blink:
 
 @dataclass(slots=True)
 class Refusing:
-    """A dealer that refuses what it is told to, with a code, and fills no more than it is told to."""
+    """A dealer that refuses what it is told to, with a code, and fills no more than it is told to, or otherwise than asked."""
 
     refuses: Callable[[Request], int | None] = lambda _request: None
     fills: Callable[[Request], float | None] = lambda _request: None
+    keeps: Callable[[Request], Fill] = lambda _request: AS_ASKED
 
     def answer(self, request: Request, quote: Quote | None) -> Fill:
-        return Fill(retcode=self.refuses(request), volume=self.fills(request))
+        return replace(self.keeps(request), retcode=self.refuses(request), volume=self.fills(request))
 
 
 class Rig:

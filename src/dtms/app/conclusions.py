@@ -103,7 +103,7 @@ class Conclusions:
         if receipt is None:
             return self.unknown(acked, "acknowledged without a receipt")
         if receipt.outcome is Outcome.PARTIAL:
-            return self.end(acked, StepEnd.PARTIAL, receipt, receipt.comment)
+            return self._verify_part(acked, receipt)
         try:
             found = self.witness.seen(acked)
         except (BrokerError, MarketDataError):
@@ -113,6 +113,16 @@ class Conclusions:
             return self.unknown(acked, "the broker acknowledged it but does not show it")
         merged = _merged(receipt, found.receipt)
         return self.end(acked, StepEnd.APPLIED, merged, receipt.comment)
+
+    def _verify_part(self, acked: Intent, receipt: Receipt) -> bool:
+        """Conclude a part fill where nothing of it is to come: an exchange leaves the rest of an order in its book."""
+        try:
+            works = self.doubts.under_way(acked)
+        except BrokerError:
+            return False
+        if works:
+            return self.unknown(acked, "it was filled in part, and the broker still works on the rest")
+        return self.end(acked, StepEnd.PARTIAL, receipt, receipt.comment)
 
     def settle_doubt(self, intent: Intent) -> bool:
         """Decide an UNKNOWN intent where the broker shows enough; False where it has to wait."""

@@ -68,12 +68,13 @@ class Doubts:
         doubt = self._doubts.setdefault(intent.intent_id, _Doubt())
         read = self.witness.reads.positions()
         found = self.witness.seen(intent, read)
-        if found.seen is Seen.APPLIED:
+        works = self.under_way(intent)
+        if found.seen is Seen.APPLIED and not (works and isinstance(intent.action, OPENINGS)):
             return Settlement(end=StepEnd.APPLIED, receipt=found.receipt, reason="seen at the broker")
-        if found.seen is Seen.PARTIAL:
+        if found.seen is Seen.PARTIAL and not works:
             return Settlement(end=StepEnd.PARTIAL, receipt=found.receipt, reason="seen in part at the broker")
         settle = policy.settle_s * SECOND
-        absent = found.seen is Seen.ABSENT and not self._under_way(intent)
+        absent = found.seen is Seen.ABSENT and not works
         doubt.look(read, now, 2 * settle, absent=absent)
         if now - doubt.since < settle:
             return None  # the terminal may still show what it knew before it lost its server
@@ -86,15 +87,22 @@ class Doubts:
             return Settlement(end=StepEnd.QUARANTINED, receipt=None, reason="not decided in time")
         return None
 
-    def _under_way(self, intent: Intent) -> bool:
-        """Say whether the broker still works on an order with the intent's tag, or on one of its position.
+    def under_way(self, intent: Intent) -> bool:
+        """Say whether the broker still works on an order with the intent's tag or number, or on one of its position.
 
-        Then nothing is "not applied": it may fill at any moment. A change of levels is no order and is never listed.
+        Then nothing is "not applied", and no part is the whole: it may fill at any moment. A change of levels is no order
+        and is never listed.
+
+        Raises:
+            BrokerError: The broker does not answer; nothing follows from that.
         """
         if isinstance(intent.action, SetStop):
             return False
+        number = None if intent.receipt is None else intent.receipt.order
         return any(
-            order.comment == intent.tag or (order.position is not None and order.position == intent.position)
+            order.comment == intent.tag
+            or order.order == number
+            or (order.position is not None and order.position == intent.position)
             for order in self.orders.working_orders()
         )
 

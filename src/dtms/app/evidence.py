@@ -107,8 +107,14 @@ def _closed(intent: Intent, position: Position | None, deals: tuple[Deal, ...]) 
 
 
 def _filled(intent: Intent, deals: tuple[Deal, ...]) -> float:
-    """Return what the deals with the intent's tag took out of its position."""
-    return sum(deal.volume for deal in deals if deal.comment.startswith(intent.tag) and deal.entry is not DealEntry.IN)
+    """Return what the intent's deals took out of its position."""
+    return sum(deal.volume for deal in deals if _its_own(intent, deal) and deal.entry is not DealEntry.IN)
+
+
+def _its_own(intent: Intent, deal: Deal) -> bool:
+    """Say whether a deal is the intent's: by its tag, or by the number of the order that the broker told; it may rewrite both."""
+    told = None if intent.receipt is None else intent.receipt.order
+    return deal.comment.startswith(intent.tag) or (told is not None and deal.order_id == told)
 
 
 def _reduced(
@@ -163,7 +169,7 @@ def _opened(intent: Intent, read: PositionsRead, deals: tuple[Deal, ...], instru
         if known or (found.comment == intent.tag and not grown):
             filled = intent.receipt.filled if grown and intent.receipt is not None else found.volume
             return _applied(ticket=found.ticket, position=found.identifier, filled=filled, price=found.entry)
-    ours = [deal for deal in deals if deal.comment == intent.tag and deal.entry is DealEntry.IN]
+    ours = [deal for deal in deals if _its_own(intent, deal) and deal.entry is DealEntry.IN]
     if not ours:
         return Evidence(seen=Seen.ABSENT)
     identifier, filled = ours[0].position, sum(deal.volume for deal in ours)
