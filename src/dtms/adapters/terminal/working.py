@@ -87,7 +87,7 @@ class WorkingOrders:
         return dealt
 
     def _can(self, symbol: str, now: Millis) -> bool:
-        return symbol in self._state.quotes and self._state.market_open(symbol, now)
+        return symbol in self._state.quotes and self._state.in_session(symbol, now)
 
     def _deal(self, work: _Work, volume: float, now: Millis) -> float:
         state = self._state
