@@ -122,3 +122,55 @@ def test_a_tape_of_quotes_reports_the_minutes_it_was_decided_on(dtms: Command, t
 
     assert (whole.answer["bars"], piece.answer["bars"]) == (360, 90)
     assert whole.answer["trades"] > 0
+
+
+def _rows(minutes: int, step: int, price: float) -> list[str]:
+    """Return bars of a market that goes up and down by itself, `step` minutes each, in the London session of a Tuesday."""
+    rows = ["time,open,high,low,close"]
+    for i in range(minutes // step):
+        at = i * step
+        opened, close = (price * (1 + 0.002 * ((x * 7) % 13 - 6) / 6) for x in (i, i + 1))
+        wide = 0.0003 * price
+        prices = (opened, max(opened, close) + wide, min(opened, close) - wide, close)
+        rows.append(f"2025-03-04T{at // 60:02}:{at % 60:02}:00Z," + ",".join(f"{each:.5f}" for each in prices))
+    return rows
+
+
+def test_a_symbol_that_nobody_described_is_simulated_and_that_is_said(dtms: Command, tmp_path: Path) -> None:
+    (tmp_path / "AUDCAD.csv").write_text("\n".join(_rows(480, 1, 0.9)))
+
+    ended = dtms("simulate", "--tape", str(tmp_path / "AUDCAD.csv"), "--entries", "every:60,2", "--json")
+
+    assert (ended.code, ended.answer["symbol"], ended.answer["bars"]) == (0, "AUDCAD", 480)
+    assert ended.answer["trades"] > 0
+    assert [doubt["code"] for doubt in ended.answer["doubts"]] == ["derived_instrument"]
+    assert "in doubt (derived_instrument)" in ended.err
+
+
+def test_an_instrument_file_says_what_a_symbol_is(dtms: Command, tmp_path: Path) -> None:
+    (tmp_path / "AUDCAD.csv").write_text("\n".join(_rows(480, 1, 0.9)))
+    (tmp_path / "mine.toml").write_text("[instrument.AUDCAD]\ndigits = 5\nspread_typical = 0.0010\n")
+
+    ended = dtms(
+        *("simulate", "--tape", str(tmp_path / "AUDCAD.csv"), "--entries", "every:60,2", "--json"),
+        *("--instrument", str(tmp_path / "mine.toml")),
+    )
+
+    assert (ended.code, ended.answer["doubts"]) == (0, [])
+    assert any("ask = bid + 0.001" in assumed for assumed in ended.answer["assumptions"])
+
+
+def test_a_tape_of_long_bars_runs_only_where_a_person_says_so(dtms: Command, tmp_path: Path) -> None:
+    path = tmp_path / "EURUSD.csv"
+    path.write_text("\n".join(_rows(1_320, 15, 1.08)))
+
+    refused = dtms("simulate", "--tape", str(path), "--entries", "every:60,2", "--json")
+    ended = dtms("simulate", "--tape", str(path), "--entries", "every:60,2", "--frame", "M15", "--json")
+    wrong = dtms("simulate", "--tape", str(path), "--frame", "H1", "--json")
+
+    assert (refused.code, wrong.code) == (2, 2)
+    assert "say --frame M15" in refused.err
+    assert "has M15 bars; say --frame M15" in wrong.err
+    assert (ended.code, ended.answer["bars"]) == (0, 1_320)
+    assert ended.answer["trades"] > 0
+    assert [doubt["code"] for doubt in ended.answer["doubts"]] == ["frame"]

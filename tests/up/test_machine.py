@@ -12,6 +12,7 @@ from tests.up.conftest import FALL, Installed, free_ports
 
 from dtms.adapters.clocks import AnchoredClock, SystemClock, TapeClock, TapeTime, write_tape_time
 from dtms.adapters.files.tape import Tape
+from dtms.adapters.instruments import open_book
 from dtms.adapters.notify import MemoryNotifier
 from dtms.adapters.sql import open_ledger
 from dtms.app.exit_cycle import ExitStats
@@ -201,7 +202,7 @@ def _quotes(*bids: float) -> tuple[Quote, ...]:
 
 
 def test_a_twin_is_opened_at_the_quote_that_opened_the_managed_one() -> None:
-    shadow = Shadow("XAUUSD", FALL, 10_000.0)
+    shadow = Shadow("XAUUSD", FALL, 10_000.0, open_book())
     entry = _entry(Millis(FALL + 16_000))
     shadow.enter(entry, Order(Side.BUY, Lots(0.1), Price(2_390.0), Price(2_420.0)))
 
@@ -212,7 +213,7 @@ def test_a_twin_is_opened_at_the_quote_that_opened_the_managed_one() -> None:
 
 
 def test_a_twin_is_left_to_its_stop() -> None:
-    shadow = Shadow("XAUUSD", FALL, 10_000.0)
+    shadow = Shadow("XAUUSD", FALL, 10_000.0, open_book())
     entry = _entry(FALL)
     shadow.enter(entry, Order(Side.BUY, Lots(0.1), Price(2_390.0), Price(2_420.0)))
 
@@ -225,7 +226,7 @@ def test_a_twin_is_left_to_its_stop() -> None:
 
 
 def test_a_twin_that_the_broker_refuses_is_never_left_out_in_silence() -> None:
-    shadow = Shadow("XAUUSD", FALL, 10_000.0)
+    shadow = Shadow("XAUUSD", FALL, 10_000.0, open_book())
     shadow.enter(_entry(FALL), Order(Side.BUY, Lots(0.1), Price(2_410.0), Price(2_420.0)))
 
     with pytest.raises(InvariantError, match="the unmanaged twin of 1 was refused"):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dtms.cli import options
+from dtms.cli import options, tapes
 
 if TYPE_CHECKING:
     from dtms.settings import Settings
@@ -49,20 +49,29 @@ def terminal(
     speed: Annotated[float, typer.Option(min=0.001, help="How many times faster than the clock the tape runs.")] = 1.0,
     balance: Annotated[float, typer.Option(min=1.0, help="The account's first deposit.")] = 10_000.0,
     oracle: Annotated[Path | None, typer.Option(help="Where every applied operation is recorded.")] = None,
+    frame: tapes.Frame = None,
+    instrument: tapes.Instruments = None,
     config: options.Config = None,
     supervised: Supervised = False,
 ) -> None:
     """Run the simulated terminal over a tape; it stands at its start until it is told to begin."""
     from dtms.adapters.terminal.host_process import run_terminal
     from dtms.adapters.terminal.records import AccountSpec
-    from dtms.sim.tapes import load_piece
+    from dtms.sim.tapes import covering, load_piece
 
     settings = options.settings_of(config)
     _prepare("terminal", supervised=supervised)
     begin = options.instant_of(start)
-    piece = load_piece(tape, symbol=symbol, tz=tape_tz, start=begin)
+    source = tapes.source_of(tape, settings, symbol=symbol, tz=tape_tz, frame=frame, instruments=instrument)
+    piece = load_piece(source, start=begin)
     run_terminal(
-        [piece], settings.socket, speed=speed, oracle_path=oracle, start=begin, account=AccountSpec(balance=balance)
+        [piece],
+        settings.socket,
+        speed=speed,
+        oracle_path=oracle,
+        start=begin,
+        account=AccountSpec(balance=balance),
+        instruments=covering(piece, source.instruments),
     )
 
 

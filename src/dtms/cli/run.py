@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dtms.cli import options
+from dtms.cli import options, tapes
 from dtms.cli.output import Exit, emit, say
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dtms.settings import Settings
     from dtms.sim.entries import Entries
     from dtms.sim.fleet import TapeRun
+    from dtms.sim.tapes import TapeSource
     from dtms.sim.up import Up
 
 Speed = Annotated[
@@ -51,6 +52,10 @@ def simulate(
     tape: options.TapeFile,
     symbol: options.Symbol = None,
     tape_tz: options.TapeZone = None,
+    columns: tapes.Columns = None,
+    spread_unit: tapes.SpreadUnit = None,
+    frame: tapes.Frame = None,
+    instrument: tapes.Instruments = None,
     entries: options.EntriesText = "sma-cross:20,50",
     start: options.From = None,
     bars: options.Bars = None,
@@ -68,11 +73,22 @@ def simulate(
     from dtms.sim.tapes import load_piece
 
     signals = parse_entries(entries)
-    policies = _policies(policy, options.settings_of(config))
+    settings = options.settings_of(config)
+    policies = _policies(policy, settings)
     begin = options.instant_of(start)
-    piece = load_piece(tape, symbol=symbol, tz=tape_tz, start=begin, bars=bars)
+    source = tapes.source_of(
+        tape,
+        settings,
+        symbol=symbol,
+        tz=tape_tz,
+        columns=columns,
+        spread_unit=spread_unit,
+        frame=frame,
+        instruments=instrument,
+    )
+    piece = load_piece(source, start=begin, bars=bars)
     _say_of(piece)
-    run = make_run(piece, policies=policies, signals=signals, start=begin)
+    run = make_run(piece, policies=policies, signals=signals, start=begin, instruments=source.instruments)
     run.run()
     _finish(report_of(findings(run)), as_json=as_json)
 
@@ -83,6 +99,10 @@ def up(
     ] = None,
     symbol: options.Symbol = None,
     tape_tz: options.TapeZone = None,
+    columns: tapes.Columns = None,
+    spread_unit: tapes.SpreadUnit = None,
+    frame: tapes.Frame = None,
+    instrument: tapes.Instruments = None,
     entries: Annotated[
         str,
         typer.Option(
@@ -101,6 +121,9 @@ def up(
     With a tape, or without a broker of your own, a fourth process plays the broker, and the run ends with the report of
     `simulate`. Ends with 1 where a law was broken or a process could not be kept running.
     """
+    from dataclasses import replace
+
+    from dtms.adapters.instruments import files_of
     from dtms.sim.entries import parse_entries
     from dtms.sim.trader import NoEntries
 
@@ -110,7 +133,21 @@ def up(
     if settings.broker != "simulated" and tape is None:
         _up_live(settings)
         return
-    run = _tape_run(tape, symbol, tape_tz, start, bars, speed, signals.balance)
+    if tape is None:
+        run = _weather_run(symbol, start, bars, speed, signals.balance)
+    else:
+        source = tapes.source_of(
+            tape,
+            settings,
+            symbol=symbol,
+            tz=tape_tz,
+            columns=columns,
+            spread_unit=spread_unit,
+            frame=frame,
+            instruments=instrument,
+        )
+        files = files_of(settings.data_dir, instrument or ())
+        run = replace(_tape_run(source, start, bars, speed, signals.balance), instruments=files)
     report = _up_tape(settings, policies, run, signals, quiet=as_json)
     _finish(report, as_json=as_json)
 
@@ -132,28 +169,27 @@ def demo(config: options.Config = None, as_json: options.Json = False) -> None:
     _finish(report, as_json=as_json, shown=not as_json)
 
 
-def _tape_run(
-    tape: Path | None,
-    symbol: str | None,
-    tz: str | None,
-    start: str | None,
-    bars: int | None,
-    speed: float,
-    balance: float,
-) -> TapeRun:
-    """Return the tape that the simulated broker plays: the given one, or generated weather after days of history."""
-    from dtms.domain.units import DAY, MINUTE, Millis
-    from dtms.replay.weather import DEFAULT_START, make_tape
+def _tape_run(source: TapeSource, start: str | None, bars: int | None, speed: float, balance: float) -> TapeRun:
+    """Return the given tape as the simulated broker plays it."""
+    from dtms.domain.units import MINUTE, Millis
     from dtms.sim.fleet import TapeRun
-    from dtms.sim.tapes import cut, load_piece
+    from dtms.sim.tapes import load_piece
 
     begin = options.instant_of(start)
-    if tape is not None:
-        piece = load_piece(tape, symbol=symbol, tz=tz, start=begin, bars=bars)
-        return TapeRun(
-            tape=piece, start=Millis(piece.first + MINUTE) if begin is None else begin, speed=speed, balance=balance
-        )
-    begin = Millis(DEFAULT_START + _HISTORY_DAYS * DAY) if begin is None else begin
+    piece = load_piece(source, start=begin, bars=bars)
+    first = Millis(piece.first + MINUTE) if begin is None else begin
+    return TapeRun(tape=piece, start=first, speed=speed, balance=balance)
+
+
+def _weather_run(symbol: str | None, start: str | None, bars: int | None, speed: float, balance: float) -> TapeRun:
+    """Return generated weather after days of history, as the simulated broker plays it."""
+    from dtms.domain.units import DAY, Millis
+    from dtms.replay.weather import DEFAULT_START, make_tape
+    from dtms.sim.fleet import TapeRun
+    from dtms.sim.tapes import cut
+
+    given = options.instant_of(start)
+    begin = Millis(DEFAULT_START + _HISTORY_DAYS * DAY) if given is None else given
     weather = make_tape(_WEATHER_SEED, _WEATHER_DAYS, "XAUUSD" if symbol is None else symbol)
     return TapeRun(tape=cut(weather, start=begin, bars=bars), start=begin, speed=speed, balance=balance)
 

@@ -13,14 +13,16 @@ import requests
 
 from dtms.adapters.clocks import TapeTime, boot_ns, write_tape_time
 from dtms.adapters.files.tape import Tape, write_tape
+from dtms.adapters.instruments import InstrumentBook, open_book
 from dtms.adapters.terminal.remote import HostControl
-from dtms.domain.units import MINUTE, SECOND, Millis, to_iso
+from dtms.domain.units import SECOND, Millis, to_iso
 from dtms.errors import BrokerUnavailableError, SettingsError
 from dtms.ports.notifier import Notifier
 from dtms.services.host import bind_port
 from dtms.services.web.health import API_NAME, GATEWAY_NAME, SERVER_NAME
 from dtms.settings import Settings
 from dtms.sim.supervisor import Role, Supervisor
+from dtms.sim.tapes import covering
 
 READY_WITHIN_S: Final = 60.0
 _ASK_S: Final = 2.0
@@ -35,18 +37,24 @@ _LEAD_NS: Final = 100_000_000
 class TapeRun:
     """A tape that the simulated terminal plays: from `start` on, `speed` times as fast as the machine's clock.
 
-    `balance` is the account's first deposit.
+    `balance` is the account's first deposit; `instruments` are files of specifications beside the shipped ones.
     """
 
     tape: Tape
     start: Millis
     speed: float
     balance: float = 10_000.0
+    instruments: tuple[Path, ...] = ()
+
+    @property
+    def book(self) -> InstrumentBook:
+        """The specifications of the run, its own symbol's among them."""
+        return covering(self.tape, open_book(self.instruments))
 
     @property
     def end(self) -> Millis:
         """The instant at which the clock stands again."""
-        last = self.tape.last if self.tape.quotes is not None else Millis(self.tape.last + MINUTE)
+        last = self.tape.last if self.tape.quotes is not None else Millis(self.tape.last + self.tape.timeframe.value)
         return Millis(last + _SETTLE)
 
 
@@ -138,6 +146,8 @@ class Fleet:
             *("--tape", str(self._tape_path), "--symbol", self.run.tape.symbol),
             *("--from", to_iso(self.run.start), "--speed", repr(self.run.speed)),
             *("--balance", repr(self.run.balance), "--oracle", str(self.oracle_path)),
+            *(word for path in self.run.instruments for word in ("--instrument", str(path))),
+            *("--frame", self.run.tape.timeframe.name),
         )
         return Role(name="terminal", arguments=arguments, ready=answers, alive=answers, restarts=False)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dtms.adapters.clocks import VirtualClock
+from dtms.adapters.instruments import InstrumentBook
 from dtms.adapters.terminal.oracle import OracleLog
 from dtms.adapters.terminal.records import AccountSpec
 from dtms.adapters.terminal.server import SimServer
@@ -26,10 +27,16 @@ class _Due:
 class Shadow:
     """Unmanaged twins; fed with the quotes of the managed account, as late as one likes."""
 
-    def __init__(self, symbol: str, start: Millis, balance: float) -> None:
+    def __init__(self, symbol: str, start: Millis, balance: float, instruments: InstrumentBook) -> None:
         self._symbol = symbol
         self._clock = VirtualClock(start)
-        self._server = SimServer(now=self._clock.market_now, account=AccountSpec(balance=balance), recorder=OracleLog())
+        self._server = SimServer(
+            now=self._clock.market_now,
+            account=AccountSpec(balance=balance),
+            specs=instruments.specs,
+            usd_rates=instruments.usd_rates,
+            recorder=OracleLog(),
+        )
         self.terminal = SimTerminal(self._server)
         self.terminal.initialize()
         self._due: list[_Due] = []

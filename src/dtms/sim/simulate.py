@@ -6,7 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
-from dtms.adapters.files.tape import Doubt, Tape, require_m1
+from dtms.adapters.files.tape import Doubt, Tape
+from dtms.adapters.instruments import InstrumentBook, open_book
 from dtms.adapters.terminal.driver import TapeEvent
 from dtms.adapters.terminal.oracle import OracleLog
 from dtms.adapters.terminal.records import AccountSpec
@@ -22,7 +23,7 @@ from dtms.sim.entries import Entries, Order, order_for
 from dtms.sim.entry import ENTRY_MAGIC, WARM_UP_BARS, Entry, money_of, open_at, views_of
 from dtms.sim.invariants import Books, check, naked_ms, read_books
 from dtms.sim.report import Findings, TradeResult
-from dtms.sim.tapes import bars_run
+from dtms.sim.tapes import bars_run, covering
 from dtms.sim.wire import ask
 from dtms.sim.world import API_URL, MAGIC, SERVER_URL, TOKEN, World, make_world
 
@@ -165,14 +166,17 @@ def make_run(
     policies: PolicyBook,
     signals: Entries,
     start: Millis | None = None,
+    instruments: InstrumentBook | None = None,
     ledger_url: str = "sqlite://",
 ) -> Run:
     """Return a simulation of one tape, ready to run; its ledger is in memory unless another is named.
 
+    A symbol that is not in `instruments` (the shipped ones by default) is derived by its class.
+
     Raises:
-        SettingsError: The tape is coarser than M1, empty, or of an unknown symbol.
+        SettingsError: The tape is coarser than an hour, or empty.
     """
-    require_m1(tape)
+    book = covering(tape, open_book() if instruments is None else instruments)
     begin = tape.first if start is None else start
     tally = Tally(bars=bars_run(tape, begin))
     world = make_world(
@@ -180,12 +184,19 @@ def make_run(
         policies=policies,
         start=start,
         account=AccountSpec(balance=signals.balance),
+        instruments=book,
         ledger_url=ledger_url,
         on_verdict=tally.on_verdict,
         on_deferral=tally.on_deferral,
         on_refusal=tally.on_refusal,
     )
-    shadow = SimServer(now=world.clock.market_now, account=AccountSpec(balance=signals.balance), recorder=OracleLog())
+    shadow = SimServer(
+        now=world.clock.market_now,
+        account=AccountSpec(balance=signals.balance),
+        specs=book.specs,
+        usd_rates=book.usd_rates,
+        recorder=OracleLog(),
+    )
     shadow_terminal = SimTerminal(shadow)
     shadow_terminal.initialize()
     run = Run(

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import structlog
 
+from dtms.adapters.instruments import InstrumentBook
 from dtms.adapters.mt5 import Mt5Broker
 from dtms.adapters.sql import open_ledger
 from dtms.adapters.terminal.remote import RemoteTerminal
@@ -233,6 +234,7 @@ def make_trader(
     symbol: str,
     signals: Entries,
     policies: PolicyBook,
+    instruments: InstrumentBook,
     clock: Clock,
     token: str,
     alternate: bool = False,
@@ -266,7 +268,7 @@ def make_trader(
         desk=desk,
         registering=Registering(settings, token),
         clock=clock,
-        shadow=Shadow(symbol, now, signals.balance),
+        shadow=Shadow(symbol, now, signals.balance, instruments),
         alternate=alternate,
     )
 

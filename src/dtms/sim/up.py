@@ -100,6 +100,7 @@ class Up:
             symbol=plan.run.tape.symbol,
             signals=plan.signals,
             policies=plan.policies,
+            instruments=plan.run.book,
             clock=self._clock,
             token=token_of(plan.settings),
             alternate=plan.alternate,

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 from dtms import bootstrap
 from dtms.adapters.clocks import VirtualClock
 from dtms.adapters.files.tape import Tape
+from dtms.adapters.instruments import InstrumentBook, open_book
 from dtms.adapters.mt5 import Mt5Broker, Mt5Sender
 from dtms.adapters.notify import MemoryNotifier
 from dtms.adapters.sql import open_ledger
@@ -123,6 +124,7 @@ def make_world(
     policies: PolicyBook,
     start: Millis | None = None,
     account: AccountSpec | None = None,
+    instruments: InstrumentBook | None = None,
     ledger_url: str = "sqlite://",
     on_verdict: Callable[[Verdict, MarketView | None], None] = lambda _verdict, _view: None,
     on_deferral: Callable[[Trade], None] = lambda _trade: None,
@@ -135,7 +137,8 @@ def make_world(
     """
     clock = VirtualClock(Millis(0))
     oracle = OracleLog()
-    sim = SimServer(now=clock.market_now, account=account, recorder=oracle)
+    book = open_book() if instruments is None else instruments
+    sim = SimServer(now=clock.market_now, account=account, specs=book.specs, usd_rates=book.usd_rates, recorder=oracle)
     driver = TapeDriver(sim, tapes, start=start)
     clock.now = driver.start
     terminal = SimTerminal(sim)

@@ -22,6 +22,8 @@ _AGAIN: Final = "cut the row, or export the tape again"
 _UNITS: Final = ((10, 1_000.0), (13, 1.0), (16, 1e-3), (19, 1e-6))
 """Digits of an epoch before the point up to which it is in seconds, ms, us and ns: the unit is unmistakable from 1973 on."""
 
+_FIRST_FULL: Final = 100
+_PIVOT: Final = 70
 _LEAST_DIGITS: Final = 9
 _NUMBER: Final = re.compile(
     r"(\d{9,10}|(?!(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]))\d{12}|\d{13}|\d{15,16}|\d{18,19})(\.\d+)?$|\d(\.\d+)?[eE]\+?\d+$"
@@ -162,8 +164,14 @@ def _day_of(date: re.Match[str], *, day_first: bool) -> datetime:
     if name is not None:
         year, day = date["ny"] or date["uy"], date["nd"] or date["ud"]
         month = str(_MONTHS.get(name[:3].lower(), 0))
-    full = int(year) if len(year) == 4 else 2_000 + int(year)  # noqa: PLR2004 - with its century
-    return datetime(full, int(month), int(day))  # noqa: DTZ001 - wall-clock arithmetic, no instant
+    return datetime(full_year(int(year)), int(month), int(day))  # noqa: DTZ001 - wall-clock arithmetic, no instant
+
+
+def full_year(year: int) -> int:
+    """Return a year with its century: of two digits, 70 to 99 are of the last one."""
+    if year >= _FIRST_FULL:
+        return year
+    return year + (1_900 if year >= _PIVOT else 2_000)
 
 
 def _clock_of(

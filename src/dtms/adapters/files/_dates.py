@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-from dtms.adapters.files._clock import YEAR_LAST
+from dtms.adapters.files._clock import YEAR_LAST, full_year
 from dtms.adapters.files._defects import defect
 from dtms.adapters.files._remarks import Remarks
 
@@ -99,13 +99,15 @@ def _judged(days: Sequence[_Triple], *, weekends: bool) -> bool | None:
         if (closed_day == 0) is not (closed_month == 0):
             return closed_day == 0
     wide_day, wide_month = _walk(as_day), _walk(as_month)
+    if wide_day == wide_month:
+        return None
     if wide_day * _CLEAR <= wide_month:
         return True
     return False if wide_month * _CLEAR <= wide_day else None
 
 
 def _date(year: int, month: int, day: int) -> date:
-    return date(year if year > 99 else 2_000 + year, month, day)  # noqa: PLR2004 - with its century
+    return date(full_year(year), month, day)
 
 
 def _walk(dates: Sequence[date]) -> int:

@@ -101,17 +101,38 @@ def crossed(bid: Bar, ask: Bar) -> bool:
 
 
 def require_m1(tape: Tape) -> None:
-    """Refuse a tape that is too coarse to simulate.
+    """Refuse a tape that is too coarse to simulate as it is.
 
     Raises:
         SettingsError: The tape's bars are longer than a minute.
     """
-    if tape.timeframe is Timeframe.M1:
+    require_frame(tape, None)
+
+
+def require_frame(tape: Tape, frame: str | None) -> None:
+    """Refuse a tape whose bars are longer than a minute, unless a person has said that they are.
+
+    Args:
+        tape: The tape.
+        frame: The timeframe of longer bars that are to be played, M5, M15 or H1; None where nobody asked for that.
+
+    Raises:
+        SettingsError: The tape's bars are too long, or not of that timeframe.
+    """
+    name = tape.timeframe.name
+    if frame is not None and frame != name:
+        msg = (
+            f"--frame {frame}, and the tape of {tape.symbol} has {name} bars; say --frame {name} or give the other tape"
+        )
+        raise SettingsError(msg)
+    if tape.timeframe is Timeframe.M1 or frame is not None:
         return
     msg = (
-        f"tape of {tape.symbol} has {tape.timeframe.name} bars; simulate needs M1 or quotes, because decisions fall on M5 bars"
+        f"tape of {tape.symbol} has {name} bars; simulate needs M1 or quotes, because decisions fall on M5 bars"
         " and the path inside a longer bar, which decides which stop was hit first, is not in it; export the tape as M1"
     )
+    if tape.timeframe.value <= Timeframe.H1.value:
+        msg += f", or say --frame {name} to play it along an assumed path"
     raise SettingsError(msg)
 
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from dtms.adapters.files._defects import defect
+from dtms.adapters.instruments import class_of
 from dtms.domain.instrument import AssetClass
 from dtms.domain.symbols import asset_class, canonical
 
@@ -25,7 +26,7 @@ _PLAUSIBLE = {
 
 
 def symbols_in(name: str) -> tuple[str, ...]:
-    """Return the known pairs that a file name holds, in our spelling; neighbours such as XAU-USD count where no word does."""
+    """Return the known pairs, indices and energies that a file name holds; neighbours such as XAU-USD count where no word does."""
     words = [word for word in _WORDS.split(name) if word]
     together = [f"{a}{b}" for a, b in pairwise(words)]
     return _known(words) or _known(together)
@@ -33,7 +34,7 @@ def symbols_in(name: str) -> tuple[str, ...]:
 
 def _known(words: list[str]) -> tuple[str, ...]:
     names = (canonical(word) for word in words)
-    return tuple(dict.fromkeys(name for name in names if asset_class(name) is not AssetClass.OTHER))
+    return tuple(dict.fromkeys(name for name in names if class_of(name) != "share"))
 
 
 def spelled(name: str) -> str:

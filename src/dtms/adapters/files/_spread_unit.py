@@ -73,7 +73,7 @@ def spread_unit(
         unit = better
     else:
         unit = plain
-        if far or (not whole and unit.name != "price units"):
+        if far or not whole:
             remarks.doubt(
                 "spread_unit",
                 f"the spread column ({usual:g} in the middle), read in {unit.name}, is {usual * unit.value:g}: {ratio:.3g} times the "

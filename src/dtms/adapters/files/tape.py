@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from dtms.adapters.files._model import Doubt, Tape, bars_from_quotes, require_m1
+from dtms.adapters.files._model import Doubt, Tape, bars_from_quotes, require_frame, require_m1
 from dtms.adapters.files._options import COLUMN_KINDS, SPREAD_UNITS, TapeOptions, parse_columns
 from dtms.adapters.files._own import write
 from dtms.adapters.files._reader import read
@@ -29,6 +29,7 @@ __all__ = [
     "bars_from_quotes",
     "parse_columns",
     "read_tape",
+    "require_frame",
     "require_m1",
     "write_tape",
 ]

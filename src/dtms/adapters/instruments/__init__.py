@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-from dtms.adapters.instruments.book import SHIPPED, USD_RATES, InstrumentBook, open_book
-from dtms.adapters.instruments.derive import derived
+from dtms.adapters.instruments.book import FILE_NAME, SHIPPED, USD_RATES, InstrumentBook, files_of, open_book
+from dtms.adapters.instruments.derive import class_of, derived, said
 from dtms.adapters.instruments.spec import SymbolSpec
 
-__all__ = ["SHIPPED", "USD_RATES", "InstrumentBook", "SymbolSpec", "derived", "open_book"]
+__all__ = [
+    "FILE_NAME",
+    "SHIPPED",
+    "USD_RATES",
+    "InstrumentBook",
+    "SymbolSpec",
+    "class_of",
+    "derived",
+    "files_of",
+    "open_book",
+    "said",
+]

@@ -44,26 +44,26 @@ class InstrumentBook:
         found = self.specs.get(symbol)
         return (derived(symbol, price), True) if found is None else (found, False)
 
-    def with_specs(self, specs: Sequence[SymbolSpec]) -> InstrumentBook:
-        """Return the book with these specifications in it."""
-        return replace(self, specs={**self.specs, **{spec.name: spec for spec in specs}})
+    def covering(self, symbol: str, price: float) -> InstrumentBook:
+        """Return the book with a specification of this symbol in it, derived where nobody gave one."""
+        spec, _ = self.spec(symbol, price)
+        return replace(self, specs={**self.specs, symbol: spec})
 
 
-def open_book(files: Sequence[Path] = (), *, folder: Path | None = None) -> InstrumentBook:
-    """Return the shipped book with what files say; a later one wins, the data folder's `instruments.toml` comes first.
+def files_of(folder: Path, given: Sequence[Path] = ()) -> tuple[Path, ...]:
+    """Return the instrument files that count: the data folder's `instruments.toml` where there is one, then those given."""
+    own = folder / FILE_NAME
+    return (*([own.absolute()] if own.is_file() else []), *(path.absolute() for path in given))
 
-    Args:
-        files: Instrument files; each must exist.
-        folder: The data folder; it need not have a file.
+
+def open_book(files: Sequence[Path] = ()) -> InstrumentBook:
+    """Return the shipped book with what files say; a later one wins.
 
     Raises:
         SettingsError: A file cannot be read, or a table, key or value in it is none; the sentence names it.
     """
-    paths = list(files)
-    if folder is not None and (folder / FILE_NAME).is_file():
-        paths.insert(0, folder / FILE_NAME)
     specs, rates = dict(SHIPPED), dict(USD_RATES)
-    for path in paths:
+    for path in files:
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:

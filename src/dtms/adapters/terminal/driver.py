@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from dtms.adapters.terminal.inside import minutes_of
 from dtms.adapters.terminal.path import OFFSETS, low_first, quote_of
 from dtms.adapters.terminal.server import SimServer
 from dtms.domain.market import Bar, Quote, Timeframe
@@ -16,6 +17,10 @@ from dtms.errors import SettingsError
 _CLOSE = 0
 _QUOTE = 1
 """At the same instant bars close before new quotes come."""
+
+
+LONGEST_FRAME = Timeframe.H1
+"""The longest bars that are played."""
 
 
 class TapeLike(Protocol):
@@ -58,12 +63,14 @@ class _Cursor:
     def __init__(self, server: SimServer, tape: TapeLike, start: Millis | None) -> None:
         self._server = server
         self._symbol = tape.symbol
-        self._bars = tape.bars
-        self._asks = tape.asks
+        self._inside = tape.timeframe.value // MINUTE
+        self._long = (tape.bars, tape.asks)
         self._quotes = tape.quotes if not tape.bars else None
         spec = server.state.specs[tape.symbol]
         self._spread = spec.spread_typical
         self._digits = spec.digits
+        self._bars = self._minutes(tape.bars)
+        self._asks = None if tape.asks is None else self._minutes(tape.asks)
         self._low = True
         self._step = 0
         self._place = 0 if start is None else self._preload(start)
@@ -105,7 +112,27 @@ class _Cursor:
             return TapeEvent(at=Millis(bar.start + MINUTE), symbol=self._symbol, bar=bar)
         if self._step == 1:
             self._low = low_first(self._server.net_lots(self._symbol))
+            self._take_path()
         return self._tell(self._bar_quote(self._place, self._step))
+
+    def _take_path(self) -> None:
+        """At the start of a bar that is longer than a minute: let its extreme against the open trades come first."""
+        place, odd = divmod(self._place, self._inside)
+        if self._inside == 1 or odd:
+            return
+        minutes = slice(self._place, self._place + self._inside)
+        bars, asks = self._long
+        self._bars[minutes] = minutes_of(bars[place], self._inside, low=self._low, digits=self._digits)
+        if self._asks is not None and asks is not None:
+            self._asks[minutes] = minutes_of(asks[place], self._inside, low=self._low, digits=self._digits)
+
+    def _minutes(self, bars: Sequence[Bar]) -> list[Bar]:
+        """Return the M1 bars of a tape's bars; in longer ones as they are where nothing is open, the low first."""
+        if self._inside == 1:
+            return list(bars)
+        return [
+            minute for bar in bars for minute in minutes_of(bar, self._inside, low=low_first(0.0), digits=self._digits)
+        ]
 
     def _bar_quote(self, place: int, step: int) -> Quote:
         ask = None if self._asks is None else self._asks[place]
@@ -131,7 +158,7 @@ class TapeDriver:
         start: Where to begin; what lies before it becomes history. The first event by default.
 
     Raises:
-        SettingsError: A tape is coarser than M1, empty, twice for one symbol, or of a symbol that the broker has not.
+        SettingsError: A tape is coarser than H1, empty, twice for one symbol, or of a symbol that the broker has not.
     """
 
     def __init__(self, server: SimServer, tapes: Sequence[TapeLike], *, start: Millis | None = None) -> None:
@@ -193,14 +220,17 @@ def _require_usable(server: SimServer, tapes: Sequence[TapeLike]) -> None:
         if not tape.bars and not tape.quotes:
             msg = f"the tape of {tape.symbol} is empty; give one with M1 bars or quotes"
             raise SettingsError(msg)
-        if tape.bars and tape.timeframe is not Timeframe.M1:
-            msg = f"the tape of {tape.symbol} has {tape.timeframe.name} bars; the path inside them is unknown, give M1"
+        if tape.bars and tape.timeframe.value > LONGEST_FRAME.value:
+            msg = (
+                f"the tape of {tape.symbol} has {tape.timeframe.name} bars; the path inside them is unknown and what is decided "
+                f"on would be made up; give M1, or at the longest {LONGEST_FRAME.name}"
+            )
             raise SettingsError(msg)
 
 
 def _last_instant(tape: TapeLike) -> Millis:
     if tape.bars:
-        return Millis(tape.bars[-1].start + MINUTE)
+        return Millis(tape.bars[-1].start + tape.timeframe.value)
     return tape.quotes[-1].at if tape.quotes else Millis(0)
 
 
@@ -211,6 +241,14 @@ def _assumptions(server: SimServer, tapes: Sequence[TapeLike]) -> tuple[str, ...
             "Each M1 bar is four quotes, at 0, 15, 30 and 59 s: open, the extreme against the open trades (the low where "
             "they are flat or balanced), the other extreme, close."
         )
+    for tape in tapes:
+        if tape.bars and tape.timeframe is not Timeframe.M1:
+            frame = tape.timeframe.name
+            found.append(
+                f"{tape.symbol}: bars of {frame} are made into M1 bars along one path: open, the extreme against the open trades, "
+                f"the other extreme, close, a third of the bar each. {frame} and longer bars are as recorded; shorter ones, the "
+                "order of events within a bar and what the score reads from M5 and M15 below it are approximate."
+            )
     found.append("Stops and targets fill at the quote that reached them; a gap fills beyond the level.")
     for tape in tapes:
         if tape.bars and tape.asks is None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dtms.adapters.terminal.backend import TerminalBackend
-from dtms.adapters.terminal.catalogue import SymbolSpec
+from dtms.adapters.terminal.catalogue import USD_RATES, SymbolSpec
 from dtms.adapters.terminal.constants import Mt5
 from dtms.adapters.terminal.driver import TapeDriver, TapeLike
 from dtms.adapters.terminal.link import Reply
@@ -164,6 +164,7 @@ def build_host(
     recorder: Recorder | None = None,
     account: AccountSpec | None = None,
     specs: Mapping[str, SymbolSpec] | None = None,
+    usd_rates: Mapping[str, float] = USD_RATES,
     boottime: Callable[[], int] = boottime_ns,
 ) -> TerminalHost:
     """Return a host for tapes; `start` is the tape time at which the market stands until it is started.
@@ -173,7 +174,7 @@ def build_host(
     """
     begin = _first_instant(tapes) if start is None else start
     clock = ScaledClock(begin, speed=speed, boottime=boottime)
-    server = SimServer(now=clock.now, account=account, specs=specs, recorder=recorder)
+    server = SimServer(now=clock.now, account=account, specs=specs, usd_rates=usd_rates, recorder=recorder)
     driver = TapeDriver(server, tapes, start=begin)
     return TerminalHost(TerminalBackend(server), driver, clock, socket_path)
 

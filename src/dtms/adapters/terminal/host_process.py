@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from dtms.adapters.instruments import InstrumentBook, open_book
 from dtms.adapters.terminal.driver import TapeLike
 from dtms.adapters.terminal.host import build_host
 from dtms.adapters.terminal.oracle import OracleLog
@@ -23,6 +24,7 @@ def run_terminal(
     oracle_path: Path | None,
     start: Millis | None = None,
     account: AccountSpec | None = None,
+    instruments: InstrumentBook | None = None,
 ) -> None:
     """Serve a simulated terminal until it is stopped; its oracle is appended to `oracle_path`.
 
@@ -31,6 +33,16 @@ def run_terminal(
     """
     oracle = OracleLog(oracle_path)
     try:
-        build_host(tapes, socket_path, speed=speed, start=start, recorder=oracle, account=account).run()
+        book = open_book() if instruments is None else instruments
+        build_host(
+            tapes,
+            socket_path,
+            speed=speed,
+            start=start,
+            recorder=oracle,
+            account=account,
+            specs=book.specs,
+            usd_rates=book.usd_rates,
+        ).run()
     finally:
         oracle.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dtms.adapters.terminal.catalogue import USD_RATES, SymbolSpec
+from dtms.adapters.terminal.catalogue import SymbolSpec
 from dtms.adapters.terminal.constants import Mt5
 from dtms.adapters.terminal.records import AccountSpec
 from dtms.domain.market import Quote
@@ -20,16 +20,26 @@ _MILLION = 1_000_000.0
 
 
 class Money:
-    """Converts with the server's live quotes where it quotes the pair, else with the static table."""
+    """Converts with the server's live quotes where it quotes the pair, else with a static table of US dollars a unit."""
 
-    def __init__(self, account: AccountSpec, specs: Mapping[str, SymbolSpec], quotes: Mapping[str, Quote]) -> None:
+    def __init__(
+        self,
+        account: AccountSpec,
+        specs: Mapping[str, SymbolSpec],
+        quotes: Mapping[str, Quote],
+        usd_rates: Mapping[str, float],
+    ) -> None:
         self._account = account
+        self._usd_rates = usd_rates
         self._quotes = quotes
         self._pairs = {(spec.currency_base, spec.currency_profit): spec.name for spec in specs.values()}
         for spec in specs.values():
             for currency in (spec.currency_profit, spec.currency_margin, account.currency):
-                if currency not in USD_RATES:
-                    msg = f"symbol {spec.name}: no rate for currency {currency}; add it to USD_RATES"
+                if currency not in usd_rates:
+                    msg = (
+                        f"symbol {spec.name}: no rate for currency {currency}; write what one unit is in US dollars into an "
+                        f"instrument file: [usd_rates] and {currency} = 1.0 below it"
+                    )
                     raise SettingsError(msg)
 
     def round(self, amount: float) -> float:
@@ -47,7 +57,7 @@ class Money:
         inverse = self._quotes.get(self._pairs.get((home, currency), ""))
         if inverse is not None:
             return 1.0 / inverse.bid
-        return USD_RATES[currency] / USD_RATES[home]
+        return self._usd_rates[currency] / self._usd_rates[home]
 
     def value_per_unit(self, spec: SymbolSpec, price: float) -> float:
         """Return the account-currency result of a price move of 1.0 on one lot, the symbol standing at `price`."""

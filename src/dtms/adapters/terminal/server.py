@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from dtms.adapters.terminal import execution, pending, triggers
-from dtms.adapters.terminal.catalogue import CATALOGUE, SymbolSpec
+from dtms.adapters.terminal.catalogue import CATALOGUE, USD_RATES, SymbolSpec
 from dtms.adapters.terminal.checks import check, held_position
 from dtms.adapters.terminal.closures import Closure, closed_by
 from dtms.adapters.terminal.constants import CHECK_PASSED, Mt5
@@ -38,6 +38,7 @@ class SimServer:
         now: The broker's clock, UTC. Triggers run at their quote's time, requests at this one.
         account: The account as it is opened, with its first deposit.
         specs: The instruments by name; the whole catalogue by default.
+        usd_rates: US dollars for one unit of each currency, for what it does not quote.
         recorder: Gets every applied operation.
         dealer: Answers the requests that passed the checks; honest by default.
         market_open: Whether a symbol is in session; always by default.
@@ -50,6 +51,7 @@ class SimServer:
         now: Callable[[], Millis],
         account: AccountSpec | None = None,
         specs: Mapping[str, SymbolSpec] | None = None,
+        usd_rates: Mapping[str, float] = USD_RATES,
         recorder: Recorder | None = None,
         dealer: Dealer | None = None,
         market_open: Callable[[str, Millis], bool] = always_open,
@@ -60,6 +62,7 @@ class SimServer:
         self.state = ServerState(
             account=AccountSpec() if account is None else account,
             specs=CATALOGUE if specs is None else specs,
+            usd_rates=usd_rates,
             now=now,
             recorder=NoRecorder() if recorder is None else recorder,
             market_open=market_open,

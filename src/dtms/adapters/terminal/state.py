@@ -42,6 +42,7 @@ class ServerState:
         *,
         account: AccountSpec,
         specs: Mapping[str, SymbolSpec],
+        usd_rates: Mapping[str, float],
         now: Callable[[], Millis],
         recorder: Recorder,
         market_open: Callable[[str, Millis], bool],
@@ -64,7 +65,7 @@ class ServerState:
         self.gone: set[int] = set()
         self.quotes: dict[str, Quote] = {}
         self.books: dict[str, SymbolBook] = {name: SymbolBook() for name in self.specs}
-        self.money = Money(account, self.specs, self.quotes)
+        self.money = Money(account, self.specs, self.quotes, usd_rates)
         self.listeners: list[Callable[[Millis], None]] = []
         self._next_order = _FIRST_ORDER
         self._next_deal = _FIRST_DEAL
