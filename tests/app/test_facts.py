@@ -7,13 +7,18 @@ from dataclasses import replace
 import pytest
 from tests.app.rig import Rig
 from tests.app.test_by_hand import person
+from tests.app.test_orphans import again, ours
+from tests.app.test_reconcile import reconciler
 
 from dtms.adapters.terminal.constants import Mt5
 from dtms.adapters.terminal.records import AccountSpec
+from dtms.app import money
 from dtms.app.registration import RefusalKind, RegistrationRefusedError
+from dtms.app.strays import strays
 from dtms.domain.position import Position
 from dtms.domain.trade import Hold, Trade, TradeState
 from dtms.domain.units import Lots, Side
+from dtms.domain.verdict import KillLevel
 from dtms.ports.notifier import AlertKind
 
 _S = TradeState
@@ -205,3 +210,49 @@ def test_a_renamed_symbol_is_not_traded_under_its_old_name(rig: Rig) -> None:
     rig.pass_time(15)
     fall_on(rig, trade)
     assert (rig.trade(trade.ticket).hold, rig.alerts(), rig.writes.sent) == (Hold.ANOTHER, ["quarantined"], [])
+
+
+def test_a_child_that_is_shown_on_the_other_side_is_left_alone_and_its_trade_is_held(rig: Rig) -> None:
+    trade = rig.hedged()
+    assert trade.hedge is not None
+    child, sent = trade.hedge.identifier, len(rig.writes.sent)
+    rig.reads.shown = lambda p: replace(p, side=p.side.opposite, stop=None) if p.identifier == child else p
+    rig.hand_stop(trade.ticket, 1_998.0)
+    rig.pass_time(5)
+    after = rig.trade(trade.ticket)
+    assert (after.hold, after.legs, rig.alerts()) == (Hold.ANOTHER, trade.legs, ["quarantined"])
+    fall_on(rig, trade)
+    assert len(rig.writes.sent) == sent
+
+
+def test_a_position_that_was_turned_round_cannot_be_registered_as_the_trade_that_it_was(netting: Rig) -> None:
+    rig = netting
+    trade = rig.managed()
+    shown = there(rig)
+    rig.reads.shown = lambda p: replace(p, side=Side.SELL)
+    with pytest.raises(RegistrationRefusedError) as refused:
+        rig.register(shown)
+    assert (refused.value.kind, rig.trade(trade.ticket).hold) == (RefusalKind.CONFLICT, Hold.NONE)
+
+
+def test_what_a_turned_position_earns_is_not_the_trades(netting: Rig) -> None:
+    rig = netting
+    trade = rig.managed()
+    others_deal(rig, Side.SELL, 2.0)
+    rig.price(1_990.0)
+    assert money.floating(rig.trade(trade.ticket), rig.broker.positions().positions) == 0.0
+
+
+def test_flatten_closes_no_stray_that_others_have_turned_round_since(netting: Rig) -> None:
+    rig = netting
+    ours(rig)
+    found = reconciler(rig)
+    found.start()
+    again(rig, found, 15)
+    others_deal(rig, Side.SELL, 0.5)
+    rig.executor.gate.kill.press(KillLevel.FLATTEN, "me")
+    rig.pass_time(3)
+    assert (there(rig).side, there(rig).volume, rig.writes.sent) == (Side.SELL, 0.3, [])
+    again(rig, found)
+    with rig.ledger.read() as tx:
+        assert strays(tx) == ()

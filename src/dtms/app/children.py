@@ -10,23 +10,30 @@ from dataclasses import replace
 from dtms.app import journal
 from dtms.app.evidence import LOTS_NOISE
 from dtms.app.market_desk import SymbolDesk
+from dtms.app.recognise import another
 from dtms.domain.action import Action, Close, Reduce, SetStop
 from dtms.domain.intent import Intent, Planner
 from dtms.domain.market import Timeframe
 from dtms.domain.position import Position, PositionsRead
-from dtms.domain.trade import Leg, LegKind, Trade, TradeState
+from dtms.domain.trade import Hold, Leg, LegKind, Trade, TradeState
 from dtms.domain.units import Lots, Millis, Price
 from dtms.ports.ledger import Ledger
 
 
 def with_leg_facts(trade: Trade, read: PositionsRead) -> Trade:
-    """Return the trade with what is shown of its children; one that is not in the read is left as it was."""
-    legs = tuple(_leg_as_seen(leg, read.find(leg.identifier)) for leg in trade.legs)
+    """Return the trade with what is shown of its children; one that is not in the read, or is another one, is left as it was."""
+    legs = tuple(_leg_as_seen(trade, leg, read.find(leg.identifier)) for leg in trade.legs)
     return trade if legs == trade.legs else replace(trade, legs=legs)
 
 
-def _leg_as_seen(leg: Leg, seen: Position | None) -> Leg:
-    if seen is None:
+def stranger(trade: Trade, read: PositionsRead) -> Position | None:
+    """Return a position that is shown for a child of the trade and cannot be it, None where there is none."""
+    shown = ((leg, read.find(leg.identifier)) for leg in trade.legs)
+    return next((seen for leg, seen in shown if seen is not None and another(trade, leg, seen)), None)
+
+
+def _leg_as_seen(trade: Trade, leg: Leg, seen: Position | None) -> Leg:
+    if seen is None or another(trade, leg, seen):
         return leg
     stop = None if seen.stop is None else Price(seen.stop)
     target = None if seen.target is None else Price(seen.target)
@@ -37,8 +44,10 @@ def follow(ledger: Ledger, trade: Trade, unfinished: tuple[Intent, ...], desk: S
     """Plan what brings each child's stop and target to its parent's: a hedge's target is the parent's stop.
 
     A hedge that is larger than what a hand has left of its parent is brought down to that. What the broker refused is
-    asked again on the next bar.
+    asked again on the next bar. A child that is another position by now is left alone, and its trade is held.
     """
+    if trade.hold is Hold.ANOTHER:
+        return
     _pair(ledger, trade, unfinished, desk, now)
     for leg in trade.legs:
         wanted = _followed(trade, leg)

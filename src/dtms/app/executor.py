@@ -16,9 +16,10 @@ from dtms.app.doubt import Doubts
 from dtms.app.hours_gate import HoursGate, HoursSay
 from dtms.app.ledger_watch import LedgerWatch
 from dtms.app.modes import ModeKeeper, stays_planned, watch_journal
-from dtms.app.preconditions import addressed, hedged_before, mismatch, not_the_trade
+from dtms.app.preconditions import addressed, hedged_before, mismatch, not_the_stray, not_the_trade
 from dtms.app.refusals import Refusals
 from dtms.app.send_gate import SendGate
+from dtms.app.strays import strays
 from dtms.app.witness import Witness
 from dtms.core.settle import StepEnd
 from dtms.domain.action import Close, CloseHedge, OpenHedge, OpenTrade, RiskDirection, risk_of
@@ -249,7 +250,8 @@ class Executor:
         instrument = self.reads.instrument(position.symbol)
         with self.ledger.read() as tx:
             trade = tx.trade_by_id(intent.trade_id)
-        other = None if trade is None else not_the_trade(trade, position, instrument)
+            known = strays(tx) if trade is None else ()
+        other = not_the_stray(known, position) if trade is None else not_the_trade(trade, position, instrument)
         return position, other or too_large or mismatch(intent, position, read, instrument)
 
     def _joins(self, intent: Intent, read: PositionsRead) -> tuple[Rejection, str] | None:

@@ -29,11 +29,16 @@ def unproved(trade: Trade, shown: Position | None) -> str:
 
 
 def held(before: Trade, after: Trade, main: Position, instrument: Instrument) -> str:
-    """Say why a trade is observed only from now on."""
-    words = rewriting(before, main)
+    """Say why a trade is observed only from now on; `main` is its position, or what is shown for its child."""
+    words = rewriting(before, main) if after.hold is Hold.QUARANTINED else ""
     if words:
         return words
     match after.hold:
+        case Hold.ANOTHER:
+            return (
+                f"the broker shows {_told(main)} as its child {main.identifier}, which that cannot be: nothing is sent for "
+                f"either; look after it, then: dtms release {after.ticket}"
+            )
         case Hold.BY_HAND:
             change = (
                 f"the stop was moved from {_level(before.stop, instrument)} to {_level(main.stop, instrument)} by hand"

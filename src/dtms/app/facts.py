@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from dtms.app import by_hand, fact_words, journal
 from dtms.app.absence import Absences
-from dtms.app.children import with_leg_facts
+from dtms.app.children import stranger, with_leg_facts
 from dtms.app.holding import hold
 from dtms.app.market_desk import SymbolDesk
 from dtms.app.naked import NakedWatch, with_naked
@@ -91,17 +91,16 @@ class FactKeeper:
         says = self._recogniser.entry(trade, main, desk.instrument)
         if says is EntrySays.UNTOLD:
             return self._measured(trade, main, read.as_of)
-        changed = by_hand.with_entry(by_hand.with_facts(trade, main, desk, read.as_of), main, says)
-        if rewriting(trade, main):
-            changed = replace(changed, hold=Hold.QUARANTINED)
-        changed = with_leg_facts(changed, read)
+        other = stranger(trade, read)
+        changed = self._as_shown(trade, main, says, desk, read)
         changed = readdressed(changed, _moved(trade, changed))
         changed, ended = self._without_ended(changed, read, desk.policy)
         counter = by_hand.counter_move(changed, main, desk)
         if changed == trade and counter is None:
             return trade
         if changed.hold is not trade.hold and trade.hold is Hold.NONE:
-            words = fact_words.held(trade, changed, main, desk.instrument)
+            wrong = main if other is None or changed.hold is not Hold.ANOTHER else other
+            words = fact_words.held(trade, changed, wrong, desk.instrument)
             self.notifier.alert(AlertKind.QUARANTINED, str(trade.ticket), words)
         grown = replace(changed, version=trade.version + 1) if _public(changed) != _public(trade) else changed
         try:
@@ -121,6 +120,15 @@ class FactKeeper:
             words = fact_words.put_back(trade, main, desk.policy.defence.by_hand, desk.instrument)
             self.notifier.alert(AlertKind.BY_HAND, str(trade.ticket), words)
         return saved
+
+    def _as_shown(self, trade: Trade, main: Position, says: EntrySays, desk: SymbolDesk, read: PositionsRead) -> Trade:
+        """Return the trade with what is shown of it and of its children, held where that is not what it was."""
+        changed = by_hand.with_entry(by_hand.with_facts(trade, main, desk, read.as_of), main, says)
+        if rewriting(trade, main):
+            changed = replace(changed, hold=Hold.QUARANTINED)
+        if changed.hold is Hold.NONE and stranger(trade, read) is not None:
+            changed = replace(changed, hold=Hold.ANOTHER)
+        return with_leg_facts(changed, read)
 
     def _measured(self, trade: Trade, main: Position, now: Millis) -> Trade:
         """Return the trade with its time without a stop written, so that a restart goes on measuring from its begin.

@@ -21,9 +21,10 @@ def realised(tx: LedgerRead, trade: Trade) -> float:
 
 
 def floating(trade: Trade, positions: Iterable[Position]) -> float:
-    """Return the floating result of all open legs, swap included, in account currency."""
-    legs = {trade.identifier, *(leg.identifier for leg in trade.legs)}
-    return sum(position.profit + position.swap for position in positions if position.identifier in legs)
+    """Return the floating result of all open legs, swap included, in account currency; what was turned round is not ours."""
+    sides = {trade.identifier: trade.side, **{leg.identifier: leg.side for leg in trade.legs}}
+    ours = (position for position in positions if sides.get(position.identifier) is position.side)
+    return sum(position.profit + position.swap for position in ours)
 
 
 def total_r(trade: Trade, money: float, instrument: Instrument) -> float:

@@ -5,10 +5,13 @@ Compare-and-set: the decision wrote down what it saw, the gateway looks again ju
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
+from dtms.app.evidence import LOTS_NOISE
 from dtms.app.recognise import other_facts
 from dtms.app.reconciled import orphan_on
+from dtms.app.strays import Stray
 from dtms.app.walk import each_intent
 from dtms.domain.action import Action, Close, CloseHedge, OpenHedge, OpenTrade, ReAdd, Reduce, SetStop
 from dtms.domain.instrument import Instrument
@@ -65,6 +68,19 @@ def not_the_trade(trade: Trade, position: Position, instrument: Instrument) -> t
         Rejection.PRECONDITION,
         f"{', '.join(facts)} of position {position.identifier} changed: {shown}, trade {told}",
     )
+
+
+def not_the_stray(known: Iterable[Stray], position: Position) -> tuple[Rejection, str] | None:
+    """Return why a fresh read is not of what stood in our name without a trade: others may have turned it round since."""
+    stray = next((each for each in known if each.identifier == position.identifier), None)
+    if stray is None:
+        return Rejection.PRECONDITION, f"position {position.identifier} is not in our name any more"
+    same = (position.side.name, position.symbol) == (stray.side, stray.symbol)
+    if same and position.volume - stray.volume <= LOTS_NOISE:
+        return None
+    shown = f"{position.side.name} {position.volume:g} {position.symbol}"
+    told = f"{stray.side} {stray.volume:g} {stray.symbol}"
+    return Rejection.PRECONDITION, f"position {position.identifier} is {shown} by now, {told} was ours"
 
 
 def mismatch(

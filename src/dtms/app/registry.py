@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from dtms.app import journal
 from dtms.app.market_desk import MarketDesk, SymbolDesk
+from dtms.app.recognise import another
 from dtms.app.registration import RefusalKind, Registered, Registration, RegistrationRefusedError
 from dtms.app.registration_checks import first_target, same_facts, still_settable, stops
 from dtms.app.seen_stop import stop_seen
@@ -130,7 +131,7 @@ class Registry:
             trade = tx.trade(wanted.ticket)
         if trade is None or not trade.is_open:
             return None
-        if not same_facts(wanted, trade, position):
+        if not same_facts(wanted, trade, position) or another(trade, None, position):
             raise RegistrationRefusedError(
                 RefusalKind.CONFLICT, f"ticket {wanted.ticket} is managed already with other facts", "ticket"
             )

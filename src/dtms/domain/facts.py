@@ -30,6 +30,7 @@ class Fact(StrEnum):
     MAGIC = "magic"
     COMMENT = "comment"
     OPENED_AT = "opened_at"
+    CONTRACT = "contract"
 
 
 class Meaning(StrEnum):
@@ -48,7 +49,7 @@ class Meaning(StrEnum):
 
 
 class FactRow(NamedTuple):
-    """One fact: the field of a position that shows it, "" where its deals do, what a change means, and the words for it."""
+    """One fact: the field of a position that shows it, "" where deals or the symbol do, what a change means, and the words for it."""
 
     fact: Fact
     field: str
@@ -115,6 +116,13 @@ _ROWS: Final = (
     FactRow(
         Fact.OPENED_AT, "opened_at", Meaning.IGNORED, "the broker's clock may be set; ages run from the registration"
     ),
+    FactRow(
+        Fact.CONTRACT,
+        "",
+        Meaning.TAKEN,
+        "size of the contract, value of a tick, steps and levels: R and stops are prices and stand, money is worked out by "
+        "what holds now; where entry and lots are rewritten with it (a split) the trade is held, to be registered again",
+    ),
 )
 
 FACTS: Final[dict[Fact, FactRow]] = {row.fact: row for row in _ROWS}
@@ -143,7 +151,7 @@ def render_page() -> str:
     """Return the table as Markdown, for docs/facts.md."""
     lines = ["| fact | shown by | a change by others is | why |", "| --- | --- | --- | --- |"]
     for row in FACTS.values():
-        shown = f"`{row.field}`" if row.field else "deals"
+        shown = f"`{row.field}`" if row.field else "symbol" if row.fact is Fact.CONTRACT else "deals"
         lines.append(f"| `{row.fact}` | {shown} | {row.meaning} | {row.words} |")
     lines += ["", "| word | what follows |", "| --- | --- |"]
     lines += [f"| {meaning} | {words} |" for meaning, words in _MEANINGS.items()]
