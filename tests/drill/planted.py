@@ -17,6 +17,8 @@ from dtms.app import evidence, exit_cycle, journal
 from dtms.app.doubt import Doubts, Settlement
 from dtms.app.executor import Executor
 from dtms.app.facts import FactKeeper
+from dtms.app.pass_health import PassHealth
+from dtms.app.reconcile import Reconciler
 from dtms.core import applied, machine, plans, settle
 from dtms.core.settle import Scene, Settled, StepEnd
 from dtms.domain.action import Close, OpenHedge, Reduce, SetStop
@@ -26,7 +28,8 @@ from dtms.domain.position import PositionsRead
 from dtms.domain.trade import Trade, TradeState
 from dtms.domain.transitions import PlanKind
 from dtms.domain.units import Millis, Price
-from dtms.errors import OutcomeUnknownError, StaleWriteError
+from dtms.errors import InvalidDataError, OutcomeUnknownError, StaleWriteError
+from dtms.sim.drill.script import ScriptedDesk
 
 Patch = pytest.MonkeyPatch
 Switch = Callable[[Patch], None]
@@ -309,6 +312,34 @@ def _back() -> Any:
 
 _BACK = _back()
 
+
+def bars_before_quotes(patch: Patch) -> None:
+    """After a start the bars of an open trade are asked for before any quote, and refused until there was one."""
+    open_desk = ScriptedDesk._open
+
+    def refused(desk: ScriptedDesk, symbol: str, now: Millis) -> Any:
+        with desk.ledger.read() as tx:
+            if any(trade.symbol == symbol for trade in tx.open_trades()):
+                raise InvalidDataError(f"bars of {symbol}: the server's offset is not known; wait for a quote")
+        return open_desk(desk, symbol, now)
+
+    patch.setattr(ScriptedDesk, "_open", refused)
+
+
+def no_reconcile_after_a_failed_pass(patch: Patch) -> None:
+    """A gateway whose pass has failed goes on with what it knew before."""
+    patch.setattr(Reconciler, "want", lambda _reconciler: None)
+
+
+def green_over_a_failing_pass(patch: Patch) -> None:
+    """A pass that fails again and again is counted, and told to nobody."""
+
+    def counted(health: PassHealth, _error: Exception, *, started: bool = True) -> None:
+        health.failures += 1
+
+    patch.setattr(PassHealth, "failed", counted)
+
+
 PLANTED: tuple[Switch, ...] = (
     skip_the_fsync,
     no_settle_window,
@@ -329,6 +360,9 @@ PLANTED: tuple[Switch, ...] = (
     exits_do_not_defer,
     no_record_of_a_stop,
     send_before_writing,
+    bars_before_quotes,
+    no_reconcile_after_a_failed_pass,
+    green_over_a_failing_pass,
 )
 """All of them, by what they are called."""
 

@@ -7,6 +7,9 @@ from tests.drill.measure_planted import hunt
 from tests.drill.planted import (
     PLANTED,
     Switch,
+    bars_before_quotes,
+    green_over_a_failing_pass,
+    no_reconcile_after_a_failed_pass,
     no_record_of_a_stop,
     omit_the_target,
     planted,
@@ -24,6 +27,9 @@ _SAMPLE = {
     send_before_writing: "I3",
     state_before_action: "I10",
     no_record_of_a_stop: "I11",
+    bars_before_quotes: "I16",
+    green_over_a_failing_pass: "I16",
+    no_reconcile_after_a_failed_pass: "I16",
 }
 
 

@@ -84,6 +84,8 @@ def _lived(plan: SeedPlan, world: World, observer: Observer) -> SeedResult:
     if not world.record.found:
         world.heal()
         healed = _recover(world, observer)
+        world.progress.fault_free()
+        _recover(world, observer)
         last_checks(world)
     return _result(plan, world, healed)
 

@@ -17,6 +17,7 @@ The laws are those of reliability.md section 11.1. Where each is checked:
 * I13 determinism: a seed run twice, and by one process or several (tests, and the trace hash of the report)
 * I14 HTTP: `probes`, and each answer that the API gets (`world.answered`)
 * I15 recovery: `final`, a crash and a recovery beside a stop and a start
+* I16 progress: `law_progress`, at each pass, after each step, and in a stretch without faults
 * I17 concluded as done: `law_concluded`, at the instant of each conclusion
 * I18 no exits at pause: `law_ledger`, at each commit of the API
 * I19 every fact: `law_orders`, the side and symbol of each main leg that is touched
@@ -104,13 +105,15 @@ class Watch:
         elif who == "api" and place == "ledger.begin":
             self.refresh()  # so that no two of its commits are seen as one: which came first would not be known
 
-    def check(self) -> None:
-        """Check what must hold after a step."""
+    def check(self) -> int:
+        """Check what must hold after a step; return for how long the system as a whole could act in it, ms."""
         now = self.record.clock()
         elapsed = 0 if self._checked_at is None else now - self._checked_at
         self._checked_at = now
         self.refresh()
-        self.time.passed(elapsed if self.able() else 0)
+        able_ms = elapsed if self.able() else 0
+        self.time.passed(able_ms)
+        return able_ms
 
     def refresh(self) -> None:
         """Look at the disk, and check what was written."""

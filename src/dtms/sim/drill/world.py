@@ -28,6 +28,7 @@ from dtms.sim.drill.clock import DrillClock
 from dtms.sim.drill.dice import Dice
 from dtms.sim.drill.disk import MemoryDisk, NewDisk
 from dtms.sim.drill.kinds import Kind, PowerLoss, SimCrash
+from dtms.sim.drill.law_progress import ProgressLaws
 from dtms.sim.drill.market import Market
 from dtms.sim.drill.person import Operator
 from dtms.sim.drill.probes import Prober
@@ -106,6 +107,7 @@ class World:
             clock=self.clock.market_now,
             relevelled=self.dealer.relevelled,
         )
+        self.progress = ProgressLaws(self)
         self.watch = Watch(record=self.record, machine=plan.policy.machine, able=self._able)
         self.oracle.told = self.watch.on_entry
         self.operator = Operator(
@@ -159,7 +161,7 @@ class World:
             self.prober.maybe()
         except PowerLoss:
             self._power_cut()
-        self.watch.check()
+        self.progress.passed(self.watch.check())
 
     def calm_step(self, seconds: float) -> None:
         """Do the same without any trouble, as the healing phase does."""
@@ -171,7 +173,7 @@ class World:
         self._start_what_is_down()
         self.operator.rest()
         self._turns()
-        self.watch.check()
+        self.progress.passed(self.watch.check())
 
     def heal(self) -> None:
         """End all trouble: everything that is down or stopped comes back with the next step."""
@@ -278,13 +280,18 @@ class World:
         if not self._can(who):
             return
         process = self._slot(who)
-        works = process.works() if isinstance(process, MainApi) else () if process is None else (process.turn,)
+        works = (
+            process.works() if isinstance(process, MainApi) else () if process is None else (self._pass_of(process),)
+        )
         for work in works:
             if not self._run(who, work):
                 self._kill(who)
                 return
         if isinstance(process, DtmsServer | MainApi):
             self._believed(process)
+
+    def _pass_of(self, process: Gateway | DtmsServer) -> Callable[[], object]:
+        return lambda: self.progress.turn(process)
 
     def _believed(self, process: DtmsServer | MainApi) -> None:
         for symbol in process.desk.symbols():
@@ -347,7 +354,7 @@ class World:
         self._start_what_is_down()
         for who in ("gateway", "server") * _ROUNDS:
             self._turn(who)
-        self.watch.check()
+        self.progress.passed(self.watch.check())
 
     def _kill(self, who: str) -> None:
         self.watch.restarted(who)
