@@ -144,6 +144,11 @@ class Settings(BaseSettings):
         return self.ledger_url.get_secret_value() or self.data_dir / LEDGER_FILE
 
     @property
+    def token_file(self) -> Path:
+        """Return the file of the installation's token."""
+        return self.data_dir / "token"
+
+    @property
     def gateway_url(self) -> str:
         """Return the gateway's address."""
         return f"http://{self.host}:{self.gateway_port}"
@@ -242,19 +247,34 @@ def load_policy(path: Path | None = None) -> PolicyBook:
     """Return the policy of every symbol: the shipped defaults with what a TOML file changes.
 
     The file has a table for each part (`[machine]`, `[defence]`, `[rails]`, `[score]`, `[regime]`, `[exits]`,
-    `[operation]`) and, for what differs by symbol, `[symbol.XAUUSD.machine]` and so on.
+    `[operation]`) and, for what differs by symbol, `[symbol.XAUUSD.machine]` and so on. `[aliases]` says what a broker's
+    symbol is where its name does not: `SPOTGOLD = "XAUUSD"`.
 
     Raises:
         SettingsError: A key is unknown, a value has the wrong type, unit or range, thresholds are out of order.
     """
     document = {} if path is None else _read_toml(path)
-    by_symbol = document.pop("symbol", {})
+    by_symbol, aliases = document.pop("symbol", {}), _aliases(document.pop("aliases", {}))
     if not isinstance(by_symbol, dict):
         raise SettingsError("policy symbol must be a table of symbols, [symbol.XAUUSD.machine] for example")
     default = _policy(document, Policy(), "")
     names = sorted({*SPREAD_TYPICAL, *by_symbol})
     book = {name: _symbol_policy(name, by_symbol.get(name, {}), default) for name in names}
-    return PolicyBook(default=_stamped(default), by_symbol={name: _stamped(policy) for name, policy in book.items()})
+    stamped = {name: _stamped(policy) for name, policy in book.items()}
+    return PolicyBook(default=_stamped(default), by_symbol=stamped, aliases=aliases)
+
+
+def _aliases(given: object) -> dict[str, str]:
+    """Return the aliases, each of which must lead to a name that policies know."""
+    if not isinstance(given, dict):
+        raise SettingsError('policy aliases must be a table of names, SPOTGOLD = "XAUUSD" for example')
+    for name, meant in given.items():
+        if not isinstance(meant, str) or not meant or canonical(meant) != meant:
+            spelling = f"; it is spelled {canonical(meant)} here" if isinstance(meant, str) and meant else ""
+            raise SettingsError(
+                f"policy aliases.{name} is {meant!r}, which is no symbol's name in our spelling{spelling}"
+            )
+    return given
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

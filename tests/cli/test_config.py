@@ -8,6 +8,60 @@ import pytest
 if TYPE_CHECKING:
     from tests.cli.conftest import Command
 
+POLICY = """
+[aliases]
+"Spot Gold!" = "XAUUSD"
+[symbol.XAUUSD]
+spread_typical = 0.4
+"""
+
+
+@pytest.fixture
+def free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings with which a start would go on."""
+    monkeypatch.setenv("DTMS_DATA_DIR", str(tmp_path / "data"))
+    for number, name in enumerate(("GATEWAY", "SERVER", "API")):
+        monkeypatch.setenv(f"DTMS_{name}_PORT", str(28_740 + number))
+
+
+def test_check_tells_which_policy_each_symbol_gets(dtms: Command, tmp_path: Path, free: None) -> None:
+    (tmp_path / "policy.toml").write_text(POLICY, encoding="utf-8")
+    names = ["m.EURUSD", "GOLD.NYSE", "Spot Gold!", "XAUUSD.\u00a3", "@ES"]
+    options = [word for name in names for word in ("--symbol", name)]
+
+    as_json = dtms("config", "check", "--policy", str(tmp_path / "policy.toml"), *options, "--json")
+    as_text = dtms("config", "check", "--policy", str(tmp_path / "policy.toml"), *options)
+
+    assert (as_json.code, as_text.code) == (0, 0)
+    told = {each["symbol"]: each for each in as_json.answer["symbols"]}
+    assert {name: (each["canonical"], each["uncalibrated"]) for name, each in told.items()} == {
+        "m.EURUSD": ("EURUSD", False),
+        "GOLD.NYSE": ("GOLD.NYSE", True),
+        "Spot Gold!": ("XAUUSD", False),
+        "XAUUSD.\u00a3": ("XAUUSD", False),
+        "@ES": ("@ES", True),
+    }
+    assert told["Spot Gold!"]["spread_typical"] == 0.4
+    assert (told["@ES"]["policy"], told["@ES"]["own_policy"]) == (as_json.answer["policy"], False)
+    assert "uncalibrated" in as_text.out
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('aliases = "GOLD"', "aliases must be a table"),
+        ("[aliases]\nSPOT = 3", "aliases.SPOT is 3"),
+        ('[aliases]\nSPOT = "EURUSD.r"', "it is spelled EURUSD here"),
+    ],
+)
+def test_an_alias_that_leads_nowhere_is_refused(line: str, said: str, dtms: Command, tmp_path: Path) -> None:
+    (tmp_path / "policy.toml").write_text(line, encoding="utf-8")
+
+    ended = dtms("config", "check", "--policy", str(tmp_path / "policy.toml"))
+
+    assert (ended.code, said in ended.err) == (2, True)
+
+
 ALERTS = "discord://canary/of-a-secret"
 
 
@@ -24,7 +78,7 @@ def test_show_tells_settings_and_policy_and_no_secret(dtms: Command, monkeypatch
         assert "canary" not in said.out + said.err
 
 
-def test_check_says_that_they_can_be_used(dtms: Command) -> None:
+def test_check_says_that_they_can_be_used(dtms: Command, free: None) -> None:
     ended = dtms("config", "check", "--json")
 
     assert ended.code == 0

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dtms.cli import options
-from dtms.cli.output import emit
+from dtms.cli.output import FailedError, NotFoundError, UnreachableError, emit, say
 
 if TYPE_CHECKING:
     from dtms.domain.policy import PolicyBook
     from dtms.settings import Settings
+
+
+Symbols = Annotated[
+    list[str] | None,
+    typer.Option("--symbol", help="Also tell which policy this symbol of the broker's gets; may be repeated."),
+]
 
 
 def add(app: typer.Typer) -> None:
@@ -43,19 +49,109 @@ def show(policy: options.Policy = None, config: options.Config = None, as_json: 
         show_pairs(f"Policy: {section}", numbers.items() if isinstance(numbers, dict) else ((section, numbers),))
 
 
-def check(policy: options.Policy = None, config: options.Config = None, as_json: options.Json = False) -> None:
-    """Check the settings and the policy; ends with 2 and one sentence where they cannot be used."""
-    settings, policies = _loaded(policy, config)
+def check(
+    policy: options.Policy = None,
+    symbol: Symbols = None,
+    config: options.Config = None,
+    as_json: options.Json = False,
+) -> None:
+    """Look at all that a start needs, as the start does; ends with its exit code where it would not start.
+
+    Shows as well which policy each symbol gets: the account's open ones where the gateway runs, and those named.
+    """
+    from dtms.cli.output import exit_of
+    from dtms.services.preflight import findings
+
+    settings = options.settings_of(config, policy_file=policy)
+    found = tuple(findings(settings))
+    failed = [each.error for each in found if each.error is not None]
+    policies = None if any(each.name == "policy" and each.error is not None for each in found) else _book(settings)
+    symbols = [] if policies is None else policies_of(settings, policies, tuple(symbol or ()))
     answer: dict[str, Any] = {
-        "ok": True,
+        "ok": not failed,
         "broker": settings.broker,
         "armed": settings.armed,
-        "policy": policies.default.digest,
+        "policy": None if policies is None else policies.default.digest,
+        "findings": [{"name": each.name, "ok": each.error is None, "said": each.said} for each in found],
+        "symbols": symbols,
     }
     if as_json:
         emit(answer)
-        return
-    typer.echo(f"settings and policy can be used (policy {policies.default.digest})")
+    elif not failed:
+        _tell(answer)
+    for error in failed:
+        say(f"dtms: {error}")
+    if failed:
+        raise typer.Exit(exit_of(failed[0]))
+
+
+def policies_of(settings: Settings, policies: PolicyBook, named: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Return which policy each symbol gets: as the gateway tells it where that runs, else as its name tells it."""
+    from dtms.domain.symbols import asset_class
+
+    seen = _seen(settings, named)
+    told = []
+    for symbol in dict.fromkeys((*seen, *named)):
+        facts = seen.get(symbol)
+        name = policies.canonical(symbol) if facts is None else facts["canonical"]
+        chosen = policies.of(name)
+        told.append(
+            {
+                "symbol": symbol,
+                "canonical": name,
+                "asset": asset_class(name).value if facts is None else facts["asset"],
+                "told_by": "its name" if facts is None else "the broker",
+                "uncalibrated": not policies.is_calibrated(name),
+                "policy": chosen.digest,
+                "own_policy": name in policies.by_symbol,
+                "spread_typical": chosen.spread_typical,
+            }
+        )
+    return told
+
+
+def _seen(settings: Settings, named: tuple[str, ...]) -> dict[str, Any]:
+    """Return the specifications that a running gateway gives of the named symbols and of those with open positions."""
+    from urllib.parse import quote
+
+    from dtms.cli.http import ask
+
+    try:
+        positions = ask("GET", f"{settings.gateway_url}/positions", service="order gateway")["positions"]
+    except (UnreachableError, FailedError, NotFoundError, KeyError):
+        return {}
+    found: dict[str, Any] = {}
+    for symbol in dict.fromkeys((*(str(each["symbol"]) for each in positions), *named)):
+        url = f"{settings.gateway_url}/instruments/{quote(symbol, safe='')}"
+        try:
+            found[symbol] = ask("GET", url, service="order gateway")["instrument"]
+        except (UnreachableError, FailedError, NotFoundError, KeyError):
+            say(f"the broker gives no specification of {symbol!r}; what is told of it is what its name says")
+    return found
+
+
+def _tell(answer: dict[str, Any]) -> None:
+    from dtms.cli.show import show_rows
+
+    show_rows("Settings", ("what", "", "found"), ((f["name"], f["ok"], f["said"]) for f in answer["findings"]))
+    if answer["symbols"]:
+        columns = ("symbol", "canonical", "asset", "told by", "calibrated", "policy", "typical spread")
+        rows = (
+            (
+                *(each[name] for name in ("symbol", "canonical", "asset", "told_by")),
+                "uncalibrated: the general numbers" if each["uncalibrated"] else "yes",
+                f"{each['policy']} ({'its own' if each['own_policy'] else 'the general one'})",
+                each["spread_typical"],
+            )
+            for each in answer["symbols"]
+        )
+        show_rows("Symbols", columns, rows)
+
+
+def _book(settings: Settings) -> PolicyBook:
+    from dtms.settings import load_policy
+
+    return load_policy(settings.policy_file)
 
 
 def _loaded(policy: Any, config: Any) -> tuple[Settings, PolicyBook]:

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from dtms.cli import ask, audit, config, drill, kill, ledger, mode, person, processes, run
-from dtms.cli.output import exit_of, say
+from dtms.cli.output import Exit, exit_of, say
 from dtms.errors import DtmsError
 
 app = typer.Typer(
@@ -45,6 +45,17 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()  # whoever read our output has gone; there is nobody left to tell
         sys.exit(0)
+    except OSError as error:
+        say(f"dtms: {_machine(error)}")
+        sys.exit(Exit.USAGE)
+
+
+def _machine(error: OSError) -> str:
+    """Return what the machine refused: a full disk, missing rights, a file where a folder is meant."""
+    where = "" if error.filename is None else f"{error.filename}: "
+    return (
+        f"{where}{error.strerror or type(error).__name__}; make room, correct the path or its rights, and start again"
+    )
 
 
 if __name__ == "__main__":

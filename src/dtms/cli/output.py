@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from enum import IntEnum
 
-from dtms.errors import BrokerUnavailableError, DtmsError, SettingsError
+from dtms.errors import BrokerUnavailableError, DtmsError, LedgerUnavailableError, SettingsError
 
 
 class Exit(IntEnum):
@@ -37,7 +37,7 @@ def exit_of(error: DtmsError) -> Exit:
     match error:
         case SettingsError():
             return Exit.USAGE
-        case UnreachableError() | BrokerUnavailableError():
+        case UnreachableError() | BrokerUnavailableError() | LedgerUnavailableError():
             return Exit.UNREACHABLE
         case NotFoundError():
             return Exit.NOT_FOUND

@@ -76,9 +76,9 @@ def terminal(
 
 
 def _run(role: str, settings: Settings, *, supervised: bool) -> None:
-    from dtms.settings import require_data_dir
+    from dtms.services.preflight import ONE_SERVICE, require_startable
 
-    require_data_dir(settings)
+    require_startable(settings, ONE_SERVICE)
     _prepare(role, supervised=supervised)
     import_module(f"dtms.services.{role}.main").run(settings)
 

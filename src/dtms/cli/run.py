@@ -206,12 +206,13 @@ def _up_tape(
     """Play a tape through real processes and return the report."""
     from dtms.domain.units import to_iso
     from dtms.services.host import alone
-    from dtms.sim.fleet import require_free_ports
+    from dtms.services.preflight import THROW_AWAY, require_ports, require_startable
     from dtms.sim.install import run_folder
     from dtms.sim.up import Up, UpPlan
 
     _say_of(run.tape)
-    require_free_ports(settings)
+    require_startable(settings, THROW_AWAY)
+    require_ports(settings)
     ended = _Ending()
     with run_folder(settings) as placed, ExitStack() as ending:
         ending.enter_context(alone(placed.data_dir))
@@ -233,11 +234,10 @@ def _up_live(settings: Settings) -> None:
     """Supervise the services over a broker of one's own until SIGTERM or Ctrl-C."""
     from dtms.core._jit import compile_all
     from dtms.services.host import alone
-    from dtms.settings import require_data_dir
-    from dtms.sim.fleet import Fleet, require_free_ports
+    from dtms.services.preflight import ALL, require_startable
+    from dtms.sim.fleet import Fleet
 
-    require_data_dir(settings)
-    require_free_ports(settings)
+    require_startable(settings, ALL)
     ended = _Ending()
     with ExitStack() as ending:
         ending.enter_context(alone(settings.data_dir))

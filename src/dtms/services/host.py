@@ -85,7 +85,7 @@ class RoleLock:
             )
             raise SettingsError(msg) from error
         except OSError as error:
-            msg = f"data folder {data_dir}: {error.strerror}; make it writable or set DTMS_DATA_DIR to another one"
+            msg = f"data folder {data_dir}: {error.strerror}; make room or make it writable, or set DTMS_DATA_DIR to another one"
             raise SettingsError(msg) from error
 
     def release(self) -> None:

@@ -115,7 +115,7 @@ def token_of(settings: Settings) -> str:
     Raises:
         SettingsError: Its file is not private, or holds none.
     """
-    return load_or_make_token(settings.data_dir / "token")
+    return load_or_make_token(settings.token_file)
 
 
 def sentinel_of(settings: Settings) -> Path:

@@ -16,9 +16,8 @@ from dtms.adapters.files.tape import Tape, write_tape
 from dtms.adapters.instruments import InstrumentBook, open_book
 from dtms.adapters.terminal.remote import HostControl
 from dtms.domain.units import SECOND, Millis, to_iso
-from dtms.errors import BrokerUnavailableError, SettingsError
+from dtms.errors import BrokerUnavailableError
 from dtms.ports.notifier import Notifier
-from dtms.services.host import bind_port
 from dtms.services.web.health import API_NAME, GATEWAY_NAME, SERVER_NAME
 from dtms.settings import Settings
 from dtms.sim.supervisor import Role, Supervisor
@@ -170,20 +169,6 @@ class Fleet:
             return bool(self._session.get(url, timeout=_ASK_S).json()["service"] == service)
         except (requests.RequestException, ValueError, KeyError, TypeError):
             return False
-
-
-def require_free_ports(settings: Settings) -> None:
-    """Make sure that nobody has one of the three ports, before anything is started.
-
-    Raises:
-        SettingsError: Somebody has one; the sentence names it and the remedy.
-    """
-    ports = (settings.gateway_port, settings.server_port, settings.api_port)
-    if len(set(ports)) != len(ports):
-        msg = f"gateway, server and api have the ports {ports}; give each its own (DTMS_GATEWAY_PORT and so on)"
-        raise SettingsError(msg)
-    for port, role in zip(ports, ("gateway", "server", "api"), strict=True):
-        bind_port(settings.host, port, role=role, variable=f"DTMS_{role.upper()}_PORT").close()
 
 
 def environment_of(settings: Settings) -> Mapping[str, str]:

@@ -16,11 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
-
 from dtms.adapters.sql.ledger import SqlLedger, verify_chain
-from dtms.adapters.sql.opening import identity_of, open_ledger
+from dtms.adapters.sql.opening import identity_of, open_ledger, parse_place
 from dtms.adapters.sql.places import all_places, real_file
 from dtms.adapters.sql.shown import shown_url
 from dtms.adapters.sql.sqlite import translator
@@ -134,13 +131,7 @@ def renew(ledger: SqlLedger, *, now: Millis) -> int:
 
 
 def _file_of(url: str | Path, otherwise: str) -> Path:
-    if isinstance(url, Path):
-        return real_file(url)
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError) as error:
-        msg = "the ledger's URL cannot be read; write sqlite:///FILE"
-        raise SettingsError(msg) from error
+    parsed = parse_place(url)
     if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
         msg = f"ledger {shown_url(parsed)} is no file; {otherwise}"
         raise SettingsError(msg)

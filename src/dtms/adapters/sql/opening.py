@@ -55,7 +55,7 @@ def open_ledger(
         SettingsError: The database is of another account, of a newer program, not a ledger, or damaged. It was not changed.
         LedgerUnavailableError: The database cannot be reached, read or written.
     """
-    parsed = _parse(url)
+    parsed = parse_place(url)
     word = secrets.token_hex(8) if epoch is None else epoch
     backend: Backend
     if parsed.get_backend_name() == "sqlite":
@@ -79,7 +79,28 @@ def identity_of(url: str | Path) -> tuple[str, int, str]:
         SettingsError: There is none, or it is damaged.
         LedgerUnavailableError: The database cannot be reached or read.
     """
-    parsed = _parse(url)
+    found = look(url)
+    if found is not None:
+        return found
+    parsed = parse_place(url)
+    if parsed.get_backend_name() == "sqlite":
+        msg = (
+            f"ledger {parsed.database} does not exist; name the right file, or set DTMS_DATA_DIR or DTMS_LEDGER_URL to the "
+            "right one"
+        )
+    else:
+        msg = f"ledger {shown_url(parsed)} is empty; name the right database"
+    raise SettingsError(msg)
+
+
+def look(url: str | Path) -> tuple[str, int, str] | None:
+    """Return account, schema and epoch of a ledger, None where there is none yet; nothing is changed.
+
+    Raises:
+        SettingsError: What is there is damaged, or no ledger.
+        LedgerUnavailableError: The database cannot be reached or read.
+    """
+    parsed = parse_place(url)
     found: list[tuple[Any, ...]] = []
 
     def note(query: Query) -> bool:
@@ -87,10 +108,11 @@ def identity_of(url: str | Path) -> tuple[str, int, str]:
         return True
 
     if parsed.get_backend_name() == "sqlite":
+        if parsed.database in {None, "", ":memory:"}:
+            return None
         path = real_file(Path(str(parsed.database)))
         if not path.exists():
-            msg = f"ledger {path} does not exist; name the right file, or set DTMS_DATA_DIR or DTMS_LEDGER_URL to the right one"
-            raise SettingsError(msg)
+            return None
         look_at_file(path, f"ledger {path}", None, note)
     else:
         backend = _server_backend(parsed)
@@ -102,18 +124,22 @@ def identity_of(url: str | Path) -> tuple[str, int, str]:
         finally:
             backend.close()
     if not found:
-        msg = f"ledger {shown_url(parsed)} is empty; name the right database"
-        raise SettingsError(msg)
+        return None
     account, schema, epoch = found[0]
     return str(account), int(schema), str(epoch)
 
 
-def _parse(url: str | Path) -> URL:
+def parse_place(url: str | Path) -> URL:
+    """Return a ledger's place as a URL; a path is one as it stands, and none of its letters mean anything.
+
+    Raises:
+        SettingsError: It is none, of a kind that no ledger is kept in, or names another file than its author thinks.
+    """
     if isinstance(url, Path):
         return URL.create("sqlite", database=str(url.absolute()))
     try:
         parsed = make_url(url)
-    except (ArgumentError, ValueError) as error:
+    except (ArgumentError, ValueError) as error:  # the second for a port that is no number
         # The text may hold a password, so it is not repeated.
         msg = f"the ledger's URL cannot be read; {_URLS}"
         raise SettingsError(msg) from error

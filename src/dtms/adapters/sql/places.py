@@ -40,6 +40,8 @@ def real_file(path: Path) -> Path:
     except (OSError, RuntimeError) as error:
         msg = f"ledger {path} cannot be looked at ({error}); correct its path, a link in it or its rights"
         raise SettingsError(msg) from error
+    if real.is_dir():
+        raise SettingsError(f"ledger {real} is a folder; name the file in it")
     if names > 1:
         msg = (
             f"ledger {real} has {names} names (hard links), under which two gateways could not see each other; "

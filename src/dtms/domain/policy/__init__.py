@@ -11,6 +11,7 @@ from dtms.domain.policy.opening import OpeningPolicy
 from dtms.domain.policy.operation import OperationPolicy
 from dtms.domain.policy.rails import RailsPolicy
 from dtms.domain.policy.score import RegimePolicy, ScorePolicy
+from dtms.domain.symbols import canonical as canonical_of
 
 __all__ = [
     "DefencePolicy",
@@ -48,11 +49,23 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyBook:
-    """The policy of every symbol: the shipped or configured default, and what differs by canonical symbol."""
+    """The policy of every symbol: the shipped or configured default, and what differs by canonical symbol.
+
+    `aliases` are a person's own words for what a broker's symbol is, beside those that the names tell themselves.
+    """
 
     default: Policy = field(default_factory=Policy)
     by_symbol: Mapping[str, Policy] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, canonical: str) -> Policy:
         """Return the policy of a canonical symbol."""
         return self.by_symbol.get(canonical, self.default)
+
+    def canonical(self, symbol: str) -> str:
+        """Return our spelling of a broker's symbol, as far as its name and the aliases tell it."""
+        return canonical_of(symbol, self.aliases)
+
+    def is_calibrated(self, canonical: str) -> bool:
+        """Say whether numbers of its own are known of a canonical symbol; else the general ones apply."""
+        return self.of(canonical).regime.base(canonical) is not None

@@ -12,7 +12,6 @@ from dataclasses import replace
 from dtms.app import journal
 from dtms.domain.exits import ExitBook
 from dtms.domain.policy.exits import OWN_NUMBERS, ExitPolicy
-from dtms.domain.symbols import canonical
 from dtms.domain.trade import Trade
 from dtms.domain.units import Millis, Ticket
 from dtms.errors import StaleWriteError
@@ -108,7 +107,8 @@ class ExitsDesk:
         return trade
 
     def _policy(self, trade: Trade) -> ExitPolicy:
-        return self._site.parts.policies.of(canonical(trade.symbol)).exits
+        policies = self._site.parts.policies
+        return policies.of(policies.canonical(trade.symbol)).exits
 
     def _changed(self, tx: LedgerWrite, trade: Trade, now: Millis, actor: str, what: str, profile: str) -> Trade:
         grown = tx.save_trade(replace(trade, version=trade.version + 1))

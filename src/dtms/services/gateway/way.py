@@ -82,11 +82,22 @@ def _simulated(settings: Settings, clock: Clock) -> Way:
     )
 
 
-def _metatrader(settings: Settings, clock: Clock) -> Way:
+def require_account(settings: Settings) -> None:
+    """Make sure that the broker's package is there and its account named.
+
+    Raises:
+        SettingsError: One of them is missing.
+    """
+    if settings.broker == "simulated":
+        return
     if settings.account is None or settings.server_name is None:
         msg = "broker mt5 needs the account that it must find: set DTMS_ACCOUNT (the login) and DTMS_SERVER_NAME"
         raise SettingsError(msg)
     metatrader()  # here, where its absence is one sentence, before a child needs it
+
+
+def _metatrader(settings: Settings, clock: Clock) -> Way:
+    require_account(settings)
     return in_children(settings, clock, socket=None)
 
 

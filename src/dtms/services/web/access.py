@@ -91,6 +91,19 @@ def load_or_make_token(path: Path) -> str:
         raise SettingsError(msg) from error
 
 
+def load_token(path: Path) -> str:
+    """Return the token in a file that is there.
+
+    Raises:
+        SettingsError: As for `load_or_make_token`.
+    """
+    try:
+        return _load(path)
+    except OSError as error:
+        msg = f"token file {path}: {error.strerror}; delete it and a new one is made"
+        raise SettingsError(msg) from error
+
+
 def _make(path: Path) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # made with mode 0600
