@@ -15,6 +15,7 @@ from dtms.adapters.notify import apprise_target
 from dtms.adapters.sql.opening import look, parse_place
 from dtms.adapters.sql.shown import shown_url
 from dtms.errors import DtmsError, SettingsError
+from dtms.private_files import folder_fault
 from dtms.services.host import bind_port
 from dtms.services.web.access import load_token
 from dtms.services.web.serve import require_loopback
@@ -61,6 +62,9 @@ def _folder(settings: Settings) -> str:
     if not nearest.is_dir():
         msg = f"data folder {folder}: {nearest} is no folder; set DTMS_DATA_DIR to another one"
         raise SettingsError(msg)
+    fault = folder_fault(folder) if nearest == folder else ""
+    if fault:
+        raise SettingsError(f"data folder {folder}: {fault}")
     try:
         with tempfile.TemporaryFile(dir=nearest) as probe:
             probe.write(bytes(_PROBE))
