@@ -12,9 +12,11 @@ import pytest
 from tests.app.rig import Rig
 from tests.app.test_gateway import hedge, plan
 
+from dtms import bootstrap
 from dtms.ports.notifier import AlertKind
 from dtms.services.gateway.loop import ExecutorLoop
-from dtms.services.gateway.watchdog import LOOKS, StalledError, Watchdog
+from dtms.services.server import MonitorLoop, SeenReads
+from dtms.services.watchdog import LOOKS, StalledError, Watchdog
 
 
 class Blocking:
@@ -43,7 +45,7 @@ def test_an_executor_that_stands_still_is_alarmed_once_and_the_process_is_ended(
     ledger = Blocking(rig.ledger)
     loop = loop_of(rig, ledger)
     ended: list[str] = []
-    dog = Watchdog(lambda: loop.progress, rig.notifier, lambda: ended.append("end"))
+    dog = Watchdog("gateway", "executor", lambda: loop.progress, rig.notifier, lambda: ended.append("end"))
     loop.start()
     assert ledger.reached.wait(30)
     for _ in range(LOOKS):
@@ -63,7 +65,7 @@ def test_an_executor_that_stands_still_is_alarmed_once_and_the_process_is_ended(
 def test_an_executor_that_works_or_fails_again_and_again_is_not_stalled(rig: Rig) -> None:
     loop = loop_of(rig, rig.ledger)
     ended: list[str] = []
-    dog = Watchdog(lambda: loop.progress, rig.notifier, lambda: ended.append("end"))
+    dog = Watchdog("gateway", "executor", lambda: loop.progress, rig.notifier, lambda: ended.append("end"))
     trade = rig.managed()
     for number in range(3 * LOOKS):
         if number % (LOOKS - 1) == 0:  # a pass that takes almost as long as it may
@@ -74,8 +76,24 @@ def test_an_executor_that_works_or_fails_again_and_again_is_not_stalled(rig: Rig
     assert ended == []
 
 
+def test_a_defence_that_stands_still_is_alarmed_and_its_process_ended(rig: Rig) -> None:
+    held = threading.Lock()
+    seen = SeenReads(rig.broker, rig.clock.boot_ns)
+    loop = MonitorLoop(bootstrap.make_monitor_pass(rig.parts, rig.server.monitor, seen, lock=held))
+    ended: list[str] = []
+    dog = Watchdog("server", "monitor", lambda: loop.progress, rig.notifier, lambda: ended.append("end"))
+    with held:  # what a request that never ends would hold
+        loop.start()
+        for _ in range(2 * LOOKS):
+            dog.look()
+    assert loop.stop()
+    assert (ended, dog.stalled) == (["end"], True)
+    (alert,) = [alert for alert in rig.notifier.alerts if alert.kind is AlertKind.HALT]
+    assert (alert.subject, "the monitor has done nothing for 60 s" in alert.detail) == ("dtms-server stalled", True)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 def test_the_process_ends_as_a_supervisor_would_end_it() -> None:
-    script = "import time; from dtms.services.gateway.watchdog import end_process; end_process(); time.sleep(60)"
+    script = "import time; from dtms.services.watchdog import end_process; end_process(); time.sleep(60)"
     done = subprocess.run([sys.executable, "-c", script], timeout=60, check=False)
     assert done.returncode == -signal.SIGTERM

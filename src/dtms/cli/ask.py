@@ -51,7 +51,8 @@ def _readiness(url: str, service: str) -> str:
     try:
         ask("GET", url, service=service)
     except UnreachableError as error:
-        return "not ready" if "said" in str(error) else "unreachable"
+        _, said, why = str(error).partition(" said: ")
+        return f"not ready: {why}" if said else "unreachable"
     return "ready"
 
 

@@ -76,10 +76,16 @@ def _members(answer: requests.Response, url: str) -> _Members:
     return found
 
 
+def _undone(problem: _Members) -> tuple[str, ...]:
+    """Return in words why a service is not ready: what it knows to be wrong, and what it waits for."""
+    waits = (f"{name}: {word}" for name, word in problem.get("dependencies", {}).items() if word != "ok")
+    return (*problem.get("causes", ()), *waits)
+
+
 def _refused(answer: requests.Response, service: str) -> FailedError | NotFoundError | UnreachableError:
     try:
         problem = answer.json()
-        said = f"{problem['detail']} ({problem['code']})"
+        said = "; ".join((f"{problem['detail']} ({problem['code']})", *_undone(problem)))
         faults = "; ".join(f"{fault['field']}: {fault['message']}" for fault in problem.get("fields", ()))
     except (ValueError, KeyError, TypeError):
         msg = f"status {answer.status_code} at {answer.url} is no answer of the {service}; another program may have the port"

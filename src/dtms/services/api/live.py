@@ -51,6 +51,7 @@ class LiveApi:
 
     app: ASGIApp
     exits: Exits
+    pace: Periodic
     kill: KillSwitch
     loops: tuple[Periodic | StateFeed, ...]
     registrar: HttpRegistrar
@@ -133,6 +134,7 @@ def make_live_api(
     return LiveApi(
         app=make_api_app(world, gate=gate, metrics=metrics, on_end=http.aclose),
         exits=exits,
+        pace=loops[0],
         kill=world.kill,
         loops=(*loops, feed),
         registrar=registrar,

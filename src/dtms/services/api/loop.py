@@ -67,6 +67,7 @@ class Periodic:
         self._pause = self._ending.wait if pause is None else pause
         self._thread: threading.Thread | None = None
         self.failures = 0
+        self.runs = 0
 
     def start(self) -> None:
         """Begin."""
@@ -89,6 +90,7 @@ class Periodic:
 
     def step(self) -> None:
         """Run once."""
+        self.runs += 1
         try:
             self._work()
         except BrokerError as error:

@@ -10,6 +10,7 @@ from dtms.services.api.loop import Periodic
 from dtms.services.host import claimed, serve
 from dtms.services.leasing import keep_place
 from dtms.services.run_log import SAMPLE_EVERY_S, ExitLog
+from dtms.services.watchdog import Watchdog, end_process
 from dtms.services.wiring import (
     clock_of,
     gate_of,
@@ -63,5 +64,9 @@ def run(settings: Settings) -> None:
         ending.callback(live.stop)
         sampling.start()
         ending.callback(sampling.stop)
+        watchdog = Watchdog("api", "exit cycle", lambda: live.pace.runs, notifier, end_process)
+        watchdog.start()
+        ending.callback(watchdog.stop)
         serve(live.app, bound)
         keeper.require_place()
+        watchdog.require_progress()

@@ -17,10 +17,10 @@ from dtms.errors import BrokerUnavailableError, LedgerError, LedgerUnavailableEr
 from dtms.ports.ledger import Ledger
 from dtms.services.gateway.app import make_gateway_app
 from dtms.services.gateway.loop import ExecutorLoop
-from dtms.services.gateway.watchdog import Watchdog, end_process
 from dtms.services.gateway.way import Way, way_of
 from dtms.services.host import claimed, serve
 from dtms.services.leasing import keep_gateway
+from dtms.services.watchdog import Watchdog, end_process
 from dtms.services.wiring import clock_of, gate_of, is_advisory, notifier_of, parts_of, sentinel_of
 from dtms.settings import Settings
 
@@ -91,7 +91,7 @@ def run(settings: Settings) -> None:
         keeper.start()
         loop.start()
         ending.callback(loop.stop)
-        watchdog = Watchdog(lambda: loop.progress, notifier, end_process)
+        watchdog = Watchdog("gateway", "executor", lambda: loop.progress, notifier, end_process)
         watchdog.start()
         ending.callback(watchdog.stop)
         serve(app, bound)

@@ -82,6 +82,12 @@ class MonitorLoop:
         self._ending = threading.Event()
         self._pause = self._woken.wait if pause is None else pause
         self._thread: threading.Thread | None = None
+        self._passes = 0
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Return what differs whenever anything was done, or came to nothing, since it was asked last."""
+        return self._passes, self.work.monitor.stats.decisions
 
     @property
     def failures(self) -> int:
@@ -110,5 +116,6 @@ class MonitorLoop:
         while not self._ending.is_set():
             self._woken.clear()
             self.work.run()
+            self._passes += 1
             if not self._ending.is_set():
                 self._pause(min(PASS_EVERY_S * 2 ** min(self.failures, 10), LONGEST_PAUSE_S))

@@ -9,6 +9,7 @@ from dtms.services.host import claimed, serve
 from dtms.services.leasing import keep_place
 from dtms.services.run_log import VerdictLog
 from dtms.services.server.live import make_live_server
+from dtms.services.watchdog import Watchdog, end_process
 from dtms.services.wiring import (
     clock_of,
     gate_of,
@@ -56,5 +57,9 @@ def run(settings: Settings) -> None:
         ending.callback(live.loop.stop)
         # A loop that fails backs off: it is not woken then.
         ending.callback(pacemaker(settings, lambda: live.loop.wake() if live.loop.failures == 0 else None))
+        watchdog = Watchdog("server", "monitor", lambda: live.loop.progress, notifier, end_process)
+        watchdog.start()
+        ending.callback(watchdog.stop)
         serve(live.app, bound)
         keeper.require_place()
+        watchdog.require_progress()

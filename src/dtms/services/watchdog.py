@@ -1,4 +1,4 @@
-"""Ends a gateway whose executor stands still: whoever supervises the process starts it again, and the start recovers.
+"""Ends a process whose work stands still: whoever supervises it starts it again, and the start recovers.
 
 A thread cannot be ended from outside; what blocked it (a disk that does not answer, a lock that is never freed) would hold
 its successor in the same process too. Nothing is lost by an end at any instant: that is what the journal is for.
@@ -19,31 +19,42 @@ from dtms.ports.notifier import AlertKind, Notifier
 
 LOOK_S: Final = 1.0
 LOOKS: Final = 60
-"""So many looks without any progress: a call to the broker is ended after 10 s, and a reconciliation makes four of them."""
+"""So many looks without any progress: a call to the broker is ended after 10 s, and a pass makes a few of them."""
 
 GRACE_S: Final = 20.0
-"""An ordinary end has so long; what holds the executor may hold that too."""
+"""An ordinary end has so long; what holds the work may hold that too."""
 
 HARD_EXIT: Final = 70
 """EX_SOFTWARE of sysexits.h."""
 
-_log = structlog.get_logger("dtms.gateway")
+_log = structlog.get_logger("dtms.services")
 
 
 class StalledError(DtmsError):
-    """The executor stood still, and the process has ended for it; start it again, and look for what blocked it."""
+    """The work stood still, and the process has ended for it; start it again, and look for what blocked it."""
 
 
 class Watchdog:
-    """Looks each second whether the executor goes on. It counts its own looks: a machine that slept has not stalled.
+    """Looks each second whether the work goes on. It counts its own looks: a machine that slept has not stalled.
 
     Args:
-        progress: Differs whenever the executor has done anything.
+        service: Which process: "gateway", "server", "api".
+        work: What of it may stand still, for people: "executor".
+        progress: Differs whenever the work has done anything.
         notifier: Called before the end.
         end: Ends the process; called once.
     """
 
-    def __init__(self, progress: Callable[[], object], notifier: Notifier, end: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        service: str,
+        work: str,
+        progress: Callable[[], object],
+        notifier: Notifier,
+        end: Callable[[], object],
+    ) -> None:
+        self._service = service
+        self._work = work
         self._progress = progress
         self._notifier = notifier
         self._end = end
@@ -58,7 +69,7 @@ class Watchdog:
         self._thread.start()
 
     def stop(self) -> None:
-        """Look no more: the executor is being ended."""
+        """Look no more: the work is being ended."""
         self._ending.set()
 
     def look(self) -> None:
@@ -71,17 +82,17 @@ class Watchdog:
         if self._looks >= LOOKS and not self.stalled:
             self.stalled = True
             detail = (
-                f"the executor has done nothing for {LOOKS * LOOK_S:g} s; the gateway ends and is started again. "
+                f"the {self._work} has done nothing for {LOOKS * LOOK_S:g} s; the {self._service} ends and is started again. "
                 "Stops at the broker hold; look at the disk and the terminal"
             )
-            _log.error("executor stalled", looks=self._looks)
-            self._notifier.alert(AlertKind.HALT, "dtms-gateway stalled", detail)
+            _log.error("work stalled", service=self._service, work=self._work, looks=self._looks)
+            self._notifier.alert(AlertKind.HALT, f"dtms-{self._service} stalled", detail)
             self._end()
 
     def require_progress(self) -> None:
         """Raise what ended this process, so that its exit code says so; nothing where it ended by itself."""
         if self.stalled:
-            msg = f"the executor stood still for {LOOKS * LOOK_S:g} s and the gateway has ended for it; start it again"
+            msg = f"the {self._work} stood still for {LOOKS * LOOK_S:g} s and the {self._service} has ended; start it again"
             raise StalledError(msg)
 
     def _run(self) -> None:
