@@ -13,13 +13,14 @@ import dtms.adapters.mt5.orders as mt5_orders
 from dtms.adapters.mt5 import Mt5Sender
 from dtms.adapters.sql import sqlite
 from dtms.adapters.sql.writing import WriteTransaction
-from dtms.app import evidence, exit_cycle, journal
+from dtms.app import evidence, exit_cycle, journal, snapshots
 from dtms.app.doubt import Doubts, Settlement
 from dtms.app.executor import Executor
 from dtms.app.facts import FactKeeper
 from dtms.app.pass_health import PassHealth
 from dtms.app.reconcile import Reconciler
 from dtms.core import applied, machine, plans, settle
+from dtms.core.exits import _patience
 from dtms.core.settle import Scene, Settled, StepEnd
 from dtms.domain.action import Close, OpenHedge, Reduce, SetStop
 from dtms.domain.exits import ExitDecision, Proposal
@@ -275,6 +276,18 @@ def exits_do_not_defer(patch: Patch) -> None:
     patch.setattr(exit_cycle.IntelligentExitManager, "_is_dtms_in_defensive_mode", lambda _self, _ticket: False)
 
 
+def exits_retry_at_once(patch: Patch) -> None:
+    """A refused exit is wanted again at once, and the exits do not ask whether a FIFO account denies it."""
+    of = snapshots.Snapshots.of
+
+    def blind(self: Any, *rest: Any, **more: Any) -> Any:
+        seen = of(self, *rest, **more)
+        return replace(seen, oldest_on_symbol=True) if more["view"] is None else seen
+
+    patch.setattr(_patience, "given_up", lambda *_args: "")
+    patch.setattr(snapshots.Snapshots, "of", blind)
+
+
 def no_record_of_a_stop(patch: Patch) -> None:
     """A stop is moved and nobody writes down why."""
     patch.setattr(journal, "_record_stop", lambda *_args: None)
@@ -358,6 +371,7 @@ PLANTED: tuple[Switch, ...] = (
     crash_means_not_sent,
     leave_the_children,
     exits_do_not_defer,
+    exits_retry_at_once,
     no_record_of_a_stop,
     send_before_writing,
     bars_before_quotes,

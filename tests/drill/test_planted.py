@@ -8,6 +8,7 @@ from tests.drill.planted import (
     PLANTED,
     Switch,
     bars_before_quotes,
+    exits_retry_at_once,
     green_over_a_failing_pass,
     no_reconcile_after_a_failed_pass,
     no_record_of_a_stop,
@@ -30,6 +31,7 @@ _SAMPLE = {
     bars_before_quotes: "I16",
     green_over_a_failing_pass: "I16",
     no_reconcile_after_a_failed_pass: "I16",
+    exits_retry_at_once: "I12",
 }
 
 

@@ -13,7 +13,7 @@ The laws are those of reliability.md section 11.1. Where each is checked:
 * I9 foreign: `law_orders`
 * I10 transitions, versions, deadlines: `law_ledger`, `law_time`
 * I11 audit: `final`, the whole chain and each effect in it
-* I12 limits: `law_time`
+* I12 limits: `law_time`; by trade and purpose `law_storm`
 * I13 determinism: a seed run twice, and by one process or several (tests, and the trace hash of the report)
 * I14 HTTP: `probes`, and each answer that the API gets (`world.answered`)
 * I15 recovery: `final`, a crash and a recovery beside a stop and a start
@@ -40,6 +40,7 @@ from dtms.domain.units import SECOND, Millis
 from dtms.sim.drill.law_concluded import ConclusionLaw
 from dtms.sim.drill.law_ledger import LedgerLaws
 from dtms.sim.drill.law_orders import OrderLaws
+from dtms.sim.drill.law_storm import StormLaw
 from dtms.sim.drill.law_time import TimeLaws
 from dtms.sim.drill.record import Record
 
@@ -72,11 +73,13 @@ class Watch:
 
     record: Record
     machine: MachinePolicy
+    refusals_per_hour: int
     able: Callable[[], bool]
     orders: OrderLaws = field(init=False)
     conclusions: ConclusionLaw = field(init=False)
     ledger: LedgerLaws = field(init=False)
     time: TimeLaws = field(init=False)
+    storm: StormLaw = field(init=False)
     _checked_at: Millis | None = None
     _believed: dict[tuple[str, str], Quote] = field(default_factory=dict)
 
@@ -85,6 +88,7 @@ class Watch:
         self.conclusions = ConclusionLaw(self.record)
         self.ledger = LedgerLaws(self.record)
         self.time = TimeLaws(self.record, self.machine)
+        self.storm = StormLaw(self.record, self.refusals_per_hour)
 
     @property
     def busy(self) -> bool:
@@ -113,6 +117,7 @@ class Watch:
         self.refresh()
         able_ms = elapsed if self.able() else 0
         self.time.passed(able_ms)
+        self.storm.check()
         return able_ms
 
     def refresh(self) -> None:

@@ -23,7 +23,7 @@ from dtms.domain.action import Action
 from dtms.domain.instrument import Instrument
 from dtms.domain.market import Bar, Quote, Timeframe
 from dtms.domain.position import Account, Deal, Position, PositionsRead, WorkingOrder
-from dtms.domain.receipt import Receipt
+from dtms.domain.receipt import Outcome, Receipt
 from dtms.domain.units import Millis
 from dtms.errors import BrokerUnavailableError, InvalidDataError
 from dtms.ports.broker import BrokerWrites, GatewayReads
@@ -129,6 +129,7 @@ class SendLog:
     epochs: dict[str, int] = field(default_factory=dict)
     at: dict[str, Millis] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
+    refused: list[tuple[str, Millis]] = field(default_factory=list)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -146,9 +147,12 @@ class Sender:
         self.log.at.setdefault(tag, self.clock())
         self.log.counts[tag] += 1
         try:
-            return self.inner.send(action, position=position, tag=tag)
+            receipt = self.inner.send(action, position=position, tag=tag)
         except HangError as hang:
             raise SimCrash("gateway", "a send that hangs") from hang
+        if receipt.outcome is Outcome.REJECTED:
+            self.log.refused.append((tag, self.clock()))
+        return receipt
 
 
 class TappedLink:

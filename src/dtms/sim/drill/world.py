@@ -108,7 +108,12 @@ class World:
             relevelled=self.dealer.relevelled,
         )
         self.progress = ProgressLaws(self)
-        self.watch = Watch(record=self.record, machine=plan.policy.machine, able=self._able)
+        self.watch = Watch(
+            record=self.record,
+            machine=plan.policy.machine,
+            refusals_per_hour=plan.policy.operation.refusals_per_hour,
+            able=self._able,
+        )
         self.oracle.told = self.watch.on_entry
         self.operator = Operator(
             sim=self.sim,
