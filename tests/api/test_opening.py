@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dtms import bootstrap
 from dtms.adapters.terminal.records import AccountSpec
 from dtms.adapters.terminal.terminal import SimTerminal
 from dtms.app.registration import Registration
@@ -401,3 +402,21 @@ def test_flatten_closes_an_opening_that_waits_for_its_registration(world: World)
     assert pressed.json["left"] == {"managed": [], "unmanaged": [ticket], "foreign": None}
     world.act()
     assert world.positions() == []
+
+
+def test_an_opening_without_its_stop_is_closed_by_the_gateway_where_the_api_is_dead(bare: World) -> None:
+    body = OpenBody.model_validate(bare.order())
+    bare.api.opening.plan(body.order(), request="r", actor="a")
+    bare.act()  # the gateway has opened; the API that planned it is gone
+    reconciler = bootstrap.make_reconciler(
+        bare.parts, bare.broker, account=bare.broker.account().key, magic=20_010_800, causes=bare.executor.modes
+    )
+    reconciler.start()
+    seen = []
+    for _ in range(30):
+        bare.later(1)
+        reconciler.step()
+        bare.act()
+        seen.append(len(bare.positions()))
+    assert (seen[10], seen[-1]) == (1, 0)
+    assert "unprotected" in {alert.kind for alert in bare.notifier.alerts}

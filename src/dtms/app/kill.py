@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -21,6 +22,7 @@ from dtms.app.book import KILL_FACT
 from dtms.app.kill_file import FileWord, Pressed, Unreadable, read_word, remove_word, write_word
 from dtms.domain.units import Millis, to_iso
 from dtms.domain.verdict import KillLevel
+from dtms.errors import LedgerError, SettingsError
 from dtms.ports.clock import Clock
 from dtms.ports.ledger import Ledger, LedgerRead, LedgerWrite
 from dtms.ports.notifier import AlertKind, Notifier
@@ -86,16 +88,19 @@ class KillSwitch:
 
         Raises:
             LedgerError: The ledger cannot be written now. The file is, and the level holds as soon as the ledger can be.
-            SettingsError: The file cannot be written; the ledger was not touched.
+            SettingsError: Neither can be written: nothing is pressed.
         """
         with self._lock:
-            if self.sentinel is not None:
-                write_word(self.sentinel, level, actor)
-            with self.ledger.write() as tx:
+            unwritten = self._write_file(level, actor)
+            with self._unless(unwritten), self.ledger.write() as tx:
                 before = kill_state(tx)
                 state = self._engage(tx, before, level, actor, KillSource.REQUEST)
                 also(tx, state)
             self._tell(before, state)
+            if unwritten is not None:
+                self.notifier.alert(
+                    AlertKind.KILL_SWITCH, "kill switch file", f"pressed in the ledger alone: {unwritten}"
+                )
             return state
 
     def release(
@@ -160,6 +165,25 @@ class KillSwitch:
             return 0
         since = Millis(0) if state.since is None else state.since
         return flatten.flatten(self.ledger, self.notifier, self.clock.market_now(), since)
+
+    def _write_file(self, level: KillLevel, actor: str) -> SettingsError | None:
+        """Write the file; return what stands in the way: the ledger holds the level too, and nobody presses in vain."""
+        try:
+            if self.sentinel is not None:
+                write_word(self.sentinel, level, actor)
+        except SettingsError as error:
+            return error
+        return None
+
+    @contextmanager
+    def _unless(self, unwritten: SettingsError | None) -> Iterator[None]:
+        """Where the file could not be written, say so when the ledger cannot be written either."""
+        try:
+            yield
+        except LedgerError:
+            if unwritten is not None:
+                raise unwritten from None
+            raise
 
     def _file(self) -> FileWord:
         return None if self.sentinel is None else read_word(self.sentinel)

@@ -13,13 +13,11 @@ from enum import StrEnum
 from typing import Final, Protocol
 
 from dtms.app.evidence import flat
-from dtms.app.journal import new_intent
 from dtms.app.registration import Registration
-from dtms.app.strays import closing, stray_of
-from dtms.app.walk import each_intent
-from dtms.domain.action import Close, OpenTrade
+from dtms.app.strays import close_bare
+from dtms.domain.action import OpenTrade
 from dtms.domain.exits import ExitBook
-from dtms.domain.intent import Intent, IntentState, Planner
+from dtms.domain.intent import Intent, IntentState
 from dtms.domain.policy import PolicyBook
 from dtms.domain.position import Position
 from dtms.domain.records import OutboxItem
@@ -33,9 +31,6 @@ from dtms.ports.notifier import AlertKind, Notifier
 
 FIRST_WAIT: Final = 1 * SECOND
 LONGEST_WAIT: Final = 60 * SECOND
-
-BARE_RULE: Final = "command.open.bare"
-"""The closing of an opening whose stop the broker does not show and that nobody will put there."""
 
 _FILLED: Final = frozenset({IntentState.APPLIED, IntentState.PARTIAL})
 _NOTHING_OPENED: Final = frozenset({IntentState.REJECTED, IntentState.CANCELLED, IntentState.NOT_APPLIED})
@@ -154,25 +149,8 @@ class Outbox:
         if managed is None or position.stop is None:
             answer = self.registrar.register(_registration(intent, position, _profile_of(item)))
             if answer.word is not RegisterWord.REGISTERED:
-                closing = position.stop is None and self._close_bare(position, answer)
-                return self._not_registered(position, answer, closing=closing)
+                return self._not_registered(position, answer)
         return self._finish(item, position)
-
-    def _close_bare(self, position: Position, answer: RegisterAnswer) -> bool:
-        """Plan the closing of an opening that stands without its stop and that nobody manages; say whether it is closed.
-
-        A managed one gets its stop from DTMS, which tries again; where DTMS refuses, the price has passed the stop.
-        """
-        now = self.clock.market_now()
-        with self.ledger.write() as tx:
-            trade = _open_trade(tx, position)
-            if trade is not None and answer.word is not RegisterWord.REFUSED:
-                return False
-            of = stray_of(position, answer.reason).trade_id if trade is None else trade.trade_id
-            tried = [each for each in each_intent(tx, of) if each.rule == BARE_RULE]
-            if not tried or not tried[-1].unfinished:
-                tx.add_intent(_closing(position, trade, now, attempt=len(tried) + 1))
-        return True
 
     def _position(self, intent: Intent) -> Position | None:
         """Return the open position of an opening: by the number that the broker gave, else by our tag."""
@@ -216,7 +194,12 @@ class Outbox:
             return Delivery(done=False, ticket=position.ticket, reason="somebody else wrote first")
         return Delivery(done=True, trade=trade, ticket=trade.ticket)
 
-    def _not_registered(self, position: Position, answer: RegisterAnswer, *, closing: bool) -> Delivery:
+    def _not_registered(self, position: Position, answer: RegisterAnswer) -> Delivery:
+        closing = False
+        if position.stop is None:
+            rejected = answer.word is RegisterWord.REFUSED
+            with self.ledger.write() as tx:
+                closing = close_bare(tx, position, self.clock.market_now(), rejected=rejected)
         reason = f"{answer.reason}; it stands without its stop and is being closed" if closing else answer.reason
         if closing or answer.word is RegisterWord.REFUSED:
             stop = "without a stop" if position.stop is None else f"with stop {position.stop}"
@@ -253,23 +236,6 @@ def _delivered(tx: LedgerRead, intent: Intent | None) -> Delivery:
 def _open_trade(tx: LedgerRead, position: Position) -> Trade | None:
     trade = tx.trade(position.ticket)
     return trade if trade is not None and trade.is_open and trade.identifier == position.identifier else None
-
-
-def _closing(position: Position, trade: Trade | None, now: Millis, *, attempt: int) -> Intent:
-    decision_id = f"bare:{position.identifier}"
-    if trade is None:
-        stray = stray_of(position, "it was opened and stands without its stop")
-        return closing(stray, decision_id=decision_id, rule=BARE_RULE, now=now, attempt=attempt)
-    return new_intent(
-        trade,
-        Close(ticket=trade.ticket),
-        decision_id=decision_id,
-        owner=Planner.COMMAND,
-        rule=BARE_RULE,
-        now=now,
-        priced_expiry_s=0.0,
-        attempt=attempt,
-    )
 
 
 def _profile_of(item: OutboxItem) -> str:

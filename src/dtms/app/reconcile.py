@@ -19,6 +19,7 @@ from dtms.app.evidence import flat
 from dtms.app.history import History
 from dtms.app.reconciled import Outcome, last_outcome, write_outcome
 from dtms.app.standing import Judged, Orphan, Register, Standing, orphan_of
+from dtms.app.strays import BARE_GRACE, close_bare
 from dtms.domain.intent import Intent, IntentState
 from dtms.domain.modes import Cause
 from dtms.domain.position import PositionsRead
@@ -124,9 +125,7 @@ class Reconciler:
             judged = tuple(register.judge(position) for position in view.read.positions)
             strays = self._history.unrecorded(tx, register, view)
         self._history.hold_doubled(view.deals)
-        for each in judged:
-            if each.waits and each.position.stop is None:
-                self._alarm_bare(orphan_of(each, view.read.as_of))
+        self._look_at_openings(judged, view.read)
         orphans = self._orphans(judged, view.read)
         missing = self._missing(register, view.read)
         why = "; ".join(
@@ -150,6 +149,16 @@ class Reconciler:
             changed=sum(each.standing is Standing.CHANGED for each in judged),
             foreign=sum(each.standing is Standing.FOREIGN for each in judged),
         )
+
+    def _look_at_openings(self, judged: tuple[Judged, ...], read: PositionsRead) -> None:
+        """Call for each opening that stands without its stop and is not registered; close it where nobody does anything."""
+        for each in judged:
+            if not each.waits or each.position.stop is not None:
+                continue
+            self._alarm_bare(orphan_of(each, read.as_of))
+            if read.as_of - each.position.opened_at >= BARE_GRACE:
+                with self.ledger.write() as tx:
+                    close_bare(tx, each.position, self.clock.market_now(), rejected=False)
 
     def _orphans(self, judged: tuple[Judged, ...], read: PositionsRead) -> tuple[Orphan, ...]:
         """Return what was without a record in reads a settle time apart, and what was so and is not proved to have ended."""

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
+from dtms.app.journal import new_intent
 from dtms.app.reconciled import last_outcome
+from dtms.app.walk import each_intent
 from dtms.domain.action import Close, OpenTrade
 from dtms.domain.intent import Intent, IntentState, Planner, Precondition, intent_id, tag_of
 from dtms.domain.position import Position
 from dtms.domain.trade import Trade
-from dtms.domain.units import Millis, Ticket, TradeId
-from dtms.ports.ledger import LedgerRead
+from dtms.domain.units import SECOND, Millis, Ticket, TradeId
+from dtms.ports.ledger import LedgerRead, LedgerWrite
 
-_FILLED = frozenset({IntentState.APPLIED, IntentState.PARTIAL})
+BARE_RULE: Final = "command.open.bare"
+"""The closing of an opening whose stop the broker does not show and that nobody will put there."""
+
+BARE_GRACE: Final = 20 * SECOND
+"""So long whoever has opened may take to register it: the request itself, then the outbox. After that the gateway closes it."""
+
+_FILLED: Final = frozenset({IntentState.APPLIED, IntentState.PARTIAL})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +83,44 @@ def closing(stray: Stray, *, decision_id: str, rule: str, now: Millis, attempt: 
         created_at=now,
         expires_at=None,
     )
+
+
+def close_bare(tx: LedgerWrite, position: Position, now: Millis, *, rejected: bool) -> bool:
+    """Plan the closing of an opening of ours that stands without its stop; say whether it is being closed.
+
+    Args:
+        tx: The ledger.
+        position: As the broker shows it.
+        now: On the market's clock.
+        rejected: Whether DTMS refuses to manage it. One that it manages gets its stop from DTMS, which tries again; where DTMS
+            refuses, the price has passed the stop.
+    """
+    trade = tx.trade(position.ticket)
+    managed = trade is not None and trade.is_open and trade.identifier == position.identifier
+    if managed and not rejected:
+        return False
+    stray = stray_of(position, "it was opened and stands without its stop")
+    trade_id = trade.trade_id if managed and trade is not None else stray.trade_id
+    tried = [each for each in each_intent(tx, trade_id) if each.rule == BARE_RULE]
+    if tried and tried[-1].unfinished:
+        return True
+    decision_id, attempt = f"bare:{position.identifier}", len(tried) + 1
+    if trade is None or not managed:
+        tx.add_intent(closing(stray, decision_id=decision_id, rule=BARE_RULE, now=now, attempt=attempt))
+        return True
+    tx.add_intent(
+        new_intent(
+            trade,
+            Close(ticket=trade.ticket),
+            decision_id=decision_id,
+            owner=Planner.COMMAND,
+            rule=BARE_RULE,
+            now=now,
+            priced_expiry_s=0.0,
+            attempt=attempt,
+        )
+    )
+    return True
 
 
 def _numbers(trade: Trade) -> tuple[int, ...]:

@@ -87,24 +87,21 @@ def _press(level: KillLevel, config: Any, *, as_json: bool) -> None:
     from dtms.services.wiring import sentinel_of
 
     settings, person = options.settings_of(config), _person()
-    failed: SettingsError | None = None
+    unwritten: SettingsError | None = None
     try:
-        write_word(sentinel_of(settings), level, person)
+        write_word(sentinel_of(settings), level, person)  # before the ledger, which may keep us waiting
     except SettingsError as error:
-        failed = error  # the ledger alone holds it too, as long as it can be written
+        unwritten = error
     try:
-        _with_switch(settings, lambda switch: switch.press(level, person), file=failed is None)
+        _with_switch(settings, lambda switch: switch.press(level, person))
     except DtmsError as error:
-        if failed is not None:
-            raise failed from error
+        if unwritten is not None:
+            raise unwritten from error
         say(f"the file says {level}; the ledger cannot be written now ({error}): the gateway takes the file over")
-    else:
-        if failed is not None:
-            say(f"pressed in the ledger alone: {failed}")
     _tell(settings, as_json=as_json)
 
 
-def _with_switch(settings: Settings, use: Callable[[KillSwitch], KillState], *, file: bool = True) -> KillState:
+def _with_switch(settings: Settings, use: Callable[[KillSwitch], KillState]) -> KillState:
     from dtms.app.kill import KillSwitch
     from dtms.services.host import configure_logs
     from dtms.services.wiring import clock_of, notifier_of, sentinel_of
@@ -114,8 +111,7 @@ def _with_switch(settings: Settings, use: Callable[[KillSwitch], KillState], *, 
         clock = clock_of(settings)
         notifier = notifier_of(settings, clock)
         try:
-            sentinel = sentinel_of(settings) if file else None
-            return use(KillSwitch(ledger=ledger, clock=clock, notifier=notifier, sentinel=sentinel))
+            return use(KillSwitch(ledger=ledger, clock=clock, notifier=notifier, sentinel=sentinel_of(settings)))
         finally:
             notifier.close()
 

@@ -100,6 +100,7 @@ def words(value: object) -> str:
 
 
 TRADE_COLUMNS = ("ticket", "symbol", "side", "state", "score", "R", "stop", "owner", "last action")
+UNMANAGED_COLUMNS = ("ticket", "symbol", "side", "volume", "stop", "why")
 ACTION_COLUMNS = ("at", "ticket", "kind", "rule", "state", "reason")
 
 

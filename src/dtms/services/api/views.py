@@ -10,7 +10,7 @@ import msgspec
 from dtms.app.kill import KillState, kill_state
 from dtms.app.queries import TradeFacts, is_released
 from dtms.app.reconciled import last_outcome
-from dtms.app.strays import Stray, strays
+from dtms.app.strays import strays
 from dtms.domain.exits import ExitBook
 from dtms.domain.intent import IntentState
 from dtms.domain.trade import Trade, TradeState
@@ -68,7 +68,7 @@ class Views:
         else:
             facts, cursor = self._open(state, symbol, after, limit)
         with parts.ledger.read() as tx:
-            switch, unmanaged = kill_answer(tx, kill_state(tx)), tuple(map(_unmanaged, strays(tx)))
+            switch, unmanaged = kill_answer(tx, kill_state(tx)), encode.unmanaged(tx)
         return wire.TradesAnswer(
             epoch=self.epoch,
             kill_switch=switch,
@@ -194,17 +194,6 @@ def kill_answer(tx: LedgerRead, state: KillState) -> wire.KillAnswer:
     )
     since = None if state.since is None else to_iso(state.since)
     return wire.KillAnswer(level=state.level, since=since, by=state.by, source=state.source, left=left)
-
-
-def _unmanaged(stray: Stray) -> wire.UnmanagedAnswer:
-    return wire.UnmanagedAnswer(
-        ticket=stray.ticket,
-        symbol=stray.symbol,
-        direction=stray.side,
-        volume=stray.volume,
-        stop_loss=stray.stop,
-        why=stray.why,
-    )
 
 
 def _own(trade: Trade, book: ExitBook | None) -> ExitBook | None:

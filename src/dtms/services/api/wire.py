@@ -7,7 +7,7 @@ import msgspec
 from dtms.app.kill import KillSource
 from dtms.domain.trade import Owner
 from dtms.domain.verdict import KillLevel
-from dtms.services.server.wire import TradeAnswer
+from dtms.services.server.wire import TradeAnswer, UnmanagedAnswer
 
 Numbers = dict[str, float | int | bool | None]
 
@@ -63,17 +63,6 @@ class LeftAnswer(msgspec.Struct, frozen=True, kw_only=True):
     managed: tuple[int, ...]
     unmanaged: tuple[int, ...]
     foreign: int | None
-
-
-class UnmanagedAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """A position in our name that no trade manages; `stop_loss` as the broker showed it last, or as it was ordered."""
-
-    ticket: int
-    symbol: str
-    direction: str
-    volume: float
-    stop_loss: float | None
-    why: str
 
 
 class KillAnswer(msgspec.Struct, frozen=True, kw_only=True):

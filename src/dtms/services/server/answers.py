@@ -73,7 +73,10 @@ class Answers:
         )
         told = [encode.trade(facts, asked=facts.trade.ticket, epoch=self._epoch) for facts in page.facts]
         cursor = None if page.after is None else str(page.after)
-        return encode.JSON.encode(wire.TradesAnswer(epoch=self._epoch, trades=told, next_cursor=cursor))
+        with self._site.parts.ledger.read() as tx:
+            unmanaged = encode.unmanaged(tx)
+        answer = wire.TradesAnswer(epoch=self._epoch, trades=told, unmanaged=unmanaged, next_cursor=cursor)
+        return encode.JSON.encode(answer)
 
     def states(self, tickets: Iterable[int]) -> bytes:
         """Answer POST /dtms/states: open trades from memory, the others from the ledger, once a revision."""

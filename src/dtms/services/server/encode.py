@@ -10,6 +10,7 @@ import msgspec
 from dtms.app.explain import Explanation
 from dtms.app.queries import TradeFacts
 from dtms.app.reconciled import Outcome
+from dtms.app.strays import strays
 from dtms.domain.action import Action, kind_of
 from dtms.domain.intent import Intent
 from dtms.domain.records import TransitionRecord
@@ -17,6 +18,7 @@ from dtms.domain.score import LayerReading, Score
 from dtms.domain.trade import Leg, Trade
 from dtms.domain.transitions import ROWS
 from dtms.domain.units import Millis, Side, to_iso
+from dtms.ports.ledger import LedgerRead
 from dtms.services.server import wire
 
 JSON = msgspec.json.Encoder()
@@ -73,6 +75,21 @@ def reconciled(outcome: Outcome | None) -> wire.ReconciledAnswer | None:
             for orphan in outcome.orphans
         ),
         missing=outcome.missing,
+    )
+
+
+def unmanaged(tx: LedgerRead) -> tuple[wire.UnmanagedAnswer, ...]:
+    """Return the positions in our name that no trade manages, for every list of trades."""
+    return tuple(
+        wire.UnmanagedAnswer(
+            ticket=stray.ticket,
+            symbol=stray.symbol,
+            direction=stray.side,
+            volume=stray.volume,
+            stop_loss=stray.stop,
+            why=stray.why,
+        )
+        for stray in strays(tx)
     )
 
 

@@ -148,11 +148,26 @@ class RegisteredAnswer(TradeAnswer, frozen=True, kw_only=True):
     already_registered: bool
 
 
+class UnmanagedAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A position in our name that no trade manages; `stop_loss` as the broker showed it last, or as it was ordered."""
+
+    ticket: int
+    symbol: str
+    direction: str
+    volume: float
+    stop_loss: float | None
+    why: str
+
+
 class TradesAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """A page of trades, ascending by ticket; `next_cursor` is null on the last."""
+    """A page of trades, ascending by ticket; `next_cursor` is null on the last.
+
+    `unmanaged` are all positions in our name that no trade manages, on every page.
+    """
 
     epoch: str
     trades: list[TradeAnswer]
+    unmanaged: tuple[UnmanagedAnswer, ...]
     next_cursor: str | None
 
 
