@@ -26,6 +26,7 @@ from dtms.app.mode_facts import Role
 from dtms.app.modes import ModeKeeper
 from dtms.app.monitor import Monitor
 from dtms.app.monitor_pass import MonitorPass, Seen
+from dtms.app.offset_keeper import OffsetKeeper
 from dtms.app.pass_health import PassHealth
 from dtms.app.progress import Progress
 from dtms.app.rail_desk import RailDesk
@@ -39,7 +40,7 @@ from dtms.domain.policy import PolicyBook
 from dtms.domain.score import MarketView
 from dtms.domain.trade import Trade
 from dtms.domain.verdict import Refusal, Verdict
-from dtms.ports.broker import BrokerReads, BrokerWrites, GatewayReads
+from dtms.ports.broker import BrokerReads, BrokerWrites, GatewayReads, OffsetSource
 from dtms.ports.causes import Causes, NoCauses
 from dtms.ports.clock import Anchor, Clock
 from dtms.ports.crash import CrashPoints, NoCrash
@@ -161,14 +162,16 @@ def make_gateway_pass(
     parts: Parts,
     executor: Executor,
     reconciler: Reconciler,
+    source: OffsetSource,
     *,
     lease: LeaseHolder | None = None,
     on_fenced: Callable[[FencedError], None] = lambda _error: None,
 ) -> GatewayPass:
-    """Return what the gateway's thread runs."""
+    """Return what the gateway's thread runs; `source` is the broker's adapter, which learns the trade server's clock."""
     return GatewayPass(
         executor=executor,
         reconciler=reconciler,
+        offset=OffsetKeeper(ledger=parts.ledger, source=source, clock=parts.clock),
         watch=make_watch(parts, executor.modes),
         ledger=parts.ledger,
         clock=parts.clock,

@@ -6,6 +6,7 @@
         StaleDataError, NotEnoughBarsError, InvalidDataError
       BrokerError
         BrokerUnavailableError  provably not sent; may be retried with back-off
+          NotPricedError        a symbol has no price yet (a StaleDataError too): it alone waits
           WrongAccountError     another account answered; believe nothing of it, after three running stop sending
         OutcomeUnknownError     sent, or maybe sent; reconcile, never resend blind
         BrokerRejectedError     an answer: carries our Rejection and the raw code
@@ -53,6 +54,10 @@ class BrokerError(DtmsError):
 
 class BrokerUnavailableError(BrokerError):
     """The request provably never left; it may be tried again with back-off."""
+
+
+class NotPricedError(StaleDataError, BrokerUnavailableError):
+    """The terminal has no price of a symbol yet; nothing was sent, this symbol waits for its first quote, no other does."""
 
 
 class WrongAccountError(BrokerUnavailableError):

@@ -32,6 +32,9 @@ FORMER_DATA_DIR = Path(".dtms")
 """Where the data folder was until it had one place a user: in the folder of the start."""
 
 _PREFIX = "DTMS_"
+SIMULATED_MODULE = "dtms.adapters.terminal.module"
+"""The stand-in for the MetaTrader5 package."""
+
 _SWITCHES_OF_TESTS = frozenset({"DTMS_EXAMPLES", "DTMS_HANG_S", "DTMS_NO_SHARED", "DTMS_WRITE_DOCS"})
 """They stand in the environment of every process that a test starts, beside `DTMS_TEST_...`; no setting is read from them."""
 _LEAST_SPREAD, _WIDEST_SPREAD = 1e-8, 1e6
@@ -80,7 +83,9 @@ class Settings(BaseSettings):
     Attributes:
         data_dir: Ledger, locks, tokens and sockets of this installation; by default the platform's place for a user's data.
         ledger_url: SQLAlchemy URL; by default SQLite in `data_dir`.
-        broker: `simulated` or `mt5`.
+        broker: `simulated` or `mt5`; it names the module that the gateway's children import.
+        broker_module: The module of `mt5`: the package, or one with its surface.
+        terminal_path: Which MetaTrader 5 terminal to attach to, where several are installed; by default the running one.
         armed: Whether dtms may send anything; the simulated account is always armed.
         account: Login that the broker must show; required with `mt5`.
         server_name: Server that the broker must show; required with `mt5`.
@@ -102,6 +107,8 @@ class Settings(BaseSettings):
     data_dir: FullPath = Field(default_factory=default_data_dir)
     ledger_url: SecretStr = SecretStr("")
     broker: Literal["simulated", "mt5"] = "simulated"
+    broker_module: str = Field(default="MetaTrader5", pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")
+    terminal_path: str | None = Field(default=None, min_length=1)
     armed: bool = False
     account: int | None = Field(default=None, ge=1)
     server_name: str | None = None
@@ -162,6 +169,16 @@ class Settings(BaseSettings):
     def api_url(self) -> str:
         """Return the main API's address."""
         return f"http://{self.host}:{self.api_port}"
+
+    @property
+    def module(self) -> str:
+        """Return the name of the module through which the broker is reached; nothing else depends on which broker it is."""
+        return SIMULATED_MODULE if self.broker == "simulated" else self.broker_module
+
+    @property
+    def terminal(self) -> str | None:
+        """Return which terminal the module attaches to, None for the one that it finds running."""
+        return str(self.socket) if self.broker == "simulated" else self.terminal_path
 
     @property
     def socket(self) -> Path:

@@ -36,6 +36,7 @@ from dtms.domain.calendar import MarketHours
 from dtms.domain.exits import ExitBook
 from dtms.domain.intent import Intent
 from dtms.domain.market import Bar, Quote
+from dtms.domain.server_offset import SeenOffset
 from dtms.domain.trade import PlanStep, Trade, TradeState
 from dtms.domain.units import MINUTE, Lots, Millis, Price, Side, Ticket
 from dtms.domain.verdict import Verdict
@@ -369,9 +370,8 @@ def build(
         expected_server=None,
         magic=20_010_800,
         clock=clock.market_now,
-        server_offset=eet_new_york_dst,
-        simulated=True,
     )
+    broker.recall_offset(SeenOffset(ahead=eet_new_york_dst(clock.now), at=clock.now))
     key = broker.connect().key
     ledger = open_ledger(ledger_url, account=key, clock=clock.market_now, epoch="first")
     notifier = MemoryNotifier()

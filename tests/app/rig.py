@@ -54,6 +54,7 @@ from dtms.domain.score import (
     StructureEventKind,
     Volatility,
 )
+from dtms.domain.server_offset import SeenOffset
 from dtms.domain.trade import Trade
 from dtms.domain.units import HOUR, MINUTE, SECOND, Millis, Side, Ticket, TradeId
 from dtms.domain.verdict import RailFacts, Snapshot, Verdict
@@ -203,9 +204,8 @@ class Rig:
             expected_server=None,
             magic=77,
             clock=self.clock.market_now,
-            server_offset=eet_new_york_dst,
-            simulated=True,
         )
+        self.broker.recall_offset(SeenOffset(ahead=eet_new_york_dst(T0), at=T0))
         key = self.broker.connect().key
         self.ledger = CHOSEN.open(key, self.clock.market_now, epoch="test")
         self.notifier = MemoryNotifier()
@@ -242,7 +242,7 @@ class Rig:
             causes=self.executor.modes,
             book=self.executor.book,
         )
-        return bootstrap.make_gateway_pass(self.parts, self.executor, compares, **changes)
+        return bootstrap.make_gateway_pass(self.parts, self.executor, compares, self.broker, **changes)
 
     # ----- the market and the hand
 

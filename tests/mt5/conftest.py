@@ -16,10 +16,14 @@ from dtms.adapters.mt5.surface import Request
 from dtms.adapters.terminal import structs
 from dtms.domain.action import Action, Close, CloseHedge, OpenHedge, OpenTrade, ReAdd, Reduce, SetStop
 from dtms.domain.position import Position
+from dtms.domain.server_offset import SeenOffset
 from dtms.domain.units import HOUR, Lots, Millis, Price, Side, Ticket
 
 NOW = Millis(1_700_000_000_000)
 OFFSET = 2 * HOUR
+SEEN = SeenOffset(ahead=OFFSET, at=NOW)
+"""What an earlier process has seen of the server's clock; None is the very first start."""
+
 LOGIN = 10_000_042
 SERVER = "Broker-Live"
 RATES = np.dtype(
@@ -203,15 +207,17 @@ class Bench:
         self.broker = self.make_broker()
         self.sender = Mt5Sender(self.broker)
 
-    def make_broker(self, **changes: Any) -> Mt5Broker:
+    def make_broker(self, *, seen: SeenOffset | None = SEEN, **changes: Any) -> Mt5Broker:
         given: dict[str, Any] = {
             "expected_login": LOGIN,
             "expected_server": SERVER,
             "magic": 77,
             "clock": lambda: self.now,
-            "server_offset": lambda _at: OFFSET,
         }
-        return Mt5Broker(self.terminal, **(given | changes))
+        broker = Mt5Broker(self.terminal, **(given | changes))
+        if seen is not None:
+            broker.recall_offset(seen)
+        return broker
 
     def hold(self, **changes: Any) -> Position:
         """Put a position into the terminal and return the adapter's read of it."""

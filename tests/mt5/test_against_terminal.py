@@ -26,11 +26,13 @@ from dtms.domain.action import Action, Close, CloseHedge, OpenHedge, OpenTrade, 
 from dtms.domain.market import Bar, Quote, Timeframe
 from dtms.domain.position import AccountKind, DealEntry, DealReason, Position
 from dtms.domain.receipt import Outcome, Receipt, Rejection
+from dtms.domain.server_offset import SeenOffset
 from dtms.domain.units import DAY, HOUR, MINUTE, SECOND, Lots, Millis, Price, Side, Ticket, from_utc
 from dtms.errors import BrokerUnavailableError, InvalidDataError, InvariantError, OutcomeUnknownError, StaleDataError
 from dtms.ports.broker import BrokerReads, BrokerWrites
 
 START = from_utc(datetime(2024, 3, 5, 10, 0, 30, tzinfo=UTC))
+SEEN = SeenOffset(ahead=eet_new_york_dst(START), at=START)
 FAILURES: tuple[Callable[[], IpcError], ...] = (no_connection, send_failed, reply_lost, out_of_step)
 
 
@@ -81,16 +83,19 @@ class Desk:
         self.link = FaultyLink(backend)
         self.flags = backend.flags
         self.terminal = SimTerminal(self.server, backend=backend, link=self.link)
-        self.broker = self.make_broker(server_offset=eet_new_york_dst)
+        self.broker = self.make_broker()
         self.reads: BrokerReads = self.broker
         self.sender: BrokerWrites = Mt5Sender(self.broker)
         self.quote(1.1, 1.1001)
         self.sent = 0
 
-    def make_broker(self, **changes: Any) -> Mt5Broker:
+    def make_broker(self, *, seen: SeenOffset | None = SEEN, **changes: Any) -> Mt5Broker:
         mt5: Mt5Module = self.terminal
         given: dict[str, Any] = {"expected_login": 10000042, "expected_server": "DTMS-Simulated", "magic": 77}
-        return Mt5Broker(mt5, clock=lambda: self.now, **(given | changes))
+        broker = Mt5Broker(mt5, clock=lambda: self.now, **(given | changes))
+        if seen is not None:
+            broker.recall_offset(seen)
+        return broker
 
     def quote(self, bid: float, ask: float, symbol: str = "EURUSD") -> None:
         self.now = Millis(self.now + SECOND)
@@ -488,10 +493,9 @@ def test_another_account_behind_the_terminal_is_refused() -> None:
 def test_the_account_is_told() -> None:
     desk = Desk()
     desk.opened()
-    account = desk.make_broker(simulated=True, server_offset=eet_new_york_dst).account()
+    account = desk.reads.account()
 
     assert (account.key, account.kind, account.currency) == ("DTMS-Simulated:10000042", AccountKind.SIMULATED, "USD")
-    assert desk.reads.account().kind is AccountKind.DEMO
     assert (account.hedging, account.fifo, account.trade_allowed) == (True, False, True)
     assert account.equity == pytest.approx(account.balance - 3.0)
     assert account.margin_free == pytest.approx(account.equity - account.margin)
@@ -589,7 +593,7 @@ def test_deals_of_a_window_are_cut_in_utc() -> None:
 
 def test_an_unstated_offset_is_learnt_from_the_simulated_server() -> None:
     desk = Desk()
-    broker = desk.make_broker(server_offset=None)
+    broker = desk.make_broker(seen=None)
     broker.instrument("EURUSD")
     desk.server.on_quote(Quote(symbol="EURUSD", at=desk.now, bid=1.1, ask=1.1001))
     with pytest.raises(StaleDataError, match="clock offset"):

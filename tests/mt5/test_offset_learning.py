@@ -32,7 +32,7 @@ class Quiet(Bench):
     def __init__(self, ahead: int = OFFSET) -> None:
         self.ahead = ahead
         super().__init__()
-        self.broker = self.make_broker(server_offset=None)
+        self.broker = self.make_broker(seen=None)
         self.terminal.symbols["GOLD"] = EURUSD | {"name": "GOLD"}
         self.terminal.symbols["IDLE"] = EURUSD | {"name": "IDLE", "select": False}
         self.terminal.ticks["EURUSD"]["time_msc"] = NOW + ahead - 20 * MINUTE

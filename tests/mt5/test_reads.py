@@ -215,7 +215,9 @@ def test_an_unknown_kind_of_money_is_an_error(bench: Bench) -> None:
 
 
 def test_the_simulated_terminal_says_so(bench: Bench) -> None:
-    assert bench.make_broker(simulated=True).account().kind is AccountKind.SIMULATED
+    bench.terminal.terminal["name"] = "DTMS Simulated Terminal"
+
+    assert bench.broker.account().kind is AccountKind.SIMULATED
 
 
 def test_no_margin_used_is_no_margin_level(bench: Bench) -> None:
@@ -424,7 +426,7 @@ def test_a_crossed_quote_is_invalid(bench: Bench) -> None:
 
 
 def test_a_quote_without_a_known_offset_is_refused_until_a_fresh_tick(bench: Bench) -> None:
-    broker = bench.make_broker(server_offset=None)
+    broker = bench.make_broker(seen=None)
     with pytest.raises(StaleDataError, match="clock offset"):
         broker.quote("EURUSD")
     bench.now = Millis(NOW + SECOND)
@@ -545,7 +547,7 @@ def test_a_window_is_asked_wider_by_a_day_and_cut_exactly(bench: Bench) -> None:
 
 
 def test_an_assumed_offset_loses_no_deal_of_a_window(bench: Bench) -> None:
-    broker = bench.make_broker(server_offset=None)
+    broker = bench.make_broker(seen=None)
     bench.terminal.history = [DEAL | {"time_msc": NOW + 9 * HOUR}]
 
     assert [deal.deal_id for deal in broker.deals_between(Millis(NOW - HOUR), NOW)] == [601]

@@ -1,7 +1,8 @@
-"""Server time to UTC and back, given and estimated."""
+"""Server time to UTC and back, recalled and estimated."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -32,6 +33,13 @@ class Hand:
         return self.at
 
 
+def usual(now: Callable[[], Millis]) -> ServerClock:
+    """Return the clock of a server that was seen to keep New York's time plus 7 h."""
+    clock = ServerClock(now)
+    clock.recall(SeenOffset(ahead=2 * HOUR, at=WINTER))
+    return clock
+
+
 def observe(clock: ServerClock, hand: Hand, offset: int, times: int, *, symbol: str = "EURUSD") -> None:
     for _ in range(times):
         hand.at = Millis(hand.at + 2 * SECOND)
@@ -45,7 +53,7 @@ def test_the_usual_server_is_three_hours_ahead_in_summer_and_two_in_winter() -> 
 
 @given(instants)
 def test_an_instant_survives_the_way_to_the_server_and_back(at: Millis) -> None:
-    clock = ServerClock(lambda: LATE, new_york_plus_7)
+    clock = usual(lambda: LATE)
     back = clock.to_utc(clock.to_server(at))
 
     read_twice = TURNED_BACK - HOUR <= at < TURNED_BACK
@@ -54,14 +62,14 @@ def test_an_instant_survives_the_way_to_the_server_and_back(at: Millis) -> None:
 
 def test_the_hour_that_is_read_twice_is_never_in_the_future() -> None:
     at = Millis(TURNED_BACK - 30 * MINUTE)
-    clock = ServerClock(lambda: Millis(at + SECOND), new_york_plus_7)
+    clock = usual(lambda: Millis(at + SECOND))
 
     assert clock.to_utc(clock.to_server(at)) == at
 
 
 @given(instants, st.integers(min_value=1, max_value=400))
 def test_many_times_convert_like_each_alone(start: Millis, count: int) -> None:
-    clock = ServerClock(lambda: LATE, new_york_plus_7)
+    clock = usual(lambda: LATE)
     times = [start + step * 6 * HOUR for step in range(count)]
 
     assert clock.all_to_utc(times) == [clock.to_utc(at) for at in times]

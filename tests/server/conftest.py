@@ -32,6 +32,7 @@ from dtms.domain.action import OpenHedge, SetStop
 from dtms.domain.calendar import MarketHours
 from dtms.domain.intent import Planner
 from dtms.domain.market import Bar, Quote
+from dtms.domain.server_offset import SeenOffset
 from dtms.domain.trade import PlanStep, Trade, TradeState
 from dtms.domain.units import MINUTE, Lots, Millis, Price, Side, Ticket
 from dtms.domain.verdict import Verdict
@@ -283,9 +284,8 @@ def make_world(bars: list[Bar]) -> Iterator[WorldMaker]:
             expected_server=None,
             magic=20_010_800,
             clock=clock.market_now,
-            server_offset=eet_new_york_dst,
-            simulated=True,
         )
+        broker.recall_offset(SeenOffset(ahead=eet_new_york_dst(NOON), at=NOON))
         key = broker.connect().key
         ledger = open_ledger("sqlite://", account=key, clock=clock.market_now, epoch="first")
         ledgers.append(ledger)

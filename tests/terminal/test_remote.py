@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dtms.adapters.terminal.backend import TerminalBackend
 from dtms.adapters.terminal.desk import MONDAY_NOON
 from dtms.adapters.terminal.driver import TapeDriver
 from dtms.adapters.terminal.host import TerminalHost, build_host
@@ -154,7 +155,8 @@ def test_the_remote_terminal_answers_like_the_local_one(host: Host, remote: Remo
     driver.advance(now[0])
     host.control.start(_BORN)
     host.boottime += 3 * _NS // 2
-    assert script(remote) == script(SimTerminal(server))
+    local = SimTerminal(server, backend=TerminalBackend(server, watched=["EURUSD"]))
+    assert script(remote) == script(local)
 
 
 def test_the_market_stands_until_it_is_started_and_then_runs_at_its_speed(host: Host, remote: RemoteTerminal) -> None:

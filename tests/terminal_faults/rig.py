@@ -40,6 +40,7 @@ from dtms.domain.market import Quote
 from dtms.domain.policy import Policy, PolicyBook
 from dtms.domain.position import Position
 from dtms.domain.receipt import Receipt
+from dtms.domain.server_offset import SeenOffset
 from dtms.domain.trade import PlanStep, Trade, TradeState
 from dtms.domain.units import Lots, Millis, Price, Side, Ticket
 from dtms.domain.verdict import Verdict
@@ -94,10 +95,9 @@ class Bench:
             expected_server=None,
             magic=MAGIC,
             clock=self.clock.market_now,
-            server_offset=eet_new_york_dst,
-            simulated=True,
         )
         self.sender = Mt5Sender(self.broker)
+        self.broker.recall_offset(SeenOffset(ahead=eet_new_york_dst(T0), at=T0))
         self.broker.connect()
 
     def become(self, plan: FaultPlan) -> None:

@@ -9,6 +9,7 @@ from tests.app.rig import SYMBOL, bar
 from tests.time.machine import TimeRig
 
 from dtms.adapters.mt5.server_time import ServerClock, new_york_plus_7
+from dtms.adapters.terminal.server_time import eet_new_york_dst, fixed_offset
 from dtms.app.clock_watch import ClockWatch, Jump
 from dtms.domain.modes import Cause
 from dtms.domain.units import DAY, HOUR, SECOND, Millis
@@ -204,20 +205,21 @@ def test_the_brokers_clock_that_changes_its_offset_is_followed_within_a_few_tick
 
 def test_quotes_of_a_clock_that_changed_are_dropped_until_the_offset_is_known_again(rig: TimeRig) -> None:
     rig.managed()
-    rig.settle()
+    for step in range(9):
+        rig.wait(0.5)
+        rig.price(2_000.0 + step / 100)
+        rig.settle()
     desk = rig.server.desk.symbol(SYMBOL, rig.clock.now)
     accepted, stamped = desk.feed.last, desk.feed.rejected
-    shifted = rig.broker.server_clock._given
-    assert shifted is not None
     for by in (HOUR, -HOUR):
-        rig.broker.server_clock._given = lambda at, by=by: shifted(at) + by
+        rig.sim.set_offset(fixed_offset(eet_new_york_dst(rig.clock.now) + by))
         for _ in range(3):
             rig.wait(0.5)
             rig.price(2_000.0 + rig.clock.now % 7 / 100)
             rig.settle()
         assert desk.feed.last == accepted
     assert desk.feed.rejected >= stamped + 6
-    rig.broker.server_clock._given = shifted
+    rig.sim.set_offset(eet_new_york_dst)
     rig.wait(0.5)
     rig.price(2_000.05)
     rig.settle()

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from dtms.adapters.files.tape import Tape
+from dtms.adapters.gateway_client import GatewayClient
 from dtms.adapters.notify import MemoryNotifier
 from dtms.domain.units import Millis
+from dtms.errors import MarketDataError
+from dtms.ports.broker import BrokerReads
 from dtms.replay.weather import make_tape
 from dtms.settings import Settings, load_policy, load_settings
 from dtms.sim.entries import Entries
@@ -23,6 +28,10 @@ from dtms.sim.up import Up, UpPlan
 
 FALL = Millis(1_715_622_600_000)
 """An instant in the weather below after which SELLs are warned, reduced and hedged within the hour."""
+
+
+PATIENCE_S = 30.0
+"""How long a test waits for what must happen; one that passes does not."""
 
 
 def free_ports(count: int) -> list[int]:
@@ -75,7 +84,10 @@ def weather() -> Tape:
 def running(
     installed: Installed, weather: Tape, *, start: Millis, bars: int, speed: float, signals: Entries | None = None
 ) -> Iterator[Up]:
-    """Start a run; the tape stands at its start."""
+    """Start a run; the tape stands at its start.
+
+    A market that stands has shown no clock yet: `moved` lets it move.
+    """
     tape = cut(weather, start=start, bars=bars)
     plan = UpPlan(
         settings=installed.settings,
@@ -86,3 +98,32 @@ def running(
     with Up(plan, installed.notifier) as up:
         up.start()
         yield up
+
+
+def moved(up: Up) -> None:
+    """Let a short tape run to its end, after which the market stands again and its quotes can be dated."""
+    seen(up)
+    wait_until(lambda: bool(up.fleet.terminal_status()["state"] == "ended"), "the tape's end")
+
+
+def seen(up: Up) -> None:
+    """Let the tape run until everybody can date its quotes."""
+    up.begin()
+    reads = (up.trader.broker, GatewayClient(up.plan.settings.gateway_url))
+    for each in reads:
+        wait_until(partial(_quoted, each, up.plan.run.tape.symbol), "a quote that can be dated")
+
+
+def wait_until(happened: Callable[[], bool], what: str) -> None:
+    """Wait for what must happen."""
+    end = time.monotonic() + PATIENCE_S
+    while not happened():
+        assert time.monotonic() < end, f"{what} did not come within {PATIENCE_S:g} s"
+        time.sleep(0.02)
+
+
+def _quoted(reads: BrokerReads, symbol: str) -> bool:
+    try:
+        return reads.quote(symbol).symbol == symbol
+    except MarketDataError:
+        return False

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from tests.up.conftest import FALL, install, running
+from tests.up.conftest import FALL, install, moved, running
 
 from dtms.adapters.files.tape import Tape
 from dtms.domain.units import Lots, Price, Side
@@ -53,7 +53,8 @@ class Services:
 @pytest.fixture(scope="module")
 def services(tmp_path_factory: pytest.TempPathFactory, weather: Tape) -> Iterator[Services]:
     installed = install(tmp_path_factory.mktemp("s"))
-    with running(installed, weather, start=FALL, bars=5, speed=1.0) as up:
+    with running(installed, weather, start=FALL, bars=5, speed=60.0) as up:
+        moved(up)
         yield Services(up, environment_of(installed.settings))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from tests.up.conftest import FALL, Installed
@@ -21,12 +20,14 @@ from dtms.app.gateway_pass import GatewayPass
 from dtms.app.registration import Registration
 from dtms.bootstrap import Parts
 from dtms.domain.action import OpenTrade, SetStop
+from dtms.domain.position import AccountKind
 from dtms.domain.receipt import Outcome
-from dtms.domain.units import Lots, Millis, Price, Side, Ticket
+from dtms.domain.server_offset import SeenOffset
+from dtms.domain.units import HOUR, Lots, Millis, Price, Side, Ticket
 from dtms.ports.notifier import AlertKind
 from dtms.services.gateway.loop import ExecutorLoop
 from dtms.services.gateway.main import next_epoch
-from dtms.services.gateway.way import in_children, way_of
+from dtms.services.gateway.way import way_of
 from dtms.settings import load_policy
 from dtms.sim.tapes import cut
 from dtms.sim.world import MAGIC, World, make_world
@@ -49,7 +50,7 @@ class Planned:
         compares = bootstrap.make_reconciler(
             parts, executor.reads, account=world.broker.account().key, magic=MAGIC, causes=executor.modes
         )
-        return bootstrap.make_gateway_pass(parts, executor, compares)
+        return bootstrap.make_gateway_pass(parts, executor, compares, world.broker)
 
     def stop(self) -> float | None:
         """Return the position's stop at the broker."""
@@ -66,6 +67,8 @@ class Planned:
 @pytest.fixture
 def planned(weather: Tape) -> Planned:
     world = make_world([cut(weather, start=FALL, bars=5)], policies=load_policy(), start=FALL)
+    while not world.broker.server_clock.known:
+        assert world.step()
     result = world.terminal.order_send(
         {
             "action": Mt5.TRADE_ACTION_DEAL,
@@ -178,9 +181,10 @@ def terminal(installed: Installed, weather: Tape) -> Iterator[TerminalHost]:
 @pytest.mark.usefixtures("terminal")
 def test_the_way_through_children_reads_and_sends(installed: Installed) -> None:
     settings = installed.settings.model_copy(update={"clock_file": None})
-    way = in_children(settings, SystemClock(), socket=str(settings.socket))
+    way = way_of(settings, SystemClock())
     try:
-        key = way.connect()
+        account = way.connect()
+        way.offset.recall_offset(SeenOffset(ahead=3 * HOUR, at=FALL))
         quote = way.served.quote("XAUUSD")
         order = OpenTrade(
             symbol="XAUUSD", side=Side.BUY, volume=Lots(0.1), stop=Price(STOP), target=Price(round(quote.bid + 60, 2))
@@ -190,19 +194,8 @@ def test_the_way_through_children_reads_and_sends(installed: Installed) -> None:
         tighter = SetStop(ticket=position.ticket, stop=Price(STOP + 1), target=None)
         moved = way.writes.send(tighter, position=position, tag="tagofastop")
 
-        assert key == "DTMS-Simulated:10000042"
+        assert (account.key, account.kind) == ("DTMS-Simulated:10000042", AccountKind.SIMULATED)
         assert (opened.outcome, moved.outcome) == (Outcome.APPLIED, Outcome.APPLIED)
         assert [p.stop for p in way.served.positions().positions] == [STOP + 1]
-    finally:
-        way.close()
-
-
-def test_the_gateways_way_to_a_simulated_terminal_needs_no_child(installed: Installed, terminal: TerminalHost) -> None:
-    way = way_of(installed.settings.model_copy(update={"clock_file": None}), SystemClock())
-    try:
-        assert way.connect() == "DTMS-Simulated:10000042"
-        assert way.served.positions().positions == way.reads.positions().positions == ()
-        assert not (Path(installed.settings.data_dir) / "log").exists()
-        assert terminal.status()["positions"] == 0
     finally:
         way.close()

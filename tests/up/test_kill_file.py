@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 import requests
-from tests.up.conftest import FALL, install, running
+from tests.up.conftest import FALL, install, running, seen
 
 from dtms.adapters.files.tape import Tape
 from dtms.app.flatten import RULE
@@ -70,12 +70,13 @@ def _wait_until_flat(up: Up) -> None:
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory, weather: Tape) -> Story:
     installed = install(tmp_path_factory.mktemp("f"))
-    with running(installed, weather, start=FALL, bars=5, speed=60.0) as up:
+    with running(installed, weather, start=Millis(FALL - 5 * MINUTE), bars=40, speed=60.0) as up:
+        seen(up)
         for direction in ("SELL", "BUY"):
             _open(up, direction)
         pressing = _Pressing(up)
         try:
-            up.play(pressing.each)
+            up.play(pressing.each, ended=lambda: pressing.at is not None and not up.trader.broker.positions().positions)
             _wait_until_flat(up)
         finally:
             for role in STILL:

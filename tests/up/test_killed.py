@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import requests
-from tests.up.conftest import FALL, Installed, install, running
+from tests.up.conftest import FALL, Installed, install, running, seen
 
 from dtms.adapters.files.tape import Tape
 from dtms.adapters.sql import SqlLedger, verify_chain
@@ -24,8 +24,12 @@ from dtms.services.web.access import load_or_make_token
 from dtms.sim.invariants import Books, check, read_books
 from dtms.sim.up import Up
 
-BARS = 60
-SPEED = 120.0
+BEGIN = Millis(FALL - 10 * MINUTE)
+"""So long before the fall as it takes to open trades."""
+
+BARS = 240
+SPEED = 60.0
+AFTERWARDS = 20 * MINUTE
 ROLES = ("gateway", "server", "api")
 KILLS = {"gateway": FALL + 10 * MINUTE, "server": FALL + 23 * MINUTE, "api": FALL + 36 * MINUTE}
 
@@ -61,10 +65,11 @@ class Story:
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory, weather: Tape) -> Story:
     installed = install(tmp_path_factory.mktemp("k"))
-    with running(installed, weather, start=FALL, bars=BARS, speed=SPEED) as up:
+    with running(installed, weather, start=BEGIN, bars=BARS, speed=SPEED) as up:
+        seen(up)
         opened = [_open(up, direction) for direction in ("SELL", "BUY", "SELL")]
         killing = _Killing(up)
-        up.play(killing.each)
+        up.play(killing.each, ended=killing.is_over)
         assert isinstance(up.ledger, SqlLedger)
         return Story(
             killed=killing.killed,
@@ -80,7 +85,17 @@ def story(tmp_path_factory: pytest.TempPathFactory, weather: Tape) -> Story:
 
 
 def _open(up: Up, direction: str) -> dict[str, Any]:
-    """Open a trade as a person does: by the main API, while the tape stands."""
+    """Open a trade as a person does: by the main API, again where the price had moved on before the order could leave."""
+    for attempt in range(10):
+        answer = _asked(up, direction, attempt)
+        if answer.status_code != 503:
+            break
+    assert answer.status_code == 201, answer.text
+    told: dict[str, Any] = answer.json()
+    return told
+
+
+def _asked(up: Up, direction: str, attempt: int) -> requests.Response:
     settings = up.plan.settings
     quote = up.trader.broker.quote("XAUUSD")
     side = 1 if direction == "BUY" else -1
@@ -93,12 +108,9 @@ def _open(up: Up, direction: str) -> dict[str, Any]:
     }
     headers = {
         "Authorization": f"Bearer {load_or_make_token(settings.data_dir / 'token')}",
-        "Idempotency-Key": f"{direction}-{quote.bid}-{len(up.oracle())}",
+        "Idempotency-Key": f"{direction}-{quote.bid}-{len(up.oracle())}-{attempt}",
     }
-    answer = requests.post(f"{settings.api_url}/api/trades", json=body, headers=headers, timeout=20)
-    assert answer.status_code == 201, answer.text
-    told: dict[str, Any] = answer.json()
-    return told
+    return requests.post(f"{settings.api_url}/api/trades", json=body, headers=headers, timeout=20)
 
 
 class _Killing:
@@ -118,6 +130,11 @@ class _Killing:
                 killed.ready_at = now
                 killed.after = self._trades()
                 killed.answers = {trade_id: self._answer(trade) for trade_id, trade in killed.after.items()}
+
+    def is_over(self) -> bool:
+        """Say whether all are back, and have had a while to act."""
+        back = [killed.ready_at for killed in self.killed.values() if killed.ready_at is not None]
+        return len(back) == len(KILLS) and self._up.trader.clock.market_now() > max(back) + AFTERWARDS
 
     def _kill(self, role: str, now: Millis) -> Killed:
         supervisor = self._up.fleet.supervisor

@@ -17,6 +17,7 @@ from dtms.adapters.notify import MemoryNotifier
 from dtms.adapters.sql import open_ledger
 from dtms.app.exit_cycle import ExitStats
 from dtms.domain.market import Quote
+from dtms.domain.position import AccountKind
 from dtms.domain.trade import TradeState
 from dtms.domain.units import MINUTE, Lots, Millis, Price, Side, Ticket, TradeId
 from dtms.domain.verdict import Verdict
@@ -105,8 +106,9 @@ def test_a_calendar_that_cannot_be_read_is_refused(installed: Installed) -> None
 def test_every_account_but_the_simulated_one_is_advisory_until_armed(installed: Installed) -> None:
     real = installed.settings.model_copy(update={"broker": "mt5"})
 
-    assert (is_advisory(installed.settings), is_advisory(real)) == (False, True)
-    assert is_advisory(real.model_copy(update={"armed": True})) is False
+    for kind in AccountKind:
+        assert is_advisory(real, kind) is (kind is not AccountKind.SIMULATED)
+        assert is_advisory(real.model_copy(update={"armed": True}), kind) is False
 
 
 def test_the_environment_makes_the_same_settings(installed: Installed, monkeypatch: pytest.MonkeyPatch) -> None:

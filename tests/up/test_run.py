@@ -163,7 +163,7 @@ def test_up_with_a_broker_that_is_not_installed_says_so_and_leaves_no_process(sc
     ended = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
     assert ended.returncode == 2
-    assert ended.stderr.startswith("dtms: broker mt5 needs the MetaTrader5 package")
+    assert ended.stderr.startswith("dtms: the broker's module 'MetaTrader5' cannot be imported")
     assert len(ended.stderr.splitlines()) == 1
 
 

@@ -12,7 +12,8 @@ from dtms.services.web import problem
 
 
 def every_error(kind: type[errors.DtmsError] = errors.DtmsError) -> list[type[errors.DtmsError]]:
-    return [kind, *(found for child in kind.__subclasses__() for found in every_error(child))]
+    found = [kind, *(found for child in kind.__subclasses__() for found in every_error(child))]
+    return list(dict.fromkeys(found))
 
 
 def test_every_error_of_ours_has_a_row_of_its_own() -> None:

@@ -10,6 +10,7 @@ from dtms.adapters.mt5 import Mt5Broker, Mt5Sender
 from dtms.adapters.terminal.remote import RemoteTerminal
 from dtms.adapters.terminal.server_time import eet_new_york_dst
 from dtms.adapters.worker import faulty
+from dtms.domain.server_offset import SeenOffset
 
 
 class HangingChild(Mt5Broker):
@@ -23,9 +24,9 @@ class HangingChild(Mt5Broker):
             expected_server=None,
             magic=7,
             clock=TapeClock(self._folder / "clock.json").market_now,
-            server_offset=eet_new_york_dst,
-            simulated=True,
         )
+        now = TapeClock(self._folder / "clock.json").market_now()
+        self.recall_offset(SeenOffset(ahead=eet_new_york_dst(now), at=now))
         self._sender = Mt5Sender(self)
 
     def send(self, *args: Any, **named: Any) -> Any:

@@ -7,6 +7,7 @@ from pathlib import Path
 from dtms.adapters.mt5 import Mt5Broker, Mt5Sender
 from dtms.adapters.terminal.remote import RemoteTerminal
 from dtms.adapters.terminal.server_time import eet_new_york_dst
+from dtms.domain.server_offset import SeenOffset
 from dtms.domain.units import Millis
 
 
@@ -20,7 +21,6 @@ class Mt5Child(Mt5Broker):
             expected_server=None,
             magic=7,
             clock=lambda: Millis(now),
-            server_offset=eet_new_york_dst,
-            simulated=True,
         )
+        self.recall_offset(SeenOffset(ahead=eet_new_york_dst(Millis(now)), at=Millis(now)))
         self.send = Mt5Sender(self).send

@@ -180,7 +180,7 @@ def house(folder: Path, limit_s: float, *, stop: float = 0.0) -> Iterator[House]
         compares = bootstrap.make_reconciler(
             parts, executor.reads, account=hand.account().key, magic=77, causes=executor.modes, book=executor.book
         )
-        loop = ExecutorLoop(bootstrap.make_gateway_pass(parts, executor, compares))
+        loop = ExecutorLoop(bootstrap.make_gateway_pass(parts, executor, compares, eyes))
         server.monitor.tick()
         loop.start()
         ending.callback(loop.stop)
@@ -208,7 +208,7 @@ def _opened_by_hand(folder: Path, stop: float) -> int:
 
 @pytest.fixture(autouse=True)
 def _children_find_their_factory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
 
 
 def test_the_decision_loop_keeps_its_cadence_while_the_brokers_child_hangs(tmp_path: Path) -> None:

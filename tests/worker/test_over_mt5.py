@@ -52,7 +52,7 @@ def host(tmp_path: Path) -> Iterator[TerminalHost]:
 
 @pytest.fixture
 def worker(bench: Bench, host: TerminalHost, monkeypatch: pytest.MonkeyPatch) -> BrokerWorker:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
     return bench.worker("mt5_child:Mt5Child", args={"socket": str(bench.folder / "t.sock"), "now": START})
 
 

@@ -15,6 +15,7 @@ import structlog
 from dtms.app.clock_watch import ClockWatch, Jump
 from dtms.app.executor import Executor
 from dtms.app.lease import LeaseHolder
+from dtms.app.offset_keeper import OffsetKeeper
 from dtms.app.pass_health import PassHealth
 from dtms.app.reconcile import Reconciler
 from dtms.domain.modes import Cause
@@ -44,6 +45,7 @@ class GatewayPass:
         executor: The hand.
         reconciler: Compares broker and ledger before anything is sent, and from then on.
         watch: Looks at the machine's clocks; after a sleep everything is reconciled before anything is sent.
+        offset: Keeps in the ledger what quotes show of the trade server's clock.
         lease: Without it nothing is done; None where one host needs none.
         on_fenced: Ends the process, whose place another has taken.
         recovered: Whether what was on its way at the last gateway's end is in doubt now, and known.
@@ -52,6 +54,7 @@ class GatewayPass:
 
     executor: Executor
     reconciler: Reconciler
+    offset: OffsetKeeper
     watch: ClockWatch
     ledger: Ledger
     clock: Clock
@@ -108,6 +111,7 @@ class GatewayPass:
         if self.watch.look() is Jump.SLEPT:
             self.recovered = False
         if not self.recovered:
+            self.offset.start()
             self.reconciler.start()
             self.executor.recover()
             self.recovered = True
@@ -124,6 +128,7 @@ class GatewayPass:
                     break
             else:
                 self._revision = -1
+        self.offset.step()
         self.watch.passed()
         self.beat_ns = self.clock.boot_ns()
 

@@ -15,7 +15,7 @@ from dtms.domain.intent import Intent, IntentState, Planner
 from dtms.domain.position import DealEntry, Position
 from dtms.domain.trade import Owner, Trade, TradeState
 from dtms.domain.units import Lots, Millis, Price, Ticket, TradeId
-from dtms.errors import MarketDataError, StaleWriteError
+from dtms.errors import MarketDataError, NotEnoughBarsError, StaleDataError, StaleWriteError
 from dtms.ports.broker import BrokerReads
 from dtms.ports.clock import Clock
 from dtms.ports.ledger import Ledger, LedgerWrite
@@ -141,6 +141,8 @@ class Registry:
         try:
             desk = self.desk.symbol(symbol, now)
             self.desk.quote(symbol, now)
+        except (StaleDataError, NotEnoughBarsError) as error:  # not there yet: that passes
+            raise RegistrationRefusedError(RefusalKind.NOT_READY, str(error)) from error
         except MarketDataError as error:
             raise RegistrationRefusedError(RefusalKind.INVALID, str(error), "symbol") from error
         return desk

@@ -9,6 +9,7 @@ from dtms.domain.instrument import Instrument
 from dtms.domain.market import Bar, Quote, Timeframe
 from dtms.domain.position import Account, Deal, Position, PositionsRead, WorkingOrder
 from dtms.domain.receipt import Receipt
+from dtms.domain.server_offset import SeenOffset
 from dtms.domain.units import Millis
 
 
@@ -55,6 +56,26 @@ class GatewayReads(BrokerReads, Protocol):
 
         Raises:
             BrokerUnavailableError: It could not be told.
+        """
+        ...
+
+
+class OffsetSource(Protocol):
+    """Who learns how far the trade server's clock is ahead of UTC."""
+
+    def seen_offset(self) -> SeenOffset | None:
+        """Return the offset as ticks have shown it to this process; None where none has yet.
+
+        Raises:
+            BrokerUnavailableError: It could not be told.
+        """
+        ...
+
+    def recall_offset(self, last: SeenOffset) -> None:
+        """Let an offset that an earlier process has seen stand in until a tick shows it again.
+
+        Raises:
+            BrokerUnavailableError: The broker's process does not answer.
         """
         ...
 

@@ -1,11 +1,14 @@
-"""What the broker's child process builds: reads and sender over one terminal link. Named, not imported, by the gateway.
+"""What a broker's process builds: reads and sender over one terminal link. Named, not imported, by the gateway.
 
+Every way to a broker ends here: live in a child process, with the package found by its name, a simulation in its own.
 Light to import, for an order may be waiting for a new child.
 """
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +17,7 @@ from dtms.adapters.mt5 import Mt5Broker, Mt5Sender
 from dtms.domain.action import Action
 from dtms.domain.position import Position
 from dtms.domain.receipt import Receipt
+from dtms.domain.units import Millis
 from dtms.errors import SettingsError
 
 FACTORY: Final = "dtms.services.broker_child:build"
@@ -31,54 +35,93 @@ class TerminalLink(Mt5Broker):
         return self._sender.send(action, position=position, tag=tag)
 
 
-def build(
+def link_of(
+    mt5: Any,
     *,
     account: int | None,
     server: str | None,
     magic: int,
-    anchor_file: str,
-    socket: str | None = None,
-    clock_file: str | None = None,
+    clock: Callable[[], Millis],
+    path: str | None = None,
 ) -> TerminalLink:
-    """Return the link, not yet connected.
+    """Return the link over a module, not yet connected.
 
     Args:
+        mt5: The MetaTrader5 module, or one with its surface.
         account: The login that must be found; None takes the first one seen.
         server: Its trade server, likewise.
         magic: The number under which this installation sends.
+        clock: The market's clock, UTC.
+        path: Which terminal to attach to; None is the one that runs.
+    """
+    return TerminalLink(
+        mt5,
+        expected_login=account,
+        expected_server=server,
+        magic=magic,
+        clock=clock,
+        initialize=None if path is None else partial(mt5.initialize, path),
+    )
+
+
+def build(
+    *,
+    module: str,
+    path: str | None,
+    account: int | None,
+    server: str | None,
+    magic: int,
+    anchor_file: str,
+    clock_file: str | None,
+) -> TerminalLink:
+    """Return the link over a module that is found by its name, not yet connected.
+
+    Args:
+        module: The module's name, `MetaTrader5` for the package.
+        path: As for `link_of`.
+        account: As for `link_of`.
+        server: As for `link_of`.
+        magic: As for `link_of`.
         anchor_file: Where the installation's anchor of the market's clock is kept: a child that starts later goes by it.
-        socket: The simulated terminal's socket; None is MetaTrader 5 itself.
         clock_file: The tape's clock; None is the machine's.
 
     Raises:
-        SettingsError: The MetaTrader5 package is not installed.
+        SettingsError: The module cannot be imported.
     """
     anchored = FileAnchor(Path(anchor_file))
     clock = AnchoredClock(anchored) if clock_file is None else TapeClock(Path(clock_file))
-    facts: dict[str, Any] = {
-        "expected_login": account,
-        "expected_server": server,
-        "magic": magic,
-        "clock": clock.market_now,
-    }
-    if socket is None:
-        return TerminalLink(metatrader(), **facts)
-    from dtms.adapters.terminal.remote import RemoteTerminal
-    from dtms.adapters.terminal.server_time import eet_new_york_dst
-
-    return TerminalLink(RemoteTerminal(Path(socket)), server_offset=eet_new_york_dst, simulated=True, **facts)
+    found = find_module(module)
+    return link_of(found, account=account, server=server, magic=magic, clock=clock.market_now, path=path)
 
 
-def metatrader() -> Any:
-    """Return the MetaTrader5 module.
+def find_module(name: str) -> Any:
+    """Return the broker's module.
 
     Raises:
-        SettingsError: It is not installed; it exists for Windows only.
+        SettingsError: It cannot be imported; MetaTrader5 exists for Windows only.
     """
     try:
-        return importlib.import_module("MetaTrader5")
+        return importlib.import_module(name)
     except ImportError as error:
-        msg = (
-            "broker mt5 needs the MetaTrader5 package, which exists for Windows; install dtms[mt5] or unset DTMS_BROKER"
-        )
-        raise SettingsError(msg) from error
+        raise _not_there(name, str(error)) from error
+
+
+def require_module(name: str) -> None:
+    """Make sure that there is such a module, before a child needs it; it is not imported here.
+
+    Raises:
+        SettingsError: There is none.
+    """
+    try:
+        found = importlib.util.find_spec(name)
+    except ImportError as error:
+        raise _not_there(name, str(error)) from error
+    if found is None:
+        raise _not_there(name, "there is none of this name")
+
+
+def _not_there(name: str, why: str) -> SettingsError:
+    return SettingsError(
+        f"the broker's module {name!r} cannot be imported ({why}); the MetaTrader5 package exists for Windows: "
+        "install dtms[mt5] there, or unset DTMS_BROKER and DTMS_BROKER_MODULE"
+    )

@@ -15,8 +15,9 @@ from dtms.adapters.clocks import AnchoredClock, FileAnchor, TapeClock, TapeTime
 from dtms.adapters.files.news import read_calendar
 from dtms.adapters.gateway_client import GatewayClient
 from dtms.adapters.notify import LogTarget, QueueNotifier, Target, apprise_target
-from dtms.adapters.sql import SqlLedger, open_ledger
+from dtms.adapters.worker.methods import SEND
 from dtms.bootstrap import Parts
+from dtms.domain.position import Account, AccountKind
 from dtms.errors import BrokerUnavailableError, SettingsError
 from dtms.ports.clock import Clock
 from dtms.ports.crash import CrashPoints, NoCrash
@@ -96,17 +97,17 @@ def parts_of(settings: Settings, clock: Clock, ledger: Ledger, notifier: Notifie
     )
 
 
-def on_sent(settings: Settings, clock: Clock) -> Callable[[str], None]:
-    """Return what a link to the simulated terminal tells of each call on its way: a drill ends the process there."""
+def on_delivered(settings: Settings, clock: Clock) -> Callable[[str], None]:
+    """Return what is told of each call that the broker's child has: a drill ends the process there."""
     if not settings.crash_point:
-        return lambda _op: None
+        return lambda _method: None
     crash = crash_points_of(settings.crash_point, settings.data_dir, clock.market_now)
-    return lambda op: crash.reach("gateway.sending") if op == "order_send" else None
+    return lambda method: crash.reach("gateway.sending") if method == SEND else None
 
 
-def is_advisory(settings: Settings) -> bool:
-    """Say whether this installation may send nothing: every account but the simulated one, until it is armed."""
-    return settings.broker != "simulated" and not settings.armed
+def is_advisory(settings: Settings, kind: AccountKind) -> bool:
+    """Say whether this installation may send nothing: every account but a simulated one, until it is armed."""
+    return kind is not AccountKind.SIMULATED and not settings.armed
 
 
 def token_of(settings: Settings) -> str:
@@ -153,22 +154,21 @@ def gate_of(settings: Settings, port: int) -> Gate:
     return Gate(loopback_policy(port), OneToken(token_of(settings)))
 
 
-def ledger_through_gateway(settings: Settings, gateway: GatewayClient, clock: Clock) -> SqlLedger:
-    """Open the ledger of the account behind the gateway, waiting for a gateway that is starting.
+def account_through_gateway(settings: Settings, gateway: GatewayClient) -> Account:
+    """Return the account behind the gateway, waiting for a gateway that is starting.
 
     Raises:
         BrokerUnavailableError: The gateway does not answer in time, or another service does.
-        SettingsError: The ledger is another account's.
     """
     end = time.monotonic() + GATEWAY_PATIENCE_S
     while True:
         try:
-            key = gateway.account().key
+            account = gateway.account()
             gateway.check_service()
-            break
         except BrokerUnavailableError as error:
             if time.monotonic() >= end:
                 msg = f"the gateway at {settings.gateway_url} gives no account ({error}); start it with: dtms gateway"
                 raise BrokerUnavailableError(msg) from error
             time.sleep(_POLL_S)
-    return open_ledger(settings.ledger, account=key, clock=clock.market_now)
+        else:
+            return account

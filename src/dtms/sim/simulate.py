@@ -19,6 +19,7 @@ from dtms.domain.score import MarketView
 from dtms.domain.trade import Trade
 from dtms.domain.units import Millis, Side
 from dtms.domain.verdict import Refusal, Verdict
+from dtms.errors import MarketDataError
 from dtms.sim.entries import Entries, Order, order_for
 from dtms.sim.entry import ENTRY_MAGIC, WARM_UP_BARS, Entry, money_of, open_at, views_of
 from dtms.sim.invariants import Books, check, naked_ms, read_books
@@ -69,22 +70,23 @@ class Run:
     entries: list[Entry] = field(default_factory=list)
     _signal: Side | None = None
     _seen_view: Millis = Millis(0)
+    _warm: bool = False
 
     def run(self) -> None:
         """Let the tape run to its end."""
-        self._warm_up()
         while self.world.step():
             self._watch_bars()
 
     def _warm_up(self) -> None:
         """Show the entries the history before the run, as a program sees it that has been running; nothing is opened."""
-        history = self.world.driver.history(self.symbol)[-WARM_UP_BARS:]
-        if not history:
+        if self._warm:
             return
         desk = self.world.desk.symbol(self.symbol, self.world.clock.now)
-        for view in views_of(history, desk, self.world.clock.now):
+        # What has closed since the run began is no history: it is acted on below.
+        for view in views_of(self.world.driver.history(self.symbol)[-WARM_UP_BARS:], desk, self.world.driver.start):
             self._seen_view = view.at
             self.signals.on_bar(view)
+        self._warm = True
 
     def on_event(self, event: TapeEvent) -> None:
         """Let the other program act on a market event, before the services see it."""
@@ -97,6 +99,10 @@ class Run:
             self._enter(side, event.quote)
 
     def _watch_bars(self) -> None:
+        try:
+            self._warm_up()
+        except MarketDataError:
+            return  # the broker's market cannot be seen before its first quotes
         view = self.world.desk.symbol(self.symbol, self.world.clock.now).view
         if view is None or view.at <= self._seen_view:
             return

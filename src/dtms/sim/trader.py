@@ -13,10 +13,9 @@ from typing import Any, Final
 import structlog
 
 from dtms.adapters.instruments import InstrumentBook
-from dtms.adapters.mt5 import Mt5Broker
+from dtms.adapters.mt5.server_time import ServerClock
 from dtms.adapters.sql import open_ledger
 from dtms.adapters.terminal.remote import RemoteTerminal
-from dtms.adapters.terminal.server_time import eet_new_york_dst
 from dtms.app.market_desk import MarketDesk
 from dtms.domain.market import Quote, Timeframe
 from dtms.domain.policy import PolicyBook
@@ -25,6 +24,7 @@ from dtms.domain.score import MarketView
 from dtms.domain.units import SECOND, Lots, Millis, Price, Side
 from dtms.errors import BrokerError, InvariantError, MarketDataError
 from dtms.ports.clock import Clock
+from dtms.services.broker_child import TerminalLink, link_of
 from dtms.settings import Settings
 from dtms.sim.entries import Entries, Order, order_for
 from dtms.sim.entry import ENTRY_MAGIC, WARM_UP_BARS, Entry, open_at, views_of
@@ -52,45 +52,64 @@ class _Waiting:
 class Trader:
     """Trades one symbol by entries, and has its trades protected.
 
-    With `alternate` every second trade is opened by the main API, as a person would, the others at the terminal.
+    What closed before `since` is history to the entries. With `alternate` every second trade is opened by the main API, as a person would, the others at the terminal.
     """
 
     symbol: str
     signals: Entries
     terminal: RemoteTerminal
-    broker: Mt5Broker
+    broker: TerminalLink
     desk: MarketDesk
     registering: Registering
     clock: Clock
     shadow: Shadow
+    since: Millis
     alternate: bool = False
     entries: list[Entry] = field(default_factory=list)
     views: list[MarketView] = field(default_factory=list)
     _signal: Side | None = None
     _waiting: list[_Waiting] = field(default_factory=list)
     _fed_to: Millis = Millis(0)
+    _warm: bool = False
+    _blind: str = ""
 
     def step(self) -> None:
         """Look at the market and do what is to be done now; called often."""
         now = self.clock.market_now()
         try:
+            self._warm_up(now)
             quote = self.desk.quote(self.symbol, now)
             self._on_bars(now)
             if quote is not None and self._signal is not None:
                 side, self._signal = self._signal, None
                 self._enter(side, quote)
         except (BrokerError, MarketDataError) as error:
-            _log.warning("the trader cannot see the market", error=repr(error))
+            if str(error) != self._blind:
+                self._blind = str(error)
+                _log.warning("the trader cannot see the market", error=repr(error))
         self._register_waiting()
+
+    def _warm_up(self, now: Millis) -> None:
+        """Show the entries the hours before the run, as a program sees them that has been running; nothing is opened."""
+        if self._warm:
+            return
+        known = self.desk.symbol(self.symbol, now)
+        for view in views_of(self.broker.bars(self.symbol, Timeframe.M1, WARM_UP_BARS), known, self.since):
+            self.signals.on_bar(view)
+        self._warm = True
+        if known.view is not None and known.view.at > self.since:
+            self._on_bar(known.view)  # closed while the market could not be seen yet
 
     def last_quote(self) -> Quote | None:
         """Return the quote that was seen last."""
         return self.desk.symbol(self.symbol, self.clock.market_now()).feed.last
 
     def feed_shadow(self) -> None:
-        """Hand the quotes since the last time to the twins; the terminal keeps many thousand."""
+        """Hand the quotes since the last time to the twins, once they can be dated; the terminal keeps many thousand."""
+        if not self.broker.server_clock.known:
+            return
         now = self.clock.market_now()
-        self.shadow.feed(quotes_between(self.terminal, self.symbol, self._fed_to, now))
+        self.shadow.feed(quotes_between(self.terminal, self.broker.server_clock, self.symbol, self._fed_to, now))
         self._fed_to = Millis(now + 1)
 
     def finish(self) -> None:
@@ -107,10 +126,13 @@ class Trader:
 
     def _on_bars(self, now: Millis) -> None:
         for view in self.desk.poll_bars(self.symbol, now):
-            self.views.append(view)
-            signal = self.signals.on_bar(view)
-            if signal is not None:
-                self._signal = signal
+            self._on_bar(view)
+
+    def _on_bar(self, view: MarketView) -> None:
+        self.views.append(view)
+        signal = self.signals.on_bar(view)
+        if signal is not None:
+            self._signal = signal
 
     def _enter(self, side: Side, quote: Quote) -> None:
         mine = {entry.identifier for entry in self.entries}
@@ -211,21 +233,18 @@ def _body(position: Position) -> dict[str, Any]:
     }
 
 
-def quotes_between(terminal: RemoteTerminal, symbol: str, first: Millis, last: Millis) -> tuple[Quote, ...]:
+def quotes_between(
+    terminal: RemoteTerminal, server_clock: ServerClock, symbol: str, first: Millis, last: Millis
+) -> tuple[Quote, ...]:
     """Return the quotes of [first, last] that a terminal remembers, oldest first."""
-    start, end = ((at + eet_new_york_dst(at)) / SECOND for at in (first, last))
+    start, end = (server_clock.to_server(at) / SECOND for at in (first, last))
     ticks = terminal.copy_ticks_range(symbol, start, end, RemoteTerminal.COPY_TICKS_ALL)
     found = () if ticks is None else tuple(ticks)
+    dates = server_clock.all_to_utc([int(tick["time_msc"]) for tick in found])
     return tuple(
-        Quote(symbol=symbol, at=_utc(int(tick["time_msc"])), bid=float(tick["bid"]), ask=float(tick["ask"]))
-        for tick in found
+        Quote(symbol=symbol, at=at, bid=float(tick["bid"]), ask=float(tick["ask"]))
+        for at, tick in zip(dates, found, strict=True)
     )
-
-
-def _utc(server_ms: int) -> Millis:
-    """Return the instant of a server time; around a change of its clock, which falls into a weekend, either would do."""
-    guess = Millis(server_ms - eet_new_york_dst(Millis(server_ms)))
-    return Millis(server_ms - eet_new_york_dst(guess))
 
 
 def make_trader(
@@ -245,21 +264,12 @@ def make_trader(
         BrokerUnavailableError: The terminal does not answer.
     """
     terminal = RemoteTerminal(settings.socket, timeout=CALL_LIMIT_S)
-    broker = Mt5Broker(
-        terminal,
-        expected_login=None,
-        expected_server=None,
-        magic=ENTRY_MAGIC,
-        clock=clock.market_now,
-        server_offset=eet_new_york_dst,
-        simulated=True,
-    )
+    broker = link_of(terminal, account=None, server=None, magic=ENTRY_MAGIC, clock=clock.market_now)
     key = broker.connect().key
     # Its own view of the market: indicators only, kept in memory.
     ledger = open_ledger("sqlite://", account=key, clock=clock.market_now)
     now = clock.market_now()
     desk = MarketDesk(reads=broker, ledger=ledger, policies=policies, scored=False)
-    _warm_up(signals, desk, symbol, now)
     return Trader(
         symbol=symbol,
         signals=signals,
@@ -269,15 +279,9 @@ def make_trader(
         registering=Registering(settings, token),
         clock=clock,
         shadow=Shadow(symbol, now, signals.balance, instruments),
+        since=now,
         alternate=alternate,
     )
-
-
-def _warm_up(signals: Entries, desk: MarketDesk, symbol: str, now: Millis) -> None:
-    """Show the entries the last hours before the run, as a program sees them that has been running; nothing is opened."""
-    known = desk.symbol(symbol, now)
-    for view in views_of(desk.reads.bars(symbol, Timeframe.M1, WARM_UP_BARS), known, now):
-        signals.on_bar(view)
 
 
 @dataclass(slots=True)

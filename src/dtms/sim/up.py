@@ -72,6 +72,7 @@ class Up:
         self.fleet = Fleet(plan.settings, notifier, plan.run)
         self._trader: Trader | None = None
         self._ledger: Ledger | None = None
+        self._begun = False
 
     def __enter__(self) -> Self:
         """Return the run; nothing is started yet."""
@@ -126,6 +127,12 @@ class Up:
         assert self._ledger is not None, "start first"  # noqa: S101 - narrows the type
         return self._ledger
 
+    def begin(self) -> None:
+        """Let the tape run, where it does not yet: without `play` the other program does nothing."""
+        if not self._begun:
+            self.fleet.begin()
+            self._begun = True
+
     def play(
         self, each: Callable[[Millis], None] = lambda _now: None, *, ended: Callable[[], bool] = lambda: False
     ) -> None:
@@ -138,7 +145,7 @@ class Up:
         Raises:
             BrokerDiedError: The simulated terminal's process has ended.
         """
-        self.fleet.begin()
+        self.begin()
         end = self.plan.run.end
         fed = time.monotonic()
         while (now := self.trader.clock.market_now()) < end and not ended():

@@ -15,17 +15,17 @@ from dtms import bootstrap
 from dtms.adapters.clocks import VirtualClock
 from dtms.adapters.files.tape import Tape
 from dtms.adapters.instruments import InstrumentBook, open_book
-from dtms.adapters.mt5 import Mt5Broker, Mt5Sender
 from dtms.adapters.notify import MemoryNotifier
 from dtms.adapters.sql import open_ledger
+from dtms.adapters.terminal.backend import TerminalBackend
 from dtms.adapters.terminal.driver import TapeDriver, TapeEvent
 from dtms.adapters.terminal.oracle import OracleLog
 from dtms.adapters.terminal.records import AccountSpec
 from dtms.adapters.terminal.server import SimServer
-from dtms.adapters.terminal.server_time import eet_new_york_dst
 from dtms.adapters.terminal.terminal import SimTerminal
 from dtms.app.executor import Executor
 from dtms.app.market_desk import MarketDesk
+from dtms.app.offset_keeper import OffsetKeeper
 from dtms.app.reconcile import Reconciler
 from dtms.bootstrap import Exits, Parts, Server
 from dtms.domain.policy import PolicyBook
@@ -36,6 +36,7 @@ from dtms.domain.verdict import Refusal, Verdict
 from dtms.ports.ledger import Ledger
 from dtms.services.api.app import make_api_app
 from dtms.services.api.live import simulated_parts as simulated_api_parts
+from dtms.services.broker_child import TerminalLink, link_of
 from dtms.services.server.live import make_simulated_app, simulated_parts
 from dtms.services.server.parts import Site
 from dtms.services.web.access import OneToken
@@ -63,13 +64,14 @@ class World:
     sim: SimServer
     driver: TapeDriver
     terminal: SimTerminal
-    broker: Mt5Broker
+    broker: TerminalLink
     ledger: Ledger
     notifier: MemoryNotifier
     policies: PolicyBook
     desk: MarketDesk
     executor: Executor
     reconciler: Reconciler
+    offset: OffsetKeeper
     server: Server
     exits: Exits
     dtms: InProcessDtms
@@ -96,6 +98,7 @@ class World:
     def act(self) -> None:
         """Let every service run until nothing changes any more at this instant."""
         self.server.monitor.tick()
+        self.offset.step()
         self.dtms.push(self.exits.client, self.clock.boot_ns())
         self.exits.manager.cycle()
         while self.executor.tick():
@@ -141,23 +144,17 @@ def make_world(
     sim = SimServer(now=clock.market_now, account=account, specs=book.specs, usd_rates=book.usd_rates, recorder=oracle)
     driver = TapeDriver(sim, tapes, start=start)
     clock.now = driver.start
-    terminal = SimTerminal(sim)
-    broker = Mt5Broker(
-        terminal,
-        expected_login=None,
-        expected_server=None,
-        magic=MAGIC,
-        clock=clock.market_now,
-        server_offset=eet_new_york_dst,
-        simulated=True,
-    )
+    terminal = SimTerminal(sim, backend=TerminalBackend(sim, watched=[tape.symbol for tape in tapes]))
+    broker = link_of(terminal, account=None, server=None, magic=MAGIC, clock=clock.market_now)
     key = broker.connect().key
     ledger = open_ledger(ledger_url, account=key, clock=clock.market_now, epoch="simulated")
     notifier = MemoryNotifier()
     parts = Parts(ledger=ledger, clock=clock, policies=policies, notifier=notifier)
+    offset = OffsetKeeper(ledger=ledger, source=broker, clock=clock)
+    offset.start()
     desk = bootstrap.make_desk(parts, broker, scored=False)
     server = bootstrap.make_server(parts, broker, desk, advisory=False, on_verdict=on_verdict)
-    executor = bootstrap.make_executor(parts, broker, Mt5Sender(broker), epoch=1)
+    executor = bootstrap.make_executor(parts, broker, broker, epoch=1)
     executor.recover()
     reconciler = bootstrap.make_reconciler(
         parts, broker, account=key, magic=MAGIC, causes=executor.modes, book=executor.book
@@ -192,6 +189,7 @@ def make_world(
         desk=desk,
         executor=executor,
         reconciler=reconciler,
+        offset=offset,
         server=server,
         exits=exits,
         dtms=dtms,

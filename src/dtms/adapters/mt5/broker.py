@@ -11,11 +11,12 @@ from typing import Any, TypeVar
 
 from dtms.adapters.mt5 import constants, mapping
 from dtms.adapters.mt5.link import ABSENT_OR_FAILED, Mt5Link
-from dtms.adapters.mt5.server_time import ServerClock, ServerOffset
+from dtms.adapters.mt5.server_time import ServerClock
 from dtms.adapters.mt5.surface import AccountInfo, Mt5Module, SymbolInfo
 from dtms.domain.instrument import Instrument
 from dtms.domain.market import Bar, Quote, Timeframe
 from dtms.domain.position import Account, Deal, DealEntry, PositionsRead, WorkingOrder
+from dtms.domain.server_offset import SeenOffset
 from dtms.domain.symbols import canonical
 from dtms.domain.units import DAY, HOUR, MINUTE, SECOND, Millis
 from dtms.errors import BrokerUnavailableError, InvalidDataError, StaleDataError
@@ -41,9 +42,7 @@ class Mt5Broker:
         magic: The number under which the orders of this installation are sent.
         clock: The market's clock, UTC.
         commission: Commission of both sides in account currency a lot, by canonical symbol, where it is known beforehand.
-        server_offset: How far the server's clock is ahead of an instant, in ms; None learns it from fresh ticks.
         aliases: Further symbol aliases of the policy.
-        simulated: The terminal is the simulated one: the account's kind says so.
         initialize: Opens the link, with path and login bound; None attaches to the running terminal.
     """
 
@@ -56,19 +55,16 @@ class Mt5Broker:
         magic: int,
         clock: Callable[[], Millis],
         commission: Mapping[str, float] | None = None,
-        server_offset: ServerOffset | None = None,
         aliases: Mapping[str, str] | None = None,
-        simulated: bool = False,
         initialize: Callable[[], bool] | None = None,
     ) -> None:
         self.link = Mt5Link(mt5, expected_login=expected_login, expected_server=expected_server, initialize=initialize)
         self.magic = magic
-        self.server_clock = ServerClock(clock, server_offset)
+        self.server_clock = ServerClock(clock)
         self._mt5 = mt5
         self._clock = clock
         self._commission = dict(commission) if commission is not None else {}
         self._aliases = dict(aliases) if aliases is not None else None
-        self._simulated = simulated
         self._tokens = counter(1)
         self._hedge_allowed: bool | None = None
         self._instruments: dict[str, tuple[tuple[object, ...], Instrument]] = {}
@@ -79,7 +75,7 @@ class Mt5Broker:
     def connect(self) -> Account:
         """Open the link anew and return the account behind it."""
         account, terminal = self.link.connect()
-        return mapping.account_of(account, terminal, simulated=self._simulated)
+        return mapping.account_of(account, terminal)
 
     def close(self) -> None:
         """Close the link."""
@@ -94,7 +90,7 @@ class Mt5Broker:
         account, terminal = self.link.verify()
         self._remember(account)
         self._learn_offset()
-        return mapping.account_of(account, terminal, simulated=self._simulated)
+        return mapping.account_of(account, terminal)
 
     def instrument(self, symbol: str) -> Instrument:
         """Return the instrument, from a fresh look at its specification."""
@@ -159,6 +155,15 @@ class Mt5Broker:
         if found and found[-1].start + timeframe.value > self._clock():
             found = found[:-1]
         return found[-count:]
+
+    def seen_offset(self) -> SeenOffset | None:
+        """Return how far the server's clock is ahead, as ticks have shown it; None where none has yet."""
+        self._learn_offset()
+        return self.server_clock.seen
+
+    def recall_offset(self, last: SeenOffset) -> None:
+        """Let an offset that was seen by an earlier process stand in until a tick shows it again."""
+        self.server_clock.recall(last)
 
     def deals(self, position: int) -> tuple[Deal, ...]:
         """Return all deals of one position identifier, oldest first."""

@@ -15,6 +15,9 @@ from dtms.domain.market import Timeframe
 from dtms.domain.position import AccountKind, DealEntry, DealReason
 from dtms.domain.units import Side
 
+SIMULATED_TERMINAL: Final = "DTMS Simulated Terminal"
+"""What the simulated terminal calls itself; no vendor's or broker's terminal has this name."""
+
 TRADE_ACTION_DEAL: Final = 1
 TRADE_ACTION_SLTP: Final = 6
 TRADE_ACTION_CLOSE_BY: Final = 10

@@ -18,7 +18,7 @@ from dtms.domain.market import Bar, Quote
 from dtms.domain.position import Account, AccountKind, Deal, DealReason, Position, WorkingOrder
 from dtms.domain.symbols import asset_class, canonical, forex_pair, halves_of, is_outside
 from dtms.domain.units import Side, Ticket
-from dtms.errors import BrokerUnavailableError, InvalidDataError, StaleDataError
+from dtms.errors import InvalidDataError, NotPricedError, StaleDataError
 
 instrument_facts = attrgetter(
     "name",
@@ -53,9 +53,12 @@ _FOLDERS = (
 _canonical = lru_cache(maxsize=4_096)(canonical)
 
 
-def account_of(info: AccountInfo, terminal: TerminalInfo, *, simulated: bool) -> Account:
-    """Return the account; trading is allowed where account, program and terminal all allow it."""
-    kind = AccountKind.SIMULATED if simulated else c.ACCOUNT_KIND.get(info.trade_mode)
+def account_of(info: AccountInfo, terminal: TerminalInfo) -> Account:
+    """Return the account; trading is allowed where account, program and terminal all allow it.
+
+    Whose money it is, is what account and terminal say: the simulated terminal has its own name.
+    """
+    kind = AccountKind.SIMULATED if terminal.name == c.SIMULATED_TERMINAL else c.ACCOUNT_KIND.get(info.trade_mode)
     if kind is None:
         msg = f"account {info.login}: trade mode {info.trade_mode} is none of {sorted(c.ACCOUNT_KIND)}; update the adapter"
         raise InvalidDataError(msg)
@@ -86,7 +89,7 @@ def instrument_of(info: SymbolInfo, *, hedge_allowed: bool, aliases: dict[str, s
     """Return the instrument: levels in price units, the value of one unit taken from the losing side where there is one.
 
     Raises:
-        BrokerUnavailableError: The terminal has not worked out the tick's value yet.
+        NotPricedError: The terminal has not worked out the tick's value yet.
     """
     tick_size = info.trade_tick_size if info.trade_tick_size > 0 else info.point
     tick_value = info.trade_tick_value_loss if info.trade_tick_value_loss > 0 else info.trade_tick_value
@@ -95,7 +98,7 @@ def instrument_of(info: SymbolInfo, *, hedge_allowed: bool, aliases: dict[str, s
             f"symbol {info.name}: the terminal gives the tick value {tick_value!r}; it has no price yet, "
             "wait for the first quote"
         )
-        raise BrokerUnavailableError(msg)
+        raise NotPricedError(msg)
     name = _name_of(info, aliases)
     return Instrument(
         symbol=info.name,

@@ -1,7 +1,7 @@
 """From the trade server's clock to UTC: the terminal dresses server time as an epoch and never says the offset.
 
-Either the offset is given, or it is learnt from fresh ticks of any symbol; until then the last known one may stand in. This
-is no clock: durations are measured elsewhere.
+It is learnt from fresh ticks of any symbol; until then the last known one may stand in. This is no clock: durations are
+measured elsewhere.
 """
 
 from __future__ import annotations
@@ -32,9 +32,6 @@ _BETWEEN_LOOKS = SECOND // 4
 _PLAUSIBLE = (-12 * HOUR, 14 * HOUR)
 """The offsets that exist on earth."""
 
-ServerOffset = Callable[[Millis], int]
-"""From an instant in UTC to how far the server's clock is ahead, in ms."""
-
 
 @lru_cache(maxsize=65_536)
 def _new_york_hour(hour: int) -> int:
@@ -58,7 +55,7 @@ def _rounded(samples: list[int]) -> int:
 
 
 class ServerClock:
-    """Converts server times; learns the offset where none is given.
+    """Converts server times, and learns the offset.
 
     A sample is the time of a tick that was not there at the last look at most five minutes ago, minus our clock. The
     estimate is the median of the last nine, rounded to 15 min: five must agree before it changes. Where most of them are
@@ -71,7 +68,6 @@ class ServerClock:
     __slots__ = (
         "_clock",
         "_estimate",
-        "_given",
         "_looked_at",
         "_recalled",
         "_sampled_at",
@@ -80,9 +76,8 @@ class ServerClock:
         "_usual",
     )
 
-    def __init__(self, clock: Callable[[], Millis], offset: ServerOffset | None = None) -> None:
+    def __init__(self, clock: Callable[[], Millis]) -> None:
         self._clock = clock
-        self._given = offset
         self._recalled: SeenOffset | None = None
         self._samples: deque[tuple[int, int]] = deque(maxlen=_SAMPLES)
         """The sample, and what the convention said then."""
@@ -94,8 +89,8 @@ class ServerClock:
 
     @property
     def known(self) -> bool:
-        """Say whether the offset was given, learnt or recalled, rather than assumed."""
-        return self._given is not None or bool(self._samples) or self._recalled is not None
+        """Say whether the offset was learnt or recalled, rather than assumed."""
+        return bool(self._samples) or self._recalled is not None
 
     @property
     def seen(self) -> SeenOffset | None:
@@ -114,7 +109,7 @@ class ServerClock:
     def wants_look(self) -> bool:
         """Say whether ticks should be looked at now: nothing fresh was seen for long, and the last look is not just over."""
         now = self._clock()
-        if self._given is not None or (self._samples and 0 <= now - self._sampled_at < _LOOK_AGAIN):
+        if self._samples and 0 <= now - self._sampled_at < _LOOK_AGAIN:
             return False
         if self._looked_at is not None and 0 <= now - self._looked_at < _BETWEEN_LOOKS:
             return False
@@ -136,8 +131,6 @@ class ServerClock:
 
     def observe(self, symbol: str, server_ms: int) -> None:
         """Take a sample from a symbol's last tick, if it is fresh."""
-        if self._given is not None:
-            return
         self._bound(server_ms)
         now = self._clock()
         seen = self._seen.get(symbol)
@@ -183,8 +176,6 @@ class ServerClock:
 
     def offset(self, at: Millis) -> int:
         """Return how far the server's clock is ahead at an instant, in ms."""
-        if self._given is not None:
-            return self._given(at)
         if not self._samples:
             return new_york_plus_7(at) if self._recalled is None else self._ahead(self._recalled, at)
         return new_york_plus_7(at) if self._usual else self._estimate

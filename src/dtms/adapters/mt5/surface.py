@@ -19,6 +19,7 @@ Request = dict[str, int | float | str]
 class TerminalInfo(Protocol):
     """The terminal on this machine."""
 
+    name: str
     connected: bool
     trade_allowed: bool
     tradeapi_disabled: bool

@@ -50,13 +50,16 @@ class TerminalFlags:
 
 
 class TerminalBackend:
-    """One terminal, logged in to one account. `call` is its only door: the other end of the pipe."""
+    """One terminal, logged in to one account. `call` is its only door: the other end of the pipe.
 
-    def __init__(self, server: SimServer) -> None:
+    `watched` are the symbols in its Market Watch as it is started.
+    """
+
+    def __init__(self, server: SimServer, *, watched: Iterable[str] = ()) -> None:
         self.server = server
         self.view = TerminalView(server)
         self.flags = TerminalFlags()
-        self._selected: set[str] = set()
+        self._selected = set(watched)
         self._templates = {name: rows.symbol_template(spec) for name, spec in server.state.specs.items()}
         self._requests = 0
         self._ops: dict[str, Callable[..., Reply]] = {

@@ -176,7 +176,7 @@ def build_host(
     clock = ScaledClock(begin, speed=speed, boottime=boottime)
     server = SimServer(now=clock.now, account=account, specs=specs, usd_rates=usd_rates, recorder=recorder)
     driver = TapeDriver(server, tapes, start=begin)
-    return TerminalHost(TerminalBackend(server), driver, clock, socket_path)
+    return TerminalHost(TerminalBackend(server, watched=[tape.symbol for tape in tapes]), driver, clock, socket_path)
 
 
 def _first_instant(tapes: Sequence[TapeLike]) -> Millis:

@@ -29,6 +29,11 @@ def no_connection() -> IpcError:
     return IpcError(Mt5.RES_E_INTERNAL_FAIL_CONNECT, "No IPC connection")
 
 
+def init_failed() -> IpcError:
+    """Return the failure of `initialize`: there is no terminal to attach to."""
+    return IpcError(Mt5.RES_E_INTERNAL_FAIL_INIT, "IPC initialize failed")
+
+
 def send_failed() -> IpcError:
     """Return the failure of a send: a part of it may have left."""
     return IpcError(Mt5.RES_E_INTERNAL_FAIL_SEND, "IPC send failed")

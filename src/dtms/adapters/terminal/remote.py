@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dtms.adapters.terminal.constants import Mt5
-from dtms.adapters.terminal.link import IpcError, Reply, no_connection, out_of_step, reply_lost, send_failed
+from dtms.adapters.terminal.link import (
+    IpcError,
+    Reply,
+    init_failed,
+    no_connection,
+    out_of_step,
+    reply_lost,
+    send_failed,
+)
 from dtms.adapters.terminal.surface import TerminalSurface
 from dtms.adapters.terminal.wire import HEADER, START, STATUS, STOP, Call, call_frame, length_of, read_reply
 from dtms.errors import BrokerUnavailableError
@@ -20,14 +26,11 @@ class SocketLink:
 
     After a failure the connection is gone until `open`: -10004 says that nothing was sent, -10001 that a part may have
     been, -10002 that the reply is missing, -10000 that it belonged to another call. Without `timeout` a call waits for
-    ever, as the package does: the watchdog is the caller's. `on_sent` is told of each call that is on its way.
+    ever, as the package does: the watchdog is the caller's.
     """
 
-    def __init__(
-        self, path: Path, timeout: float | None = None, *, on_sent: Callable[[str], None] = lambda _op: None
-    ) -> None:
+    def __init__(self, path: Path, timeout: float | None = None) -> None:
         self._path = path
-        self._on_sent = on_sent
         self._timeout = timeout
         self._socket: socket.socket | None = None
         self._number = 0
@@ -42,7 +45,7 @@ class SocketLink:
             made.connect(str(self._path))
         except OSError as error:
             made.close()
-            raise IpcError(Mt5.RES_E_INTERNAL_FAIL_INIT, "IPC initialize failed") from error
+            raise init_failed() from error
         self._socket = made
 
     def close(self) -> None:
@@ -59,7 +62,6 @@ class SocketLink:
             self._number += 1
             try:
                 self._send(self._socket, call_frame(Call(self._number, op, args)))
-                self._on_sent(op)
                 return self._receive(self._socket)
             except IpcError:
                 self.close()
@@ -97,10 +99,8 @@ def _exactly(source: socket.socket, count: int) -> bytes:
 class RemoteTerminal(TerminalSurface):
     """Usable as `mt5=`, like the simulated terminal in the same process; `initialize` connects, and reconnects."""
 
-    def __init__(
-        self, socket_path: Path, *, timeout: float | None = None, on_sent: Callable[[str], None] = lambda _op: None
-    ) -> None:
-        super().__init__(SocketLink(socket_path, timeout, on_sent=on_sent))
+    def __init__(self, socket_path: Path, *, timeout: float | None = None) -> None:
+        super().__init__(SocketLink(socket_path, timeout))
 
 
 class HostControl:

@@ -30,6 +30,7 @@ from dtms.domain.instrument import Instrument
 from dtms.domain.market import Bar, Quote, Timeframe
 from dtms.domain.position import Account, Deal, Position, PositionsRead, WorkingOrder
 from dtms.domain.receipt import Receipt
+from dtms.domain.server_offset import SeenOffset
 from dtms.domain.units import Millis
 from dtms.errors import (
     BrokerRejectedError,
@@ -61,6 +62,7 @@ class BrokerWorker:
         start_timeout_s: The same for building the broker, and for its first answer.
         turn_timeout_s: How long a read waits behind others; an order waits as long as a call may take, but goes first.
         pin: Shared by the workers of one account; one that takes the first account seen when None.
+        on_delivered: Told of each call by its name when the child has the whole request, in another thread.
         log: Where the child's stdout and stderr go; None leaves them on our stderr.
         command: The child's command line; another one only in tests of broken children.
     """
@@ -75,6 +77,7 @@ class BrokerWorker:
         start_timeout_s: float = 30.0,
         turn_timeout_s: float = 1.5,
         pin: AccountPin | None = None,
+        on_delivered: Callable[[str], None] = lambda _method: None,
         log: Path | None = None,
         command: Sequence[str] | None = None,
     ) -> None:
@@ -94,6 +97,7 @@ class BrokerWorker:
             call_timeout_s=call_timeout_s,
             start_timeout_s=start_timeout_s,
             pin=self._pin,
+            on_delivered=on_delivered,
         )
         self._turns = Turns()
         self._order_turn_s = call_timeout_s
@@ -162,6 +166,18 @@ class BrokerWorker:
     def deals_between(self, start: Millis, end: Millis) -> tuple[Deal, ...]:
         """Return the deals of the account in [start, end]."""
         return self._ask(methods.DEALS_BETWEEN, start, end)
+
+    def seen_offset(self) -> SeenOffset | None:
+        """Return how far the trade server's clock is ahead, as ticks have shown it to the child; None where none has yet."""
+        seen = self._ask(methods.SEEN_OFFSET)
+        if seen is not None:
+            self._keeper.remember_offset(seen)
+        return seen
+
+    def recall_offset(self, last: SeenOffset) -> None:
+        """Hand the offset that was seen last to the child, and to each one after it."""
+        self._keeper.remember_offset(last)
+        self._ask(methods.RECALL_OFFSET, last)
 
     def send(self, action: Action, *, position: Position | None, tag: str) -> Receipt:
         """Send one action and return the broker's answer.

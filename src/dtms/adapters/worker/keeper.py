@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -19,6 +20,7 @@ from dtms.adapters.worker.frames import SETUP, ErrorWire, FrameError, Reply, Req
 from dtms.adapters.worker.methods import Read
 from dtms.adapters.worker.pin import AccountPin
 from dtms.adapters.worker.process import ChildProcess, NoAnswerError, NotDeliveredError
+from dtms.domain.server_offset import SeenOffset
 from dtms.errors import BrokerUnavailableError, DtmsError, InvariantError
 
 T = TypeVar("T")
@@ -52,6 +54,7 @@ class ChildKeeper:
         call_timeout_s: After it a call's child is killed.
         start_timeout_s: The same for building the broker, and for its first answer.
         pin: The account that must be found.
+        on_delivered: Told of each call by its name when the child has the whole request.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class ChildKeeper:
         call_timeout_s: float,
         start_timeout_s: float,
         pin: AccountPin,
+        on_delivered: Callable[[str], None],
     ) -> None:
         self._setup = frame_of(setup)
         self._command = tuple(command)
@@ -72,6 +76,8 @@ class ChildKeeper:
         self._call_timeout_s = call_timeout_s
         self._start_timeout_s = start_timeout_s
         self._pin = pin
+        self._on_delivered = on_delivered
+        self._offset: SeenOffset | None = None
         self._child: ChildProcess | None = None
         self._verified = False
         self._closed = False
@@ -137,10 +143,15 @@ class ChildKeeper:
             msg = f"{method}: {error}; nothing was sent"
             raise InvariantError(msg) from error
         try:
-            return child.exchange(self._number, frame, limit_s)
+            told = partial(self._on_delivered, method)
+            return child.exchange(self._number, frame, limit_s, on_delivered=told)
         except (NotDeliveredError, NoAnswerError) as error:
             self.drop(child, f"{method}: {error}")
             raise
+
+    def remember_offset(self, seen: SeenOffset) -> None:
+        """Tell each new child how far the trade server's clock was seen to be ahead."""
+        self._offset = seen
 
     def proved(self) -> None:
         """Note that the child works: its next failure is the first in a row."""
@@ -188,13 +199,15 @@ class ChildKeeper:
             raise BrokerUnavailableError(msg)
 
     def _verify(self, child: ChildProcess) -> None:
-        """Make sure of the account; what a library remembered of its login died with the last child."""
+        """Make sure of the account, and tell what the last child had learnt: what a library remembered died with it."""
         account = self._told(child, methods.ACCOUNT, (), self._start_timeout_s, proves=False)
         try:
             self._pin.check(account)
         except BrokerUnavailableError as error:
             self.drop(child, str(error))
             raise
+        if self._offset is not None:
+            self._told(child, methods.RECALL_OFFSET, (self._offset,), self._call_timeout_s, proves=False)
         self._verified = True
 
     def _told(self, child: ChildProcess, read: Read[T], args: tuple[Any, ...], timeout_s: float, *, proves: bool) -> T:

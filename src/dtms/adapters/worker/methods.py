@@ -28,6 +28,7 @@ from dtms.domain.instrument import Instrument
 from dtms.domain.market import Bar, Quote, Timeframe
 from dtms.domain.position import Account, Deal, Position, PositionsRead, WorkingOrder
 from dtms.domain.receipt import Receipt
+from dtms.domain.server_offset import SeenOffset
 from dtms.domain.units import Millis
 
 T = TypeVar("T")
@@ -74,8 +75,15 @@ DEALS_BETWEEN: Final = Read[tuple[Deal, ...]]("deals_between", tuple[Millis, Mil
 
 WORKING: Final = Read[tuple[WorkingOrder, ...]]("working_orders", tuple[()], tuple[WorkingOrder, ...])
 
+SEEN_OFFSET: Final = Read[SeenOffset | None]("seen_offset", tuple[()], SeenOffset | None)
+RECALL_OFFSET: Final = Read[None]("recall_offset", tuple[SeenOffset], None)
+
 READS: Final[dict[str, Read[Any]]] = {
-    read.name: read for read in (ACCOUNT, INSTRUMENT, POSITIONS, QUOTE, BARS, DEALS, DEALS_BETWEEN, WORKING)
+    read.name: read
+    for read in (
+        *(ACCOUNT, INSTRUMENT, POSITIONS, QUOTE, BARS, DEALS, DEALS_BETWEEN, WORKING),
+        *(SEEN_OFFSET, RECALL_OFFSET),
+    )
 }
 
 _order = msgspec.msgpack.Decoder(tuple[ActionKind, msgspec.Raw, Position | None, str])

@@ -9,7 +9,7 @@ import os
 import queue
 import subprocess
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +43,7 @@ class NoAnswerError(Exception):
 class _Job:
     number: int
     frame: bytes
+    on_delivered: Callable[[], None]
     done: threading.Event = field(default_factory=threading.Event)
     delivered: bool = False
     reply: Reply | None = None
@@ -83,14 +84,18 @@ class ChildProcess:
         process = self._process
         return self._over != "" or (process is not None and process.poll() is not None)
 
-    def exchange(self, number: int, frame: bytes, timeout_s: float) -> Reply:
+    def exchange(
+        self, number: int, frame: bytes, timeout_s: float, *, on_delivered: Callable[[], None] = lambda: None
+    ) -> Reply:
         """Write a request and return the reply to it; after a failure the child is killed.
+
+        `on_delivered` is called, in another thread, when the child has the whole request and before its reply is read.
 
         Raises:
             NotDeliveredError: The child never had the whole request.
             NoAnswerError: It did not answer in time, died, or answered something else.
         """
-        job = _Job(number, frame)
+        job = _Job(number, frame, on_delivered)
         with self._lock:
             if self._over:
                 raise NotDeliveredError(self._over)
@@ -171,6 +176,7 @@ def _carry(job: _Job, source: int, sink: int) -> None:
         job.why = f"it takes no request ({error})"
         return
     job.delivered = True
+    job.on_delivered()
     try:
         body = read_frame(source)
         if body is None:

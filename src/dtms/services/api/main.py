@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 from dtms.adapters.gateway_client import GatewayClient
+from dtms.adapters.sql import open_ledger
 from dtms.services.api.live import make_live_api
 from dtms.services.api.loop import Periodic
 from dtms.services.host import claimed, serve
@@ -12,10 +13,10 @@ from dtms.services.leasing import keep_place
 from dtms.services.run_log import SAMPLE_EVERY_S, ExitLog
 from dtms.services.watchdog import Watchdog, end_process
 from dtms.services.wiring import (
+    account_through_gateway,
     clock_of,
     gate_of,
     is_advisory,
-    ledger_through_gateway,
     notifier_of,
     parts_of,
     sentinel_of,
@@ -39,7 +40,8 @@ def run(settings: Settings) -> None:
         gate = gate_of(settings, settings.api_port)
         gateway = GatewayClient(settings.gateway_url)
         ending.callback(gateway.close)
-        ledger = ledger_through_gateway(settings, gateway, clock)
+        account = account_through_gateway(settings, gateway)
+        ledger = open_ledger(settings.ledger, account=account.key, clock=clock.market_now)
         ending.callback(ledger.close)
         notifier = notifier_of(settings, clock)
         ending.callback(notifier.close)
@@ -52,7 +54,7 @@ def run(settings: Settings) -> None:
             gate=gate,
             server_url=settings.server_url,
             token=token_of(settings),
-            advisory=is_advisory(settings),
+            advisory=is_advisory(settings, account.kind),
             sentinel=sentinel_of(settings),
         )
         counted = ExitLog(settings, lambda: live.exits.manager.stats)

@@ -116,4 +116,6 @@ def _is_known(reads: BrokerReads, symbol: str) -> bool:
         reads.instrument(symbol)
     except InvalidDataError:
         return False
+    except StaleDataError:
+        return True  # known, and not priced yet
     return True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -48,7 +47,6 @@ def make_gateway_app(
     gate: Gate,
     offload: Offload = in_thread,
     sleep: Sleep = asyncio.sleep,
-    lock: threading.Lock | None = None,
     metrics: Metrics | None = None,
 ) -> ASGIApp:
     """Return the gateway's application.
@@ -61,12 +59,11 @@ def make_gateway_app(
         gate: Host, Origin and token.
         offload: How blocking calls are run; `inline` where the application is driven by hand.
         sleep: How the event stream waits.
-        lock: Shared with whoever else uses the same broker connection (the executor).
         metrics: Where requests are counted; one of its own when None.
     """
     api = Api("DTMS order gateway")
     counted = Metrics(GATEWAY_NAME) if metrics is None else metrics
-    desk = Desk(reads, clock, lock)
+    desk = Desk(reads, clock)
     feed = EventFeed(ledger, clock, offload, sleep)
     add_health(api, service=GATEWAY_NAME, ready=ready, offload=offload)
     add_metrics(api, counted)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from random import Random
 from typing import Final
 
@@ -12,7 +13,9 @@ import structlog
 from dtms import bootstrap
 from dtms.adapters.sql import SqlLedger, open_ledger, verify_chain
 from dtms.app.modes import ModeKeeper
+from dtms.app.offset_keeper import OffsetKeeper
 from dtms.domain.modes import Cause
+from dtms.domain.position import Account
 from dtms.errors import BrokerUnavailableError, LedgerError, LedgerUnavailableError
 from dtms.ports.ledger import Ledger
 from dtms.services.gateway.app import make_gateway_app
@@ -21,6 +24,7 @@ from dtms.services.gateway.way import Way, way_of
 from dtms.services.host import claimed, serve
 from dtms.services.leasing import keep_gateway
 from dtms.services.watchdog import Watchdog, end_process
+from dtms.services.web.health import ReadyReport
 from dtms.services.wiring import clock_of, gate_of, is_advisory, notifier_of, parts_of, sentinel_of
 from dtms.settings import Settings
 
@@ -55,7 +59,7 @@ def run(settings: Settings) -> None:
         gate = gate_of(settings, settings.gateway_port)
         ending.callback(way.close)
         account = _connected(way)
-        ledger = open_ledger(settings.ledger, account=account, clock=clock.market_now)
+        ledger = open_ledger(settings.ledger, account=account.key, clock=clock.market_now)
         ending.callback(ledger.close)
         notifier = notifier_of(settings, clock)
         ending.callback(notifier.close)
@@ -67,7 +71,7 @@ def run(settings: Settings) -> None:
         executor = bootstrap.make_executor(
             parts,
             way.reads,
-            None if is_advisory(settings) else sender,
+            None if is_advisory(settings, account.kind) else sender,
             epoch=next_epoch(ledger) if lease is None else lease.epoch,
             lease=None if lease is None else lease.name,
             sentinel=sentinel_of(settings),
@@ -75,18 +79,17 @@ def run(settings: Settings) -> None:
         )
         look_for_damage(ledger, executor.modes)
         reconciler = bootstrap.make_reconciler(
-            parts, executor.reads, account=account, magic=settings.magic, causes=executor.modes, book=executor.book
+            parts, executor.reads, account=account.key, magic=settings.magic, causes=executor.modes, book=executor.book
         )
         loop = ExecutorLoop(
-            bootstrap.make_gateway_pass(parts, executor, reconciler, lease=lease, on_fenced=keeper.fence)
+            bootstrap.make_gateway_pass(parts, executor, reconciler, way.offset, lease=lease, on_fenced=keeper.fence)
         )
         app = make_gateway_app(
             way.served,
-            ready=lambda: loop.report(way.reads.account),
+            ready=lambda: _told(loop.report(way.reads.account), loop.work.offset),
             ledger=ledger,
             clock=clock,
             gate=gate,
-            lock=way.lock,
         )
         keeper.start()
         loop.start()
@@ -97,6 +100,11 @@ def run(settings: Settings) -> None:
         serve(app, bound)
         keeper.require_place()
         watchdog.require_progress()
+
+
+def _told(report: ReadyReport, offset: OffsetKeeper) -> ReadyReport:
+    """Add what is known of the server's clock: whether bars can be had, and by what they are dated."""
+    return replace(report, details={**report.details, "server_clock": offset.words()})
 
 
 def next_epoch(ledger: Ledger) -> int:
@@ -123,8 +131,8 @@ def look_for_damage(ledger: SqlLedger, modes: ModeKeeper) -> None:
         modes.clear(Cause.LEDGER_DAMAGED)
 
 
-def _connected(way: Way) -> str:
-    """Connect, waiting for a terminal that is starting; return the account's key."""
+def _connected(way: Way) -> Account:
+    """Connect, waiting for a terminal that is starting; return the account."""
     end = time.monotonic() + BROKER_PATIENCE_S
     while True:
         try:

@@ -1,29 +1,26 @@
-"""The gateway's way to its broker: a library that may hang is kept in child processes, the simulated terminal is not.
+"""The gateway's one way to its broker: two children that hold the broker's module, under a watchdog.
 
-MetaTrader 5 holds the interpreter's lock and has no time-out: two children under a watchdog, one that sends and one for the
-reads that are served, so that nobody who reads waits behind an order that hangs. The simulated terminal is a process of
-its own already, behind a socket with a time-out.
+The package holds the interpreter's lock and has no time-out: one child sends and one serves the reads, so that nobody who
+reads waits behind an order that hangs. Which module the children import is a name in the settings and makes no other
+difference: the simulated terminal stands in for that module.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dtms.adapters.mt5 import Mt5Broker, Mt5Sender
-from dtms.adapters.terminal.remote import RemoteTerminal
-from dtms.adapters.terminal.server_time import eet_new_york_dst
 from dtms.adapters.worker.broker import BrokerWorker
 from dtms.adapters.worker.pin import AccountPin
 from dtms.app.lease import LeasedWrites
+from dtms.domain.position import Account
+from dtms.domain.server_offset import SeenOffset
 from dtms.errors import SettingsError
-from dtms.ports.broker import BrokerReads, BrokerWrites, GatewayReads
+from dtms.ports.broker import BrokerReads, BrokerWrites, GatewayReads, OffsetSource
 from dtms.ports.clock import Clock
 from dtms.ports.lease import SendingRight
-from dtms.services.broker_child import FACTORY, metatrader
-from dtms.services.gateway.turns import TurnReads, TurnWrites
-from dtms.services.wiring import anchor_of, on_sent
+from dtms.services.broker_child import FACTORY, require_module
+from dtms.services.wiring import anchor_of, on_delivered
 from dtms.settings import Settings
 
 
@@ -36,8 +33,8 @@ class Way:
         reads: The executor's own.
         writes: The sender.
         leased: The same sender, which asks for the right to send with the link in its hand.
-        lock: Under which `served` is asked; it is the executor's too where both share one link.
-        connect: Connects and returns the account's key; `BrokerUnavailableError` where nobody answers.
+        offset: Who learns how far the server's clock is ahead: both children.
+        connect: Connects and returns the account; `BrokerUnavailableError` where nobody answers.
         close: Leaves the broker.
     """
 
@@ -45,71 +42,55 @@ class Way:
     reads: GatewayReads
     writes: BrokerWrites
     leased: Callable[[SendingRight], BrokerWrites]
-    lock: threading.Lock
-    connect: Callable[[], str]
+    offset: OffsetSource
+    connect: Callable[[], Account]
     close: Callable[[], None]
+
+
+def require_account(settings: Settings) -> None:
+    """Make sure that the broker's module is there and its account named.
+
+    Raises:
+        SettingsError: One of them is missing.
+    """
+    if settings.broker == "mt5" and (settings.account is None or settings.server_name is None):
+        msg = "broker mt5 needs the account that it must find: set DTMS_ACCOUNT (the login) and DTMS_SERVER_NAME"
+        raise SettingsError(msg)
+    require_module(settings.module)
+
+
+class _BothOffsets:
+    """The offset of both children: the reader looks at quotes, the sender at what the reader saw before it started."""
+
+    def __init__(self, reader: BrokerWorker, sender: BrokerWorker) -> None:
+        self._reader = reader
+        self._sender = sender
+
+    def seen_offset(self) -> SeenOffset | None:
+        """Return what the reader has seen."""
+        return self._reader.seen_offset()
+
+    def recall_offset(self, last: SeenOffset) -> None:
+        """Hand the last known offset to both."""
+        self._reader.recall_offset(last)
+        self._sender.recall_offset(last)
 
 
 def way_of(settings: Settings, clock: Clock) -> Way:
     """Return the way to this installation's broker, not yet connected.
 
     Raises:
-        SettingsError: MetaTrader 5 is asked for and not installed, or its account is not named.
+        SettingsError: The module is not installed, or the account that it must find is not named.
     """
-    return _simulated(settings, clock) if settings.broker == "simulated" else _metatrader(settings, clock)
-
-
-def _simulated(settings: Settings, clock: Clock) -> Way:
-    broker = Mt5Broker(
-        RemoteTerminal(settings.socket, timeout=settings.send_limit_s, on_sent=on_sent(settings, clock)),
-        expected_login=settings.account,
-        expected_server=settings.server_name,
-        magic=settings.magic,
-        clock=clock.market_now,
-        server_offset=eet_new_york_dst,
-        simulated=True,
-    )
-    lock = threading.Lock()
-    sender = Mt5Sender(broker)
-    return Way(
-        served=broker,
-        reads=TurnReads(broker, lock),
-        writes=TurnWrites(sender, lock),
-        leased=lambda right: TurnWrites(LeasedWrites(sender, right), lock),
-        lock=lock,
-        connect=lambda: broker.connect().key,
-        close=broker.close,
-    )
-
-
-def require_account(settings: Settings) -> None:
-    """Make sure that the broker's package is there and its account named.
-
-    Raises:
-        SettingsError: One of them is missing.
-    """
-    if settings.broker == "simulated":
-        return
-    if settings.account is None or settings.server_name is None:
-        msg = "broker mt5 needs the account that it must find: set DTMS_ACCOUNT (the login) and DTMS_SERVER_NAME"
-        raise SettingsError(msg)
-    metatrader()  # here, where its absence is one sentence, before a child needs it
-
-
-def _metatrader(settings: Settings, clock: Clock) -> Way:
     require_account(settings)
-    return in_children(settings, clock, socket=None)
-
-
-def in_children(settings: Settings, clock: Clock, *, socket: str | None) -> Way:
-    """Return a way through two children; `socket` names a simulated terminal instead of MetaTrader 5, for tests."""
     key = None if settings.account is None else f"{settings.server_name}:{settings.account}"
     pin = AccountPin(key)
     args = {
+        "module": settings.module,
+        "path": settings.terminal,
         "account": settings.account,
         "server": settings.server_name,
         "magic": settings.magic,
-        "socket": socket,
         "anchor_file": str(anchor_of(settings)),
         "clock_file": None if settings.clock_file is None else str(settings.clock_file),
     }
@@ -120,15 +101,16 @@ def in_children(settings: Settings, clock: Clock, *, socket: str | None) -> Way:
             now_ns=clock.boot_ns,
             call_timeout_s=settings.send_limit_s,
             pin=pin,
+            on_delivered=on_delivered(settings, clock),
             log=settings.data_dir / "log" / f"{name}.log",
         )
         for name in ("broker-reads", "broker-orders")
     )
 
-    def connect() -> str:
+    def connect() -> Account:
         (settings.data_dir / "log").mkdir(mode=0o700, parents=True, exist_ok=True)
         sender.start()
-        return reader.start().key
+        return reader.start()
 
     def close() -> None:
         sender.close()
@@ -139,7 +121,7 @@ def in_children(settings: Settings, clock: Clock, *, socket: str | None) -> Way:
         reads=sender,
         writes=sender,
         leased=lambda right: LeasedWrites(sender, right),
-        lock=threading.Lock(),
+        offset=_BothOffsets(reader, sender),
         connect=connect,
         close=close,
     )

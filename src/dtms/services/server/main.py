@@ -5,16 +5,17 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 from dtms.adapters.gateway_client import GatewayClient
+from dtms.adapters.sql import open_ledger
 from dtms.services.host import claimed, serve
 from dtms.services.leasing import keep_place
 from dtms.services.run_log import VerdictLog
 from dtms.services.server.live import make_live_server
 from dtms.services.watchdog import Watchdog, end_process
 from dtms.services.wiring import (
+    account_through_gateway,
     clock_of,
     gate_of,
     is_advisory,
-    ledger_through_gateway,
     notifier_of,
     pacemaker,
     parts_of,
@@ -39,7 +40,8 @@ def run(settings: Settings) -> None:
         gate = gate_of(settings, settings.server_port)
         gateway = GatewayClient(settings.gateway_url)
         ending.callback(gateway.close)
-        ledger = ledger_through_gateway(settings, gateway, clock)
+        account = account_through_gateway(settings, gateway)
+        ledger = open_ledger(settings.ledger, account=account.key, clock=clock.market_now)
         ending.callback(ledger.close)
         notifier = notifier_of(settings, clock)
         ending.callback(notifier.close)
@@ -49,7 +51,7 @@ def run(settings: Settings) -> None:
             parts_of(settings, clock, ledger, notifier, role="server"),
             gateway,
             gate=gate,
-            advisory=is_advisory(settings),
+            advisory=is_advisory(settings, account.kind),
             on_verdict=VerdictLog(settings).on_verdict,
         )
         keeper.start()

@@ -53,7 +53,10 @@ _REFUSALS: Final[Mapping[RefusalKind, tuple[int, str]]] = {
     RefusalKind.TARGET_WRONG_SIDE: (422, "The target must lie on the winning side of the present price; see fields."),
     RefusalKind.INVALID: (422, "A part of the request is not valid; see fields."),
     RefusalKind.UNKNOWN_PROFILE: (422, "There is no exit profile of this name; see fields."),
-    RefusalKind.NOT_READY: (503, "There is no quote of the symbol yet; try again."),
+    RefusalKind.NOT_READY: (
+        503,
+        "The symbol has no quote, or no bars that can be dated, yet: at its market's opening it has; try again.",
+    ),
 }
 _CODES: Final[Mapping[RefusalKind, str]] = {RefusalKind.INVALID: "invalid_request"}
 _REMEDIES: Final[Mapping[tuple[RefusalKind, str], str]] = {

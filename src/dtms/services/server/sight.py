@@ -10,7 +10,7 @@ from dtms.domain.instrument import Instrument
 from dtms.domain.market import Bar, Quote, Timeframe
 from dtms.domain.position import Account, Deal, PositionsRead
 from dtms.domain.units import Millis
-from dtms.errors import BrokerError, InvalidDataError
+from dtms.errors import BrokerError, MarketDataError
 from dtms.ports.broker import BrokerReads
 
 T = TypeVar("T")
@@ -98,7 +98,7 @@ class SeenReads:
         for symbol in tuple(self._wanted):
             try:
                 self.instrument(symbol)
-            except (BrokerError, InvalidDataError):
+            except (BrokerError, MarketDataError):
                 with self._lock:
                     self._wanted.discard(symbol)
 
@@ -139,5 +139,5 @@ class DirectSight:
         """Return the instrument, None where it could not be told."""
         try:
             return self._reads.instrument(symbol)
-        except (BrokerError, InvalidDataError):
+        except (BrokerError, MarketDataError):
             return None

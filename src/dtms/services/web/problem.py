@@ -108,6 +108,12 @@ _OF_ERROR: Final[Mapping[type[errors.DtmsError], _Row]] = {
     errors.StaleDataError: _Row(
         status=503, code="data_stale", detail="Market data is too old or not there yet; try again.", retry_after_s=1
     ),
+    errors.NotPricedError: _Row(
+        status=503,
+        code="price_missing",
+        detail="The symbol has no price yet, as before its market opens; try again then.",
+        retry_after_s=1,
+    ),
     errors.NotEnoughBarsError: _Row(
         status=503, code="bars_missing", detail="There are not enough bars yet; try again later.", retry_after_s=60
     ),

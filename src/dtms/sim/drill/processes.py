@@ -11,11 +11,9 @@ from starlette.types import ASGIApp
 
 from dtms import bootstrap
 from dtms.adapters.clocks import AnchoredClock, MemoryAnchor
-from dtms.adapters.mt5 import Mt5Broker, Mt5Sender
 from dtms.adapters.notify import MemoryNotifier
 from dtms.adapters.terminal.backend import TerminalBackend
 from dtms.adapters.terminal.link import Link
-from dtms.adapters.terminal.server_time import eet_new_york_dst
 from dtms.adapters.terminal.terminal import SimTerminal
 from dtms.app.gateway_pass import GatewayPass
 from dtms.app.kill import KillSwitch
@@ -28,6 +26,7 @@ from dtms.domain.policy import PolicyBook
 from dtms.errors import BrokerUnavailableError
 from dtms.ports.broker import GatewayReads
 from dtms.services.api.registrar import HttpRegistrar
+from dtms.services.broker_child import TerminalLink, link_of
 from dtms.services.gateway.main import next_epoch
 from dtms.services.server.live import make_simulated_app
 from dtms.services.server.parts import ServerParts, Site, acting
@@ -88,7 +87,7 @@ class Gateway:
 
     ground: Ground
     who: str = "gateway"
-    broker: Mt5Broker | None = None
+    broker: TerminalLink | None = None
     work: GatewayPass | None = None
 
     @property
@@ -110,24 +109,22 @@ class Gateway:
         ground = self.ground
         parts = ground.parts(self.who)
         if self.broker is None:
-            self.broker = Mt5Broker(
+            self.broker = link_of(
                 SimTerminal(ground.backend.server, backend=ground.backend, link=ground.link),
-                expected_login=ground.backend.server.state.account.login,
-                expected_server=ground.backend.server.state.account.server,
+                account=ground.backend.server.state.account.login,
+                server=ground.backend.server.state.account.server,
                 magic=MAGIC,
                 clock=parts.clock.market_now,
-                server_offset=eet_new_york_dst,
-                simulated=True,
             )
         account = self.broker.connect().key
         epoch = next_epoch(parts.ledger)
-        sender = Sender(inner=Mt5Sender(self.broker), epoch=epoch, log=ground.log, clock=ground.clock.market_now)
+        sender = Sender(inner=self.broker, epoch=epoch, log=ground.log, clock=ground.clock.market_now)
         reads = Reads(who=self.who, door=self, hooks=ground.hooks, dice=ground.dice, quotes=ground.quotes)
         executor = bootstrap.make_executor(parts, reads, sender, epoch=epoch)
         reconciler = bootstrap.make_reconciler(
             parts, reads, account=account, magic=MAGIC, causes=executor.modes, book=executor.book
         )
-        return bootstrap.make_gateway_pass(parts, executor, reconciler)
+        return bootstrap.make_gateway_pass(parts, executor, reconciler, self.broker)
 
     def broker_for(self, who: str) -> GatewayReads:
         """Return its own broker; fulfils `Door`."""

@@ -1,0 +1,98 @@
+"""The stand-in for the MetaTrader5 package: found by name, and it finds its terminal as the package does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.terminal.test_remote import Host
+
+from dtms.adapters.mt5 import Mt5Module
+from dtms.adapters.terminal.constants import Mt5
+from dtms.adapters.terminal.module import SOCKET_VARIABLE
+from dtms.domain.position import AccountKind
+from dtms.domain.units import Millis
+from dtms.errors import BrokerUnavailableError, SettingsError
+from dtms.services.broker_child import find_module, link_of
+from dtms.settings import SIMULATED_MODULE, load_settings
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    made = Host(tmp_path / "t.sock")
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def module() -> Iterator[Any]:
+    found = find_module(SIMULATED_MODULE)
+    yield found
+    found.shutdown()
+
+
+def test_the_modules_name_is_all_that_differs_between_two_brokers() -> None:
+    simulated, real = load_settings(), load_settings(broker="mt5", broker_module="a.forwarder")
+
+    assert (simulated.module, real.module) == (SIMULATED_MODULE, "a.forwarder")
+    assert load_settings(broker="mt5").module == "MetaTrader5"
+
+
+@pytest.mark.parametrize("name", ["", "MetaTrader5;rm", "a..b", "/evil", "1a"])
+def test_what_is_no_modules_name_is_refused_before_anything_starts(name: str) -> None:
+    with pytest.raises(SettingsError, match="setting broker_module"):
+        load_settings(broker_module=name)
+
+
+def test_a_terminal_is_found_by_the_path_that_initialize_is_given(host: Host, module: Any) -> None:
+    assert module.initialize(str(host.path))
+    assert module.terminal_info().name == "DTMS Simulated Terminal"
+    assert module.account_info().login == 10_000_042
+    assert module.ORDER_TYPE_SELL == Mt5.ORDER_TYPE_SELL
+
+
+def test_without_a_path_the_terminal_is_the_one_that_the_environment_names(
+    host: Host, module: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SOCKET_VARIABLE, str(host.path))
+
+    assert module.initialize()
+    assert module.symbols_total() > 0
+
+
+def test_without_any_terminal_initialize_fails_as_the_packages_does(
+    module: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(SOCKET_VARIABLE, raising=False)
+
+    assert module.initialize() is False
+    assert module.last_error() == (Mt5.RES_E_INTERNAL_FAIL_INIT, "IPC initialize failed")
+    assert module.positions_get() is None
+
+
+def test_a_name_that_the_package_does_not_have_is_an_attribute_error(module: Any) -> None:
+    with pytest.raises(AttributeError, match="no attribute 'positions_got'"):
+        _ = module.positions_got
+
+
+def test_the_accounts_kind_is_what_the_module_says(host: Host, module: Any) -> None:
+    mt5: Mt5Module = module
+    link = link_of(mt5, account=None, server=None, magic=7, clock=lambda: Millis(host.start), path=str(host.path))
+
+    assert link.connect().kind is AccountKind.SIMULATED
+
+
+def test_a_terminal_that_is_not_there_is_unavailable_and_nothing_was_sent(tmp_path: Path, module: Any) -> None:
+    link = link_of(
+        module, account=None, server=None, magic=7, clock=lambda: Millis(0), path=str(tmp_path / "nobody.sock")
+    )
+
+    with pytest.raises(BrokerUnavailableError, match="IPC initialize failed"):
+        link.connect()
+
+
+def test_a_package_that_is_not_installed_is_one_sentence_with_the_remedy() -> None:
+    with pytest.raises(SettingsError, match=r"'MetaTrader5' cannot be imported .* install dtms\[mt5\] there"):
+        find_module("MetaTrader5")
