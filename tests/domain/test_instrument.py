@@ -280,3 +280,20 @@ def test_a_price_under_one_tick_is_never_kept_and_never_a_buys_stop_of_none(
     assert made.kept(price) is None
     assert made.stop(Side.BUY, price) == made.tick_size
     assert made.stop(side, -price) <= 0
+
+
+@pytest.mark.parametrize(
+    ("step", "digits", "text"),
+    [(0.01, 2, "0.30"), (0.001, 3, "0.300"), (1.0, 0, "0"), (0.1, 1, "0.3"), (0.25, 2, "0.30"), (1e-5, 5, "0.30000")],
+)
+def test_a_volume_is_shown_with_the_digits_of_its_step(step: float, digits: int, text: str) -> None:
+    made = instrument(volume_step=step)
+    assert (made.volume_digits, made.shown_lots(0.3)) == (digits, text)
+
+
+@pytest.mark.parametrize(
+    ("digits", "price", "text"),
+    [(5, 1.0169, "1.01690"), (3, 150.123, "150.123"), (2, 104_123.5, "104123.50"), (5, 0.00005, "0.00005")],
+)
+def test_a_price_is_shown_with_the_instruments_digits(digits: int, price: float, text: str) -> None:
+    assert instrument(digits=digits, tick=float(f"1e-{digits}")).shown(price) == text

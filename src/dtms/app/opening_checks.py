@@ -94,16 +94,19 @@ def checked(order: Order, instrument: Instrument, quote: Quote, atr: float | Non
     price = quote.executable(order.side)
     if order.side * (price - stop) < enough:
         _invalid(
-            "stop_on_wrong_side", f"it must lie on the losing side of the price by at least {least:g}", "stop_loss"
+            "stop_on_wrong_side",
+            f"it must lie on the losing side of the price by at least {instrument.shown(least)}",
+            "stop_loss",
         )
     if target is not None and order.side * (target - price) < enough:
-        detail = f"it must lie on the winning side of the price by at least {least:g}"
+        detail = f"it must lie on the winning side of the price by at least {instrument.shown(least)}"
         _invalid("target_on_wrong_side", detail, "take_profit")
     risk = order.side * (quote.opening(order.side) - stop)
-    _check_risk(risk, quote.spread, atr)
+    _check_risk(risk, quote.spread, atr, instrument)
     volume = _volume(order, risk, instrument)
     if instrument.volume_limit is not None and held + volume > instrument.volume_limit + _LOTS_NOISE:
-        detail = f"the symbol's limit is {instrument.volume_limit:g} lots, {held:g} are open"
+        shown = instrument.shown_lots
+        detail = f"the symbol's limit is {shown(instrument.volume_limit)} lots, {shown(held)} are open"
         _invalid("volume_limit", detail, size_field(order))
     return OpenTrade(symbol=instrument.symbol, side=order.side, volume=volume, stop=stop, target=target)
 
@@ -127,15 +130,15 @@ def expected_margin(
 def _on_grid(price: float, instrument: Instrument, field: str) -> Price:
     kept = instrument.kept(price)
     if kept is None:
-        tick = instrument.tick_size
-        _invalid("price_off_grid", f"prices of this symbol are multiples of {tick:g}, {tick:g} at least", field)
+        tick = instrument.shown(instrument.tick_size)
+        _invalid("price_off_grid", f"prices of this symbol are multiples of {tick}, {tick} at least", field)
     return kept
 
 
-def _check_risk(risk: float, spread: float, atr: float | None) -> None:
+def _check_risk(risk: float, spread: float, atr: float | None, instrument: Instrument) -> None:
     least = max(_MIN_R_SPREADS * spread, 0.0 if atr is None else _MIN_R_ATR * atr)
     if risk < least:
-        detail = f"R must be at least max(2 x spread, 0.25 ATR(M15)) = {least:g}; the stop is too near"
+        detail = f"R must be at least max(2 x spread, 0.25 ATR(M15)) = {instrument.shown(least)}; the stop is too near"
         _invalid("risk_unknown", detail, "stop_loss")
 
 
@@ -150,9 +153,10 @@ def _volume(order: Order, risk: float, instrument: Instrument) -> Lots:
             least = instrument.money(risk, instrument.volume_min)
             _invalid("risk_too_small", f"the minimum lot risks {least:.2f} at this stop", field)
     if not instrument.tradable(wanted):
+        shown = instrument.shown_lots
         detail = (
-            f"volumes of this symbol go from {instrument.volume_min:g} to {instrument.volume_max:g} "
-            f"in steps of {instrument.volume_step:g}"
+            f"volumes of this symbol go from {shown(instrument.volume_min)} to {shown(instrument.volume_max)} "
+            f"in steps of {shown(instrument.volume_step)}"
         )
         _invalid("volume_off_grid", detail, field)
     return instrument.lots_down(wanted)

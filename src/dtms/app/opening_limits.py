@@ -32,15 +32,15 @@ def check_limits(
         OpeningRefusedError: Names the field, what was reckoned, and the limit of the policy to change.
     """
     limits, most_lots = policy.opening, policy.operation.max_lots_per_action
-    risk = abs(price - action.stop)
+    risk, shown = abs(price - action.stop), instrument.shown
     if atr is not None and risk > limits.max_stop_atr * atr:
-        words = f"{risk:g} from the price, more than {limits.max_stop_atr:g} ATR(M15) of {atr:g}"
+        words = f"{shown(risk)} from the price, more than {limits.max_stop_atr:g} ATR(M15) of {shown(atr)}"
         _refused("stop_too_far", f"the stop is {words}; see opening.max_stop_atr", "stop_loss")
     if risk > limits.max_stop_share * price:
-        words = f"{risk:g} from the price, more than {limits.max_stop_share:.4g} of it"
+        words = f"{shown(risk)} from the price, more than {limits.max_stop_share:.4g} of it"
         _refused("stop_too_far", f"the stop is {words}; see opening.max_stop_share", "stop_loss")
     if action.volume > most_lots:
-        words = f"{action.volume:g} lots, more than the {most_lots:g} of one action"
+        words = f"{instrument.shown_lots(action.volume)} lots, more than the {most_lots:g} of one action"
         _refused("volume_too_large", f"it would be {words}; see operation.max_lots_per_action", field)
     loss = instrument.money(risk, action.volume)
     if not loss <= limits.max_risk_share * equity:  # an equity that is no number allows nothing

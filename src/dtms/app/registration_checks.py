@@ -55,6 +55,7 @@ def still_settable(wanted: Registration, trade: Trade, position: Position, desk:
 
 def _check_side(stop: Price, position: Position, desk: SymbolDesk) -> None:
     instrument, side, quote = desk.instrument, position.side, desk.feed.last
+    shown = instrument.shown
     if quote is None:
         raise RegistrationRefusedError(RefusalKind.NOT_READY, f"there is no quote of {position.symbol} yet")
     there = position.stop is not None and instrument.same_price(stop, position.stop)
@@ -62,7 +63,8 @@ def _check_side(stop: Price, position: Position, desk: SymbolDesk) -> None:
     if distance < max(instrument.stops_level, instrument.tick_size) and not (there and distance > 0):
         raise RegistrationRefusedError(
             RefusalKind.WRONG_SIDE,
-            f"stop_loss {stop} must lie on the losing side of {quote.executable(side)} by {instrument.stops_level:g}",
+            f"stop_loss {shown(stop)} must lie on the losing side of {shown(quote.executable(side))} by "
+            f"{shown(instrument.stops_level)}",
             "stop_loss",
         )
 
@@ -76,7 +78,7 @@ def _check_facts(wanted: Registration, position: Position, desk: SymbolDesk) -> 
         detail = f"ticket {wanted.ticket} was opened at {position.entry}, not at {wanted.entry}"
         raise RegistrationRefusedError(RefusalKind.CONFLICT, detail, "entry")
     if not instrument.same_lots(position.volume, wanted.volume):
-        detail = f"ticket {wanted.ticket} has {position.volume} lots, not {wanted.volume}"
+        detail = f"ticket {wanted.ticket} has {instrument.shown_lots(position.volume)} lots, not {wanted.volume}"
         raise RegistrationRefusedError(RefusalKind.CONFLICT, detail, "volume")
     _check_levels(wanted, desk)
     if wanted.profile not in desk.policy.exits.names:
@@ -92,7 +94,9 @@ def _check_levels(wanted: Registration, desk: SymbolDesk) -> None:
     levels = {"stop_loss": wanted.stop, "initial_stop": wanted.initial_stop, "take_profit": wanted.target}
     for field, value in levels.items():
         if value is not None and not tick * (1 - _TICK_NOISE) <= value < math.inf:
-            raise RegistrationRefusedError(RefusalKind.INVALID, f"{field} must be a price, {tick:g} at least", field)
+            raise RegistrationRefusedError(
+                RefusalKind.INVALID, f"{field} must be a price, {desk.instrument.shown(tick)} at least", field
+            )
 
 
 def _initial_stop(wanted: Registration, position: Position, stop: Price, desk: SymbolDesk) -> Price:
@@ -108,12 +112,12 @@ def _initial_stop(wanted: Registration, position: Position, stop: Price, desk: S
 
 
 def _check_r(r: float, desk: SymbolDesk, spread: float) -> None:
-    atr = desk.atr
+    atr, shown = desk.atr, desk.instrument.shown
     least = max(2 * spread, 0.25 * atr if atr is not None else 0.0)
     if r < least:
         raise RegistrationRefusedError(
             RefusalKind.RISK_UNKNOWN,
-            f"R is {r:g}, less than max(2 x spread, 0.25 ATR(M15)) = {least:g}; the stop is too near",
+            f"R is {shown(r)}, less than max(2 x spread, 0.25 ATR(M15)) = {shown(least)}; the stop is too near",
             "initial_stop",
         )
 
@@ -131,7 +135,9 @@ def first_target(wanted: Registration, position: Position, desk: SymbolDesk) -> 
     target, quote = desk.instrument.nearest(wanted.target), desk.feed.last
     least = max(desk.instrument.stops_level, desk.instrument.tick_size)
     if quote is not None and wanted.side * (target - quote.executable(wanted.side)) < least:
-        detail = f"take_profit {target} must lie on the winning side of {quote.executable(wanted.side)} by {least:g}"
+        shown = desk.instrument.shown
+        price = shown(quote.executable(wanted.side))
+        detail = f"take_profit {shown(target)} must lie on the winning side of {price} by {shown(least)}"
         raise RegistrationRefusedError(RefusalKind.TARGET_WRONG_SIDE, detail, "take_profit")
     return target
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from dtms.core import rails
 from dtms.domain.action import Action, Close, OpenHedge, OpenTrade, Reduce, RiskDirection, SetStop, risk_of
+from dtms.domain.instrument import Instrument
 from dtms.domain.modes import Mode
 from dtms.domain.policy import Policy
 from dtms.domain.trade import Hold, Trade
@@ -75,7 +76,7 @@ def _opening_denials(action: OpenTrade, snap: Snapshot) -> Iterator[tuple[str, s
     distance = action.side * (snap.quote.executable(action.side) - action.stop)
     least = max(snap.instrument.stops_level, 0.5 * snap.instrument.tick_size)
     if distance < least - _NOISE_TICKS * snap.instrument.tick_size:
-        yield "stops_level", f"stop {action.stop} is {distance:g} from the price, the broker asks for {least:g}"
+        yield "stops_level", _too_near(snap.instrument, action.stop, distance, least)
 
 
 def _review_increase(action: Action, snap: Snapshot, policy: Policy, rule: str) -> Ruling:
@@ -120,11 +121,17 @@ def _stop_denials(action: SetStop, trade: Trade, snap: Snapshot) -> Iterator[tup
     present = trade.stop
     same = snap.instrument.same_price(action.stop, present)
     if not action.widens and not same and not snap.instrument.is_tighter(trade.side, action.stop, present):
-        yield "monotone_stop", f"stop {action.stop} would loosen {present}"
+        shown = "none" if present is None else snap.instrument.shown(present)
+        yield "monotone_stop", f"stop {snap.instrument.shown(action.stop)} would loosen {shown}"
     if snap.quote is None:
         yield "no_quote", "no accepted quote yet"
         return
     distance = trade.side * (snap.quote.executable(trade.side) - action.stop)
     least = snap.instrument.stops_level
     if distance < max(least, 0.5 * snap.instrument.tick_size) - _NOISE_TICKS * snap.instrument.tick_size:
-        yield "stops_level", f"stop {action.stop} is {distance:g} from the price, the broker asks for {least:g}"
+        yield "stops_level", _too_near(snap.instrument, action.stop, distance, least)
+
+
+def _too_near(instrument: Instrument, stop: float, distance: float, least: float) -> str:
+    shown = instrument.shown
+    return f"stop {shown(stop)} is {shown(distance)} from the price, the broker asks for {shown(least)}"

@@ -36,11 +36,11 @@ def propose(case: Case) -> Proposal | Skipped | None:
     remaining = _remaining(case) if book.partial_remaining is None else book.partial_remaining
     if isinstance(remaining, Skipped):
         return remaining
-    why = f" ({case.trigger.why})" if case.trigger.why else ""
+    why, shown = f" ({case.trigger.why})" if case.trigger.why else "", case.market.instrument.shown_lots
     return Proposal(
         rule=ExitRule.PARTIAL,
         action=Reduce(ticket=case.trade.ticket, remaining=remaining),
-        reason=f"{case.at_r}{why} {profile.partial_share:.0%} are taken off: {case.trade.volume:g} lots become {remaining:g}",
+        reason=f"{case.at_r}{why} {profile.partial_share:.0%} are taken off: {shown(case.trade.volume)} lots become {shown(remaining)}",
         price_based=True,
     )
 
@@ -57,16 +57,17 @@ def applied(book: ExitBook, _action: Action, _at: Millis) -> ExitBook:
 
 def _remaining(case: Case) -> Lots | Skipped:
     instrument, volume = case.market.instrument, case.trade.volume
+    shown = instrument.shown_lots
     part = instrument.lots_down(volume * case.profile.partial_share)
     if instrument.is_flat(part):
         return Skipped(
             rule=ExitRule.PARTIAL,
-            reason=f"{case.profile.partial_share:.0%} of {volume:g} lots are under the minimum of {instrument.volume_min:g}",
+            reason=f"{case.profile.partial_share:.0%} of {shown(volume)} lots are under the minimum of {shown(instrument.volume_min)}",
         )
     rest = instrument.lots_down(volume - part)
     if instrument.is_flat(rest):
         return Skipped(
             rule=ExitRule.PARTIAL,
-            reason=f"{volume:g} lots less {part:g} leave less than the minimum of {instrument.volume_min:g}",
+            reason=f"{shown(volume)} lots less {shown(part)} leave less than the minimum of {shown(instrument.volume_min)}",
         )
     return rest
