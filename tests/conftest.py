@@ -42,3 +42,9 @@ def shared_data() -> Path:
             pytest.skip("recorded market data (../shared/data) is missing and DTMS_NO_SHARED=1")
         pytest.fail(f"recorded market data is missing at {_SHARED.resolve()}; put it there or set DTMS_NO_SHARED=1")
     return _SHARED.resolve()
+
+
+@pytest.fixture(scope="session")
+def shared_cases(shared_data: Path) -> Path:
+    """The folder of cases that other people's reports and files showed, beside the recorded market data."""
+    return shared_data.parent / "cases"

@@ -169,3 +169,12 @@ def test_a_run_does_not_begin_on_the_ledger_of_another(
 
     assert ended.code == 2
     assert "holds a ledger already" in ended.err
+
+
+@pytest.mark.usefixtures("ports")
+def test_an_export_of_instruments_without_a_gateway_says_where_to_look(dtms: Command, tmp_path: Path) -> None:
+    ended = dtms("instruments", "export", "EURUSD", "--out", str(tmp_path / "mine.toml"))
+
+    assert (ended.code, ended.out) == (3, "")
+    assert "there is no token at" in ended.err
+    assert not (tmp_path / "mine.toml").exists()

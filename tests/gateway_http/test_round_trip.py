@@ -7,16 +7,19 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dtms.adapters.gateway_client import GatewayClient
 from dtms.adapters.gateway_client.wire import is_symbol
+from dtms.adapters.instruments.book import parse
+from dtms.cli.instruments import exported
 from dtms.domain.instrument import AssetClass, Instrument
 from dtms.domain.market import Bar, Quote, Timeframe
 from dtms.domain.position import Account, AccountKind, Deal, DealEntry, DealReason, Position, PositionsRead
 from dtms.domain.units import Millis, Side
-from dtms.errors import DtmsError
+from dtms.errors import DtmsError, InvalidDataError
 from dtms.ports.broker import BrokerReads
 
 SMALL = settings(max_examples=40)
@@ -264,3 +267,14 @@ def test_a_batch_larger_than_one_request_is_asked_in_several(gateway: Any) -> No
 
     assert gateway.client.quotes(names) == gateway.reads.quotes
     assert gateway.client.quotes([]) == {}
+
+
+def test_an_exported_instrument_file_has_what_the_gateway_tells(gateway: Any) -> None:
+    specs, _ = parse(exported(gateway.client, ()), "exported.toml")
+
+    told = gateway.reads.instruments["EURUSDc"]
+    spec = specs["EURUSD"]
+    assert (spec.digits, spec.tick_size, spec.contract_size) == (told.digits, told.tick_size, told.contract_size)
+    assert (spec.volume_max, spec.spread_typical) == (told.volume_max, 0.0001)
+    with pytest.raises(InvalidDataError):
+        exported(gateway.client, ("NONE",))

@@ -9,7 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dtms.adapters.instruments import SHIPPED, derived, files_of, open_book, said
-from dtms.domain.instrument import AssetClass
+from dtms.adapters.instruments.book import parse
+from dtms.adapters.instruments.export import Told, text_of
+from dtms.domain.instrument import AssetClass, Instrument
+from dtms.domain.symbols import asset_class, canonical
 from dtms.errors import SettingsError
 
 OWN = """
@@ -122,3 +125,41 @@ def test_a_derived_instrument_has_a_spread_of_at_least_a_tick_and_under_a_tenth_
     assert spec.spread_typical >= spec.tick_size
     assert spec.spread_typical <= max(0.1 * price, 0.02)
     assert spec.volume_min <= spec.volume_step <= spec.volume_max
+
+
+def _instrument(symbol: str, digits: int) -> Instrument:
+    return Instrument(
+        symbol=symbol,
+        canonical=canonical(symbol),
+        asset=asset_class(canonical(symbol)),
+        digits=digits,
+        point=10.0**-digits,
+        tick_size=10.0**-digits,
+        contract_size=100_000.0,
+        value_per_unit=100_000.0,
+        volume_min=0.01,
+        volume_max=50.0,
+        volume_step=0.01,
+        volume_limit=None,
+        stops_level=20 * 10.0**-digits,
+        freeze_level=0.0,
+        currency_base="EUR",
+        currency_profit="USD",
+    )
+
+
+@given(
+    symbol=st.sampled_from(("EURUSD", "EURUSDc", "XAUUSD", "BTCUSD", "US30", 'odd "name" \\ here', "#AAPL")),
+    digits=st.integers(0, 6),
+    spread=st.floats(0, 10),
+)
+def test_what_a_broker_told_is_read_back_from_the_exported_file(symbol: str, digits: int, spread: float) -> None:
+    told = Told(instrument=_instrument(symbol, digits), spread=spread)
+
+    specs, _ = parse(text_of([told]), "exported.toml")
+
+    (spec,) = specs.values()
+    assert (spec.name, spec.digits, spec.stops_level) == (canonical(symbol), digits, 20)
+    assert (spec.tick_size, spec.contract_size, spec.volume_step) == (10.0**-digits, 100_000.0, 0.01)
+    assert spec.spread_typical == pytest.approx(max(spread, 10.0**-digits), abs=0.51 * 10.0**-digits)
+    assert (spec.currency_base, spec.currency_profit) == ("EUR", "USD")

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from dtms.cli import ask, audit, config, drill, kill, ledger, mode, person, processes, run
+from dtms.cli import ask, audit, config, drill, instruments, kill, ledger, mode, person, processes, run
 from dtms.cli.output import Exit, exit_of, say
 from dtms.errors import DtmsError
 
@@ -32,6 +32,7 @@ person.add(app)
 audit.add(app)
 ledger.add(app)
 drill.add(app)
+instruments.add(app)
 
 
 def main() -> None:
