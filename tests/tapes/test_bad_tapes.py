@@ -186,8 +186,8 @@ def test_a_millisecond_outside_the_day_is_no_time(tmp_path: Path, millis: str) -
 @pytest.mark.parametrize(
     ("column", "values", "sentence"),
     [
-        ("bid", [1.1, None], "line 2: bid is empty; cut the row, or export the tape again"),
-        ("timestamp", ["one", "two"], "line 1: 'one' is no time; cut the row"),
+        ("bid", ["1.1", "low"], "line 2: bid is 'low', no number; cut the row, or export the tape again"),
+        ("timestamp", ["one", "two"], "line 1: 'one' is no time; write times as 2025-03-05 09:00:00"),
         ("ask", ["1.2", "dear"], "line 2: ask is 'dear', no number; cut the row"),
     ],
 )

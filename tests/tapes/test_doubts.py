@@ -51,6 +51,16 @@ def test_two_symbols_of_which_none_was_asked_for_are_refused_by_name(tmp_path: P
         read_tape(path, symbol="USDJPY")
 
 
+def test_one_symbol_of_two_accounts_is_two_streams(tmp_path: Path) -> None:
+    path = write(tmp_path, "ticks.csv", [row.replace("GBPUSD", "EURUSD.r") for row in _two()])
+
+    with pytest.raises(SettingsError, match=r"it holds 2 symbols: EURUSD \(20 rows\), EURUSD.r \(20 rows\)"):
+        read_tape(path)
+    tape = read_tape(path, symbol="EURUSD.r")
+    assert tape.quotes is not None
+    assert (tape.symbol, {quote.bid for quote in tape.quotes}) == ("EURUSD", {1.268})
+
+
 def test_two_symbols_side_by_side_are_told_apart_by_their_headers(tmp_path: Path) -> None:
     rows = [f"2025-03-05T09:00:0{i}Z,1.085,1.0851,1.268,1.2681" for i in range(5)]
     path = write(tmp_path, "wide.csv", ["time,EURUSD_bid,EURUSD_ask,GBPUSD_bid,GBPUSD_ask", *rows])
@@ -71,6 +81,7 @@ INDEX = [f"2024-03-05 0{i // 60}:{i % 60:02}:00" for i in range(90)]
 @pytest.mark.parametrize(
     ("symbol", "price", "spread", "expected", "doubted"),
     [
+        ("EURUSD", "1.0850", "1", 0.0001, ["spread_unit"]),  # a broker of four digits
         ("US30", "39000.00", "240", 2.4, []),  # a terminal's own export
         ("US30", "39000.0", "240", 2.4, ["spread_unit"]),  # the same by pandas: a zero was dropped
         ("EURUSD", "1.08500", "8", 0.00008, []),
@@ -152,6 +163,14 @@ def test_a_second_time_column_that_disagrees_is_doubted(tmp_path: Path) -> None:
     tape = read_tape(write(tmp_path, "EURUSD_other.csv", other))
     assert (codes(tape), begins(tape)) == (["second_time"], "2025-03-05T09:00")
     assert "'local_time' tells the time too and differs by +2 h in every row" in tape.doubts[0].text
+
+
+def test_of_two_clocks_the_one_that_names_its_zone_is_read(tmp_path: Path) -> None:
+    rows = lines("2025-03-05 11:0{i}:00,{t},{o},{h},{l},{c}", header="time_server,time_utc,open,high,low,close")
+
+    tape = read_tape(write(tmp_path, "EURUSD.csv", rows))
+
+    assert (begins(tape), codes(tape)) == ("2025-03-05T09:00", ["second_time"])
 
 
 def test_newest_first_is_turned_round_and_said(tmp_path: Path) -> None:
@@ -249,6 +268,15 @@ def test_a_missing_side_of_a_metatrader_tick_is_carried_forward(tmp_path: Path) 
         (1.08512, 1.0852),
     ]
     assert any("the other is carried forward" in note for note in tape.notes)
+
+
+def test_a_blank_side_of_any_recorder_is_the_one_before(tmp_path: Path) -> None:
+    rows = ["2025-03-05T09:00:00Z,1.085,1.0851", "2025-03-05T09:00:01Z,,1.0852", "2025-03-05T09:00:02Z,1.0851,"]
+
+    tape = read_tape(write(tmp_path, "EURUSD.csv", ["time,bid,ask", *rows]))
+
+    assert tape.quotes is not None
+    assert [(quote.bid, quote.ask) for quote in tape.quotes] == [(1.085, 1.0851), (1.085, 1.0852), (1.0851, 1.0852)]
 
 
 # What a person says.

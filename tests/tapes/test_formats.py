@@ -15,6 +15,7 @@ from dtms.domain.units import MINUTE
 from dtms.errors import SettingsError
 
 OANDA = "time,volume,bid.o,bid.h,bid.l,bid.c,ask.o,ask.h,ask.l,ask.c"
+OHLC = "time,open,high,low,close"
 KLINES = (
     "open_time,open,high,low,close,volume,close_time,quote_volume,count,taker_buy_volume,taker_buy_quote_volume,ignore"
 )
@@ -337,6 +338,30 @@ FORMATS: list[tuple[str, str, list[str], str, str, list[str]]] = [
         lines("{t},{o},{h},{l},{c}", time="3/19/2024 9:{:02} PM", header="Date Time,Open,High,Low,Close"),
         "2024-03-19T18:00",
         "EURUSD",
+        ["zone_assumed"],
+    ),
+    (
+        "a spreadsheet's days",
+        "EURUSD_sheet.csv",
+        [OHLC, *(f"{45_721.375 + i / 1_440:.8f},{o},{h},{low},{c}" for i, (o, h, low, c) in enumerate(BARS))],
+        "2025-03-05T07:00",
+        "EURUSD",
+        ["zone_assumed"],
+    ),
+    (
+        "freqtrade's JSON",
+        "ETH_USDT-1m.json",
+        ["[" + ",".join(epochs("[{t},{o},{h},{l},{c},1.5]", unit=1_000, scale=3_000)) + "]"],
+        "2025-03-05T09:00",
+        "ETHUSDT",
+        [],
+    ),
+    (
+        "MetaTrader rates without spread",
+        "XRPUSD_rates.csv",
+        epochs("{t},{o},{h},{l},{c},35", header="time,open,high,low,close,tick_volume"),
+        "2025-03-05T07:00",
+        "XRPUSD",
         ["zone_assumed"],
     ),
     (

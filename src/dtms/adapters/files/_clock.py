@@ -18,6 +18,9 @@ from dtms.domain.units import DAY, HOUR, MINUTE, SECOND
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
+_OTHERWISE: Final = (
+    "write times as 2025-03-05 09:00:00 or as an epoch, or name the column that has them with --columns time=..."
+)
 _AGAIN: Final = "cut the row, or export the tape again"
 _UNITS: Final = ((10, 1_000.0), (13, 1.0), (16, 1e-3), (19, 1e-6))
 """Digits of an epoch before the point up to which it is in seconds, ms, us and ns: the unit is unmistakable from 1973 on."""
@@ -52,6 +55,10 @@ _TIME: Final = re.compile(
     r"|(?P<ch>\d\d)(?P<cm>\d\d)(?P<cs>\d\d)?[ .]?(?P<cf>\d{3,9})?)?"
     r" ?(?:(?P<half>[AaPp])\.?[Mm]\.?)? ?(?P<zone>[A-Z]{1,4})? ?(?P<off>[+-]\d\d:?(?:\d\d)?)?$"
 )
+_SERIAL: Final = re.compile(r"[2-8]\d{4}(\.\d+)?$")
+"""Days since 30 December 1899, as spreadsheets count: 20000 is in 1954, 89999 in 2146."""
+
+_SERIAL_EPOCH: Final = 25_569
 YEAR_LAST: Final = re.compile(r"(?:[A-Za-z]{3,9}\.?,? )?(\d{1,2})([-./])(\d{1,2})\2(\d{4}|\d\d)(?!\d)")
 """A date whose first two numbers are day and month in an order that the cell alone does not tell."""
 
@@ -104,6 +111,8 @@ def read_times(path: Path, lines: Sequence[int], cells: Sequence[str], *, day_fi
     Raises:
         SettingsError: A cell is no time, or some name their offset and some do not.
     """
+    if all(_SERIAL.match(cell) for cell in cells):
+        return Times(values=[_of_serial(cell) for cell in cells], aware=False, epoch=False)
     values: list[int] = []
     numeric = bool(_NUMBER.match(cells[0]))
     aware: bool | None = None
@@ -112,7 +121,7 @@ def read_times(path: Path, lines: Sequence[int], cells: Sequence[str], *, day_fi
         try:
             at, zoned = (_of_number(cell), True) if numeric else _of_text(cell, midnights, day_first=day_first)
         except (ValueError, OverflowError):
-            raise defect(path, line, f"{cell!r} is no time", _AGAIN) from None
+            raise defect(path, line, f"{cell!r} is no time", _AGAIN if values else _OTHERWISE) from None
         if aware is None:
             aware = zoned
         elif aware is not zoned:
@@ -135,6 +144,11 @@ def _of_number(cell: str) -> int:
         step = round(1 / unit)
         return (int(whole) + step // 2) // step
     return round(float(f"{whole}.{fraction or 0}") * unit) if fraction else int(whole) * round(unit)
+
+
+def _of_serial(cell: str) -> int:
+    """Return the second that a spreadsheet's day and share of a day stand for."""
+    return round((float(cell) - _SERIAL_EPOCH) * DAY / SECOND) * SECOND
 
 
 def _of_text(cell: str, midnights: dict[str, int], *, day_first: bool) -> tuple[int, bool]:

@@ -44,6 +44,8 @@ OWN: Final = Format(name="our own")
 FORMATS: Final = (
     Format(name="MetaTrader's API", names=_names("tick_volume", "spread", "real_volume"), server_clock=True),
     Format(name="MetaTrader's API (ticks)", names=_names("bid", "ask", "time_msc", "flags"), server_clock=True),
+    Format(name="MetaTrader's API (ticks)", names=_names("bid", "ask", "flags"), server_clock=True),
+    Format(name="MetaTrader", names=_names("tick_volume"), server_clock=True),
     Format(name="MetaTrader 5", names=_names("<date>", "<time>", "<tickvol>"), server_clock=True),
     Format(name="MetaTrader 5 (ticks)", names=_names("<date>", "<time>", "<bid>", "<ask>"), server_clock=True),
     Format(name="MetaTrader 4", headless=True, cell=r"\d{4}\.\d\d\.\d\d", server_clock=True),

@@ -193,7 +193,13 @@ def _times(path: Path, table: Table, meanings: Sequence[Meaning], form: Format) 
     full = [i for i in found if meanings[i].kind != "close_time" and i not in (pair or ())]
     if pair is not None:
         full = [i for i in full if i not in dates and i not in clocks]
-    full.sort(key=lambda i: (meanings[i].kind != "msc", not _says_utc(sample[i]) and not form.server_clock))
+    full.sort(
+        key=lambda i: (
+            meanings[i].kind != "msc",
+            not _says_utc(sample[i]) and not form.server_clock,
+            meanings[i].zone is None,
+        )
+    )
     if pair is not None and not (full and _says_utc(sample[full[0]])):
         return pair
     if full:

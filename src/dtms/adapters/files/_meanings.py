@@ -39,8 +39,8 @@ _WORDS: Final[dict[str, str]] = {
     "sell_volume": "'sell volume' 'taker sell volume'",
     "real_volume": "'real volume' 'volume real'",
     "spread": "spread 'spread points' 'avg spread' 'average spread'",
-    "symbol": "symbol ticker pair instrument 'currency pair' currencypair product asset ric 'instrument id' name waluta epic tic "
-    "'symbol name' code market",
+    "symbol": "symbol ticker pair instrument 'currency pair' currencypair product asset ric 'instrument id' epic tic "
+    "'symbol name'",
     "flags": "flags flag",
 }
 """Names by what they mean, in small letters without accents; quotes keep words together."""

@@ -79,7 +79,15 @@ def read_rows(path: Path, table: Table, layout: Layout, options: TapeOptions, re
     found.times, found.aware, found.epoch, found.zone = times.values, times.aware, times.epoch, times.zone
     found.symbols = symbols
     _more_times(path, rows, layout, found, weekends=weekends)
-    return carried(path, found, remarks) if layout.ticks and layout.form.server_clock else found
+    return carried(path, found, remarks) if _may_lack_a_side(rows, layout) else found
+
+
+def _may_lack_a_side(rows: list[Row], layout: Layout) -> bool:
+    """Say whether a row may tell one side of a quote only: a MetaTrader's always may, others where a cell is blank."""
+    if not layout.ticks:
+        return False
+    sides = (*layout.bid, *(layout.ask or ()))
+    return layout.form.server_clock or any(not row[i] for row in rows for i in sides)
 
 
 def _full_rows(path: Path, table: Table, layout: Layout) -> list[tuple[int, Row]]:
@@ -100,10 +108,12 @@ def _of_symbol(
     place = layout.symbol
     counts = Counter(row[place] for _, row in records)
     ours = {name: spelled(name) for name in counts}
+    if len(counts) == 1:
+        return records, tuple(ours.values())
+    if options.symbol in counts or len(set(ours.values())) < len(counts):
+        ours = {name: name for name in counts}  # EURUSD and EURUSD.r in one file are two streams
     found = tuple(dict.fromkeys(ours.values()))
-    if len(found) == 1:
-        return records, found
-    wanted = None if options.symbol is None else canonical(options.symbol)
+    wanted = options.symbol if options.symbol in found or options.symbol is None else canonical(options.symbol)
     if wanted not in found:
         said = ", ".join(f"{name} ({count} rows)" for name, count in counts.most_common(8))
         wrong = "" if wanted is None else f", none of {options.symbol}"
@@ -116,7 +126,7 @@ def _of_symbol(
         f"the file holds {len(found)} symbols: the {len(kept)} rows of {wanted} were read, {len(records) - len(kept)} others "
         f"({others}) left out",
     )
-    return kept, (wanted,)
+    return kept, (spelled(wanted),)
 
 
 def _with_prices(records: list[tuple[int, Row]], layout: Layout, remarks: Remarks) -> list[tuple[int, Row]]:
@@ -152,10 +162,11 @@ def _newest_first(times: Sequence[int]) -> bool:
 def _columns(path: Path, lines: list[int], rows: list[Row], layout: Layout, remarks: Remarks, separator: str) -> Rows:
     prices = [[row[i] for row in rows] for i in (*layout.bid, *(layout.ask or ()))]
     mark = decimal_mark((cell for column in prices for cell in column), separator, remarks)
-    gaps = layout.ticks and layout.form.server_clock
+    gaps = _may_lack_a_side(rows, layout)
+    zeros = gaps and layout.form.server_clock
 
     def numbers(place: int) -> list[float]:
-        return _read(path, lines, rows, place, layout, lambda cell: _price(cell, mark, gaps=gaps))
+        return _read(path, lines, rows, place, layout, lambda cell: _price(cell, mark, gaps=gaps, zeros=zeros))
 
     def volumes(place: int | None) -> list[float | None]:
         if place is None:
@@ -184,12 +195,12 @@ def _rest(volume: float | None, bought: float | None) -> float | None:
     return None if volume is None or bought is None else max(0.0, round(volume - bought, 10))
 
 
-def _price(cell: str, mark: str, *, gaps: bool) -> float:
-    """Return a price; where one side of a quote may be missing, a blank or a zero is not a number."""
-    if gaps and cell in _BLANK:
+def _price(cell: str, mark: str, *, gaps: bool, zeros: bool) -> float:
+    """Return a price; where one side of a quote may be missing, a blank or (`zeros`) a zero is not a number."""
+    if gaps and not cell:
         return float("nan")
     found = number(cell, mark)
-    return float("nan") if gaps and not found else found
+    return float("nan") if zeros and not abs(found) > 0 else found
 
 
 def _read(

@@ -48,6 +48,7 @@ def spread_unit(
     usual = median(spreads)
     whole = all(abs(spread - round(spread)) < _WHOLE for spread in spreads)
     plain = _points(max(digits, spec.digits))
+    fewer = False
     if given is not None:
         unit = _price() if given == "price" else plain
         remarks.note(f"asks are the bid plus the spread column, in {unit.name}, as --spread-unit says")
@@ -58,6 +59,10 @@ def spread_unit(
         else []
     )
     others.append(_price())
+    if whole and digits < spec.digits:
+        # Dropped zeros, or a broker with fewer digits: what the spread would cost tells.
+        plain = min((plain, _points(digits)), key=lambda unit: _distance(usual, unit, spec))
+        fewer = plain.value > spec.point
     if not whole:
         plain = min((_price(), _pips(spec), plain), key=lambda unit: _distance(usual, unit, spec))
     ratio = usual * plain.value / spec.spread_typical
@@ -73,7 +78,7 @@ def spread_unit(
         unit = better
     else:
         unit = plain
-        if far or not whole:
+        if far or not whole or fewer:
             remarks.doubt(
                 "spread_unit",
                 f"the spread column ({usual:g} in the middle), read in {unit.name}, is {usual * unit.value:g}: {ratio:.3g} times the "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -64,6 +65,8 @@ def table_of(path: Path, content: Content, remarks: Remarks) -> Table:
     """
     if content.parquet is not None or content.feather is not None:
         return _of_polars(path, content)
+    if content.text.lstrip().startswith("[["):
+        return _of_json(path, content.text)
     own = content.text.startswith(OWN_MARK)
     lines = content.text.splitlines()
     first = 0
@@ -146,6 +149,16 @@ def _header(block: Sequence[Sequence[str]]) -> tuple[tuple[str, ...], ...]:
     return tuple(
         tuple(cells[i].strip(' "#') if i < len(cells) else "" for cells in reversed(block)) for i in range(width)
     )
+
+
+def _of_json(path: Path, text: str) -> Table:
+    """Return the table of a JSON list of rows, as exchanges and freqtrade write them; its rows count as lines from 1."""
+    try:
+        rows = [[str(cell) for cell in row] for row in json.loads(text)]
+    except (ValueError, TypeError) as error:
+        raise defect(path, None, f"is no JSON list of rows ({error})", "copy or download the file again") from error
+    begin = " / ".join(repr(",".join(row)[:_WIDE]) for row in rows[:_SHOWN])
+    return Table(header=(), header_line=None, rows=rows, lines=range(1, len(rows) + 1), begin=begin)
 
 
 def _of_polars(path: Path, content: Content) -> Table:
