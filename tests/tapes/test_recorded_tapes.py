@@ -122,10 +122,6 @@ def test_a_recorded_export_reads_and_is_refused_for_simulation_as_too_coarse(
             "ticks/binance_BTCUSDT_trades_20210108.parquet",
             "these are trades, with one price and no bid and ask; give the quotes of the same time, or bars",
         ),
-        (
-            "exports/histdata/DAT_ASCII_JPXJPY_M1_201803_excerpt.csv",
-            "neither tape nor file name says a known symbol; name it with --symbol",
-        ),
     ],
 )
 def test_a_recorded_file_with_a_real_defect_is_refused_with_its_sentence(
@@ -292,7 +288,7 @@ def test_a_brokers_spelling_of_the_symbol_is_the_same_symbol(shared_data: Path) 
 
 
 def test_the_headerless_bars_of_histdata_are_est_all_year(shared_data: Path) -> None:
-    tape = read_tape(shared_data / "exports" / "histdata" / "DAT_ASCII_JPXJPY_M1_201803_excerpt.csv", symbol="JPXJPY")
+    tape = read_tape(shared_data / "exports" / "histdata" / "DAT_ASCII_JPXJPY_M1_201803_excerpt.csv")
 
     assert (tape.symbol, len(tape.bars), to_iso(tape.first)[:16]) == ("JPXJPY", 20, "2018-03-01T06:25")
     assert (tape.has_volume, tape.bars[0].volume) == (False, None)
