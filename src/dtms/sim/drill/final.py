@@ -239,8 +239,17 @@ def _words(intent: Intent) -> str:
 
 
 def _no_strays(world: World, intents: tuple[Intent, ...], trades: tuple[Trade, ...]) -> None:
-    """I7, I9: what stands open in our name belongs to an open trade, or somebody was called; nothing CLOSED stands open."""
-    held = {position.identifier: position for position in world.sim.state.positions.values()}
+    """I7, I9: what stands open in our name belongs to an open trade, or somebody was called; nothing CLOSED stands open.
+
+    What others have turned round is theirs (I19): whoever managed it before was called.
+    """
+    turned = {e.identifier for e in world.oracle.of(AppliedKind.REVERSE) if e.tag not in world.ground.log.epochs}
+    theirs = {p.identifier for p in world.sim.state.positions.values() if p.identifier in turned}
+    held = {p.identifier: p for p in world.sim.state.positions.values() if p.identifier not in theirs}
+    for trade in trades:
+        called = trade.close_reason == RELEASED or world.record.alerted(trade, AlertKind.BY_HAND, AlertKind.QUARANTINED)
+        if trade.identifier in theirs and not called:
+            world.record.report("I19 called", f"trade {trade.trade_id} was turned round and nobody was called")
     known = {leg.identifier for trade in trades for leg in trade.legs if trade.is_open}
     known |= {trade.identifier for trade in trades if trade.is_open}
     released = [trade for trade in trades if trade.close_reason == RELEASED]

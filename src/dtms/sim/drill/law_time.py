@@ -60,10 +60,10 @@ class TimeLaws:
         self._limits(self.record.clock())
 
     def _protection(self, trade: Trade, able_ms: int) -> None:
-        """I5: a stop at the broker, no wider than the journal's."""
+        """I5: a stop at the broker, no wider than the journal's; what others have turned round is theirs to protect."""
         record = self.record
         position = record.position(trade.identifier)
-        if position is None or trade.owner is Owner.NONE:
+        if position is None or position.side is not trade.side or trade.owner is Owner.NONE:
             self._naked.pop(trade.identifier, None)
             return
         if position.stop is None:

@@ -304,8 +304,11 @@ class Operator:
 
     def _foreign(self) -> None:
         stream = self.dice.stream("hand")
+        if not self.sim.state.account.hedging:
+            self._on_some(self._deal_past)
+            return
         foreign = [p for p in self.sim.state.positions.values() if p.magic == FOREIGN_MAGIC]
-        if len(foreign) >= _MOST_FOREIGN or not self.sim.state.account.hedging:
+        if len(foreign) >= _MOST_FOREIGN:
             for held in foreign[:1]:
                 self._close(held, 1.0)
             return
@@ -315,6 +318,22 @@ class Operator:
             symbol=symbol,
             type=stream.choice((Mt5.ORDER_TYPE_BUY, Mt5.ORDER_TYPE_SELL)),
             volume=self.sim.state.specs[symbol].volume_min * 10,
+            magic=FOREIGN_MAGIC,
+            comment=FOREIGN,
+        )
+
+    def _deal_past(self, held: SimPosition) -> None:
+        """Deal on a position's symbol without naming it, as another program does where the account nets.
+
+        It adds, closes a part or all, or turns the position round.
+        """
+        stream = self.dice.stream("hand")
+        step = self.sim.state.specs[held.symbol].volume_step
+        self._send(
+            action=Mt5.TRADE_ACTION_DEAL,
+            symbol=held.symbol,
+            type=stream.choice((Mt5.ORDER_TYPE_BUY, Mt5.ORDER_TYPE_SELL)),
+            volume=round(max(1, round(held.volume * stream.choice((0.5, 1.0, 2.0)) / step)) * step, 8),
             magic=FOREIGN_MAGIC,
             comment=FOREIGN,
         )
