@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tests.terminal.test_remote import Host
 
+from dtms.adapters.clocks import SystemClock
 from dtms.adapters.mt5 import Mt5Module
 from dtms.adapters.terminal.constants import Mt5
 from dtms.adapters.terminal.module import SOCKET_VARIABLE
@@ -16,6 +17,7 @@ from dtms.domain.position import AccountKind
 from dtms.domain.units import Millis
 from dtms.errors import BrokerUnavailableError, SettingsError
 from dtms.services.broker_child import find_module, link_of
+from dtms.services.gateway.way import way_of
 from dtms.settings import SIMULATED_MODULE, load_settings
 
 
@@ -96,3 +98,17 @@ def test_a_terminal_that_is_not_there_is_unavailable_and_nothing_was_sent(tmp_pa
 def test_a_package_that_is_not_installed_is_one_sentence_with_the_remedy() -> None:
     with pytest.raises(SettingsError, match=r"'MetaTrader5' cannot be imported .* install dtms\[mt5\] there"):
         find_module("MetaTrader5")
+
+
+def test_what_the_policy_calls_a_symbol_reaches_the_children(host: Host, tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text('[aliases]\nEURUSD = "XAUUSD"\n', encoding="utf-8")
+    settings = load_settings(data_dir=tmp_path / "data", terminal_socket=host.path, policy_file=policy)
+    way = way_of(settings, SystemClock())
+    try:
+        way.connect()
+        found = way.served.instrument("EURUSD")
+    finally:
+        way.close()
+
+    assert (found.symbol, found.canonical) == ("EURUSD", "XAUUSD")

@@ -7,7 +7,7 @@ Light to import, for an order may be waiting for a new child.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -43,6 +43,7 @@ def link_of(
     magic: int,
     clock: Callable[[], Millis],
     path: str | None = None,
+    aliases: Mapping[str, str] | None = None,
 ) -> TerminalLink:
     """Return the link over a module, not yet connected.
 
@@ -53,6 +54,7 @@ def link_of(
         magic: The number under which this installation sends.
         clock: The market's clock, UTC.
         path: Which terminal to attach to; None is the one that runs.
+        aliases: The policy's words for what the broker's symbols are.
     """
     return TerminalLink(
         mt5,
@@ -60,6 +62,7 @@ def link_of(
         expected_server=server,
         magic=magic,
         clock=clock,
+        aliases=aliases,
         initialize=None if path is None else partial(mt5.initialize, path),
     )
 
@@ -73,6 +76,7 @@ def build(
     magic: int,
     anchor_file: str,
     clock_file: str | None,
+    aliases: dict[str, str],
 ) -> TerminalLink:
     """Return the link over a module that is found by its name, not yet connected.
 
@@ -84,6 +88,7 @@ def build(
         magic: As for `link_of`.
         anchor_file: Where the installation's anchor of the market's clock is kept: a child that starts later goes by it.
         clock_file: The tape's clock; None is the machine's.
+        aliases: As for `link_of`.
 
     Raises:
         SettingsError: The module cannot be imported.
@@ -91,7 +96,9 @@ def build(
     anchored = FileAnchor(Path(anchor_file))
     clock = AnchoredClock(anchored) if clock_file is None else TapeClock(Path(clock_file))
     found = find_module(module)
-    return link_of(found, account=account, server=server, magic=magic, clock=clock.market_now, path=path)
+    return link_of(
+        found, account=account, server=server, magic=magic, clock=clock.market_now, path=path, aliases=aliases
+    )
 
 
 def find_module(name: str) -> Any:

@@ -264,7 +264,9 @@ def make_trader(
         BrokerUnavailableError: The terminal does not answer.
     """
     terminal = RemoteTerminal(settings.socket, timeout=CALL_LIMIT_S)
-    broker = link_of(terminal, account=None, server=None, magic=ENTRY_MAGIC, clock=clock.market_now)
+    broker = link_of(
+        terminal, account=None, server=None, magic=ENTRY_MAGIC, clock=clock.market_now, aliases=policies.aliases
+    )
     key = broker.connect().key
     # Its own view of the market: indicators only, kept in memory.
     ledger = open_ledger("sqlite://", account=key, clock=clock.market_now)

@@ -145,7 +145,7 @@ def make_world(
     driver = TapeDriver(sim, tapes, start=start)
     clock.now = driver.start
     terminal = SimTerminal(sim, backend=TerminalBackend(sim, watched=[tape.symbol for tape in tapes]))
-    broker = link_of(terminal, account=None, server=None, magic=MAGIC, clock=clock.market_now)
+    broker = link_of(terminal, account=None, server=None, magic=MAGIC, clock=clock.market_now, aliases=policies.aliases)
     key = broker.connect().key
     ledger = open_ledger(ledger_url, account=key, clock=clock.market_now, epoch="simulated")
     notifier = MemoryNotifier()

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dtms.adapters.worker.broker import BrokerWorker
+from dtms.adapters.worker.frames import JSON
 from dtms.adapters.worker.pin import AccountPin
 from dtms.app.lease import LeasedWrites
 from dtms.domain.position import Account
@@ -21,7 +22,7 @@ from dtms.ports.clock import Clock
 from dtms.ports.lease import SendingRight
 from dtms.services.broker_child import FACTORY, require_module
 from dtms.services.wiring import anchor_of, on_delivered
-from dtms.settings import Settings
+from dtms.settings import Settings, load_policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +86,7 @@ def way_of(settings: Settings, clock: Clock) -> Way:
     require_account(settings)
     key = None if settings.account is None else f"{settings.server_name}:{settings.account}"
     pin = AccountPin(key)
-    args = {
+    args: dict[str, JSON] = {
         "module": settings.module,
         "path": settings.terminal,
         "account": settings.account,
@@ -93,6 +94,7 @@ def way_of(settings: Settings, clock: Clock) -> Way:
         "magic": settings.magic,
         "anchor_file": str(anchor_of(settings)),
         "clock_file": None if settings.clock_file is None else str(settings.clock_file),
+        "aliases": dict(load_policy(settings.policy_file).aliases),
     }
     reader, sender = (
         BrokerWorker(
