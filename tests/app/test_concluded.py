@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from tests.app.rig import SYMBOL, Rig
@@ -171,6 +172,18 @@ def test_a_restoring_whose_answer_was_lost_on_netting_counts_once() -> None:
     rig.executor.tick()
     assert rig.trade(trade.ticket).volume == Lots(0.5)
     assert same_as_the_broker(rig, trade)
+
+
+def test_a_position_that_takes_over_our_comment_on_netting_grew_by_what_the_deals_say() -> None:
+    rig = netting()
+    trade = reduced(rig)
+    rig.writes.fate = lambda action: "answer_lost" if isinstance(action, ReAdd) else "answered"
+    restoring(rig, trade)
+    tag = rig.writes.sent[-1][1]
+    rig.reads.shown = lambda position: replace(position, comment=tag)
+    rig.wait(1)
+    rig.executor.tick()
+    assert rig.trade(trade.ticket).volume == Lots(0.5)
 
 
 def unseen(rig: Rig, kind: type) -> tuple[Trade, Action]:

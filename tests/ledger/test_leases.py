@@ -339,6 +339,15 @@ def test_the_leases_time_is_the_boot_clocks() -> None:
     assert before <= told <= boot_ns() // 1_000_000
 
 
+def test_a_lease_of_another_boot_is_renewed_for_nobody_and_claims_nothing(
+    ledgers: tuple[SqlLedger, SqlLedger], time: Time
+) -> None:
+    assert ledgers[0].leases.take(GATEWAY_LEASE, "a", ttl_ms=60_000) is not None
+    time.boot = "second boot"
+    time.ms = 1_000  # a boot clock begins anew
+    assert not ledgers[0].leases.renew(GATEWAY_LEASE, "a", 1, ttl_ms=60_000)
+
+
 def test_another_boot_of_the_machine_ends_every_lease(ledgers: tuple[SqlLedger, SqlLedger], time: Time) -> None:
     assert holder(ledgers[0], time, "a").hold()
     time.boot, time.ms = "second boot", 5

@@ -115,13 +115,17 @@ class Conclusions:
         return self.end(acked, StepEnd.APPLIED, merged, receipt.comment)
 
     def _verify_part(self, acked: Intent, receipt: Receipt) -> bool:
-        """Conclude a part fill where nothing of it is to come: an exchange leaves the rest of an order in its book."""
+        """Conclude a part fill where nothing of it is to come: an exchange leaves the rest of an order in its book.
+
+        A list of orders tells nothing while the terminal shows what was before: the fill itself has to be seen first.
+        """
         try:
+            seen = self.witness.seen(acked).seen in (Seen.PARTIAL, Seen.APPLIED)
             works = self.doubts.under_way(acked)
-        except BrokerError:
+        except (BrokerError, MarketDataError):
             return False
-        if works:
-            return self.unknown(acked, "it was filled in part, and the broker still works on the rest")
+        if works or not seen:
+            return self.unknown(acked, "it was filled in part, and the broker may still work on the rest")
         return self.end(acked, StepEnd.PARTIAL, receipt, receipt.comment)
 
     def settle_doubt(self, intent: Intent) -> bool:

@@ -86,7 +86,8 @@ class OrderLaws:
             this.orders.add(entry.order)
         else:
             this.levels += 1
-        this.whole = this.whole or _is_whole(entry, intent)
+        kept = entry.tag not in self.record.relevelled
+        this.whole = this.whole or (kept and _is_whole(entry, intent))
         if this.count > 1 and not again:
             self.record.report("I1 exactly once", f"tag {entry.tag} was applied {this.count} times ({entry.kind})")
         last, self._last_stem[entry.identifier] = self._last_stem.get(entry.identifier), stem_of(entry.tag)
