@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dtms.adapters.terminal.constants import Mt5
+from dtms.adapters.terminal.fault_kinds import Late
+from dtms.adapters.terminal.fault_plan import Sent
 from dtms.domain.instrument import AssetClass
 from dtms.domain.symbols import asset_class
+from dtms.domain.units import to_utc
 from dtms.sim.drill.instruments import CURRENCIES, LISTINGS
 from dtms.sim.drill.swarm import SeedPlan, make_plan
 
@@ -39,3 +42,28 @@ def test_the_broker_and_we_mean_the_same_class_where_the_name_tells_it() -> None
     for listing in LISTINGS.values():
         told = asset_class(listing.canonical)
         assert told in (listing.spec.asset, AssetClass.OTHER)
+
+
+def test_the_seeds_begin_around_every_change_of_the_clocks_and_at_the_years_end() -> None:
+    days = {to_utc(plan.start).date().isoformat() for plan in _PLANS}
+    assert {"2025-03-09", "2025-03-30", "2025-10-26", "2025-11-02", "2025-12-31"} <= days
+
+
+def test_the_seeds_meet_closures_that_stand_in_no_calendar() -> None:
+    closures = [closure for plan in _PLANS for closure in plan.closures]
+    assert {closure.quoted for closure in closures} == {False, True}
+    assert {bool(closure.symbols) for closure in closures} == {False, True}
+
+
+def test_the_seeds_hold_up_to_twenty_trades() -> None:
+    assert {plan.most_trades for plan in _PLANS} == {3, 8, 20}
+
+
+def test_openings_may_be_later_than_the_settle_time_and_nothing_else() -> None:
+    beyond = {
+        chance.sent
+        for plan in _PLANS
+        for chance in plan.broker.chances
+        if isinstance(chance.fault, Late) and chance.fault.delay_ms >= plan.policy.operation.settle_s * 1_000
+    }
+    assert beyond == {Sent.OPEN}

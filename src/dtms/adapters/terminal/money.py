@@ -29,7 +29,7 @@ class Money:
         quotes: Mapping[str, Quote],
         usd_rates: Mapping[str, float],
     ) -> None:
-        self._account = account
+        self.account = account
         self._usd_rates = usd_rates
         self._quotes = quotes
         self._pairs = {(spec.currency_base, spec.currency_profit): spec.name for spec in specs.values()}
@@ -44,11 +44,11 @@ class Money:
 
     def round(self, amount: float) -> float:
         """Return an amount at the account's precision."""
-        return round(amount, self._account.currency_digits)
+        return round(amount, self.account.currency_digits)
 
     def rate(self, currency: str) -> float:
         """Return the account-currency value of one unit of `currency` now."""
-        home = self._account.currency
+        home = self.account.currency
         if currency == home:
             return 1.0
         direct = self._quotes.get(self._pairs.get((currency, home), ""))
@@ -61,9 +61,9 @@ class Money:
 
     def value_per_unit(self, spec: SymbolSpec, price: float) -> float:
         """Return the account-currency result of a price move of 1.0 on one lot, the symbol standing at `price`."""
-        if spec.currency_profit == self._account.currency:
+        if spec.currency_profit == self.account.currency:
             return spec.contract_size
-        if spec.currency_base == self._account.currency:
+        if spec.currency_base == self.account.currency:
             return spec.contract_size / price
         return spec.contract_size * self.rate(spec.currency_profit)
 
@@ -74,10 +74,10 @@ class Money:
     def margin_per_lot(self, spec: SymbolSpec, price: float) -> float:
         """Return the margin of one lot opened at `price`, unrounded."""
         if spec.calc_mode == Mt5.SYMBOL_CALC_MODE_FOREX:
-            if spec.currency_profit == self._account.currency:
-                return spec.contract_size * price / self._account.leverage
-            return spec.contract_size * self.rate(spec.currency_margin) / self._account.leverage
-        return price * self.value_per_unit(spec, price) / self._account.leverage
+            if spec.currency_profit == self.account.currency:
+                return spec.contract_size * price / self.account.leverage
+            return spec.contract_size * self.rate(spec.currency_margin) / self.account.leverage
+        return price * self.value_per_unit(spec, price) / self.account.leverage
 
     def commission(self, spec: SymbolSpec, volume: float, price: float) -> float:
         """Return the rounded commission of one deal, negative or 0."""

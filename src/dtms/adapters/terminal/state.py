@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 from dtms.adapters.terminal.catalogue import SymbolSpec
@@ -151,6 +152,12 @@ class ServerState:
         )
         self._book(deal)
         return deal
+
+    def set_leverage(self, leverage: int) -> None:
+        """Ask for another margin from now on, of what is open too; the stop-out looks with the next quote."""
+        self.account = replace(self.account, leverage=leverage)
+        self.money.account = self.account
+        self._margin = None
 
     def deposit(self, amount: float, at: Millis) -> None:
         """Book money that comes in, or with a negative amount goes out; no position is behind it."""

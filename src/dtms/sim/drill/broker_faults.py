@@ -1,7 +1,8 @@
 """What may go wrong at the terminal in a drill, and how much of it one seed gets.
 
-Delays are bounded: what is late, a stale view and a lagging history together stay under the settle time, for no software
-can tell "not yet" from "never" beyond it (reliability.md section 3).
+What reduces or moves a stop is late by less than the settle time, a stale view and a lagging history included, for no
+software can tell "not yet" from "never" beyond it (reliability.md section 3). What opens may be later than that, and than
+the time after which it is quarantined: it must not be doubled, and somebody must be called.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ from dtms.adapters.terminal.fault_kinds import (
     Switch,
     Switched,
 )
-from dtms.adapters.terminal.fault_plan import ORDER_SEND, READS, Chance, FaultPlan
+from dtms.adapters.terminal.fault_plan import ORDER_SEND, READS, Chance, FaultPlan, Sent
 from dtms.domain.units import HOUR, SECOND
 
 UNKNOWN_CODE: Final = 10_099
@@ -53,6 +54,9 @@ UNKNOWN_CODE: Final = 10_099
 
 _LATE_SHARE: Final = 0.3
 """Of the settle time, for each of the three delays."""
+
+_VERY_LATE: Final = 90 * SECOND
+"""When an opening that nobody can tell is left to the operator already."""
 
 _FEW_FILLS: Final = 5.0
 
@@ -182,5 +186,13 @@ def broker_plan(seed: int, stream: Random, settle_s: float) -> FaultPlan:
             for fault, op in _read_faults(settle_ms)
         ],
         8,
+    )
+    chances += _picked(
+        stream,
+        [
+            Chance(fault=Late(delay_ms=delay), rate=heat * stream.uniform(0.01, 0.1), op=ORDER_SEND, sent=Sent.OPEN)
+            for delay in (3 * settle_ms, _VERY_LATE)
+        ],
+        1,
     )
     return FaultPlan(seed=seed, chances=tuple(chances))

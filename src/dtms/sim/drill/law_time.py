@@ -34,6 +34,8 @@ _TRIES_A_MINUTE: Final = 15
 """Of one step: a child that must be closed is tried every five seconds."""
 _SENDS_A_MINUTE: Final = 40
 _QUEUE: Final = 24
+_FEW_TRADES: Final = 3
+"""Up to so many trades the two limits hold as they are; they grow with what there is to do."""
 
 
 @dataclass(slots=True)
@@ -141,10 +143,11 @@ class TimeLaws:
             if count > 1:
                 self.record.report("I12 sent once", f"tag {tag} was sent {count} times", tag)
         sent = Counter(stem_of(tag) for tag, at in log.at.items() if at > now - MINUTE)
-        if sent.total() > _SENDS_A_MINUTE:
+        few = max(1.0, len(self.record.open) / _FEW_TRADES)
+        if sent.total() > _SENDS_A_MINUTE * few:
             self.record.report("I12 limits", f"{sent.total()} orders were sent within a minute", "minute")
         for name, count in sent.items():
             if count > _TRIES_A_MINUTE:
                 self.record.report("I12 limits", f"step {name} was tried {count} times within a minute", name)
-        if len(self.record.unfinished) > _QUEUE:
+        if len(self.record.unfinished) > _QUEUE * few:
             self.record.report("I12 limits", f"{len(self.record.unfinished)} intents are waiting", "queue")

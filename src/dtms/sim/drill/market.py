@@ -54,7 +54,7 @@ class Market:
         self.spoilt: set[tuple[str, int, float, float]] = set()
 
     def is_open(self, symbol: str, at: Millis) -> bool:
-        """Say whether the broker deals in a symbol at an instant."""
+        """Say whether the week's hours let the broker deal in a symbol at an instant."""
         return self._symbols[symbol].hours.is_open(at)
 
     def hours(self, symbol: str) -> MarketHours:
@@ -64,7 +64,7 @@ class Market:
     def closed(self) -> tuple[str, ...]:
         """Return the symbols that are out of session now."""
         now = self._clock()
-        return tuple(name for name in self._symbols if not self.is_open(name, now))
+        return tuple(name for name in self._symbols if not self._sim.state.in_session(name, now))
 
     def move(self) -> None:
         """Let time since the last move show in the prices: one quote a symbol that is in session."""

@@ -24,7 +24,7 @@ from dtms.sim.drill.dice import Dice
 from dtms.sim.drill.instruments import Listing
 from dtms.sim.drill.kinds import Kind
 from dtms.sim.drill.processes import DtmsServer, MainApi
-from dtms.sim.world import SERVER_URL, TOKEN
+from dtms.sim.world import MAGIC, SERVER_URL, TOKEN
 
 ENTRY_MAGIC: Final = 7
 FOREIGN_MAGIC: Final = 99
@@ -33,8 +33,10 @@ _RESUME_SHARE: Final = 0.05
 """Of the steps, in which the operator looks whether a halt can be left."""
 _ANY_PRICE: Final = 100_000
 """Points that a person lets the price move away."""
-_MOST_TRADES: Final = 3
+_FEW_TRADES: Final = 3
 _MOST_FOREIGN: Final = 2
+_PAID_SHARE: Final = 0.05
+"""Of the balance, paid in or out at a time."""
 _OPEN_SHARE: Final = 0.1
 _AGAIN: Final = 4 * SECOND
 """Before the second try at registering; twice as long before each further one, as programs do."""
@@ -65,6 +67,7 @@ class Operator:
     sim: SimServer
     dice: Dice
     listings: tuple[Listing, ...]
+    most_trades: int
     clock: Callable[[], Millis]
     server: Callable[[], DtmsServer | None]
     api: Callable[[], MainApi | None]
@@ -75,6 +78,7 @@ class Operator:
     _waiting: list[_Waiting] = field(default_factory=list)
     _pressed: bool = False
     _asked: int = 0
+    _trailed: dict[int, float] = field(default_factory=dict)
 
     def act(self) -> None:
         """Do what comes to mind."""
@@ -83,11 +87,16 @@ class Operator:
         if self.dice.stream("resume").random() < _RESUME_SHARE:
             self._resume()
         live = [p for p in self.sim.state.positions.values() if p.magic != FOREIGN_MAGIC]
-        if len(live) < _MOST_TRADES and stream.random() < _OPEN_SHARE:
+        if len(live) < self.most_trades and stream.random() < _OPEN_SHARE * self.most_trades / _FEW_TRADES:
             self._open()
         self.hand()
         if self.dice.strikes(Kind.FOREIGN):
             self._foreign()
+        if self.dice.strikes(Kind.OUR_MAGIC):
+            self._under_our_magic()
+        if self.dice.strikes(Kind.MONEY):
+            share = self.dice.stream("hand").uniform(-_PAID_SHARE, _PAID_SHARE)
+            self.sim.state.deposit(round(share * self.sim.state.balance, 2), self.clock())
         if self.dice.strikes(Kind.KILL_SWITCH):
             self._press()
         if self.dice.strikes(Kind.RELEASE):
@@ -105,6 +114,11 @@ class Operator:
             self._on_some(lambda held: self._close(held, 0.3))
         if self.dice.strikes(Kind.HAND_CLOSE):
             self._on_some(lambda held: self._close(held, 1.0))
+        if self.dice.strikes(Kind.HAND_TRAILING):
+            self._on_some(self._trail)
+        self._follow()
+        if self.dice.strikes(Kind.HAND_CLOSE_BY):
+            self._on_some(self._close_by)
         if self.dice.strikes(Kind.HAND_HEDGE_CLOSED):
             known = self.managed()
             hedges = [p for p in self.sim.state.positions.values() if p.magic not in (ENTRY_MAGIC, FOREIGN_MAGIC)]
@@ -281,6 +295,45 @@ class Operator:
             quote.executable(held.side) + held.side * stream.choice((2.0, 5.0)) * atr, spec.tick_size, spec.digits
         )
         self._levels(held, held.stop, None if stream.random() < 0.2 else target)  # noqa: PLR2004 - a share
+
+    def _trail(self, held: SimPosition) -> None:
+        self._trailed[held.identifier] = self._seen(held.symbol)[2] * self.dice.stream("hand").choice((0.5, 1.0, 2.0))
+
+    def _follow(self) -> None:
+        """Move the stops that the terminal trails, only ever towards the price."""
+        for held in tuple(self.sim.state.positions.values()):
+            distance = self._trailed.get(held.identifier)
+            if distance is None or held.symbol not in self.sim.state.quotes:
+                continue
+            quote, spec, _ = self._seen(held.symbol)
+            stop = _on_grid(quote.executable(held.side) - held.side * distance, spec.tick_size, spec.digits)
+            if held.stop is None or held.side * (stop - held.stop) >= spec.tick_size:
+                self._levels(held, stop, held.target)
+
+    def _close_by(self, held: SimPosition) -> None:
+        """Close a position against an opposite one of the same symbol, whosever it is."""
+        others = self.sim.state.positions.values()
+        against = next((p for p in others if p.symbol == held.symbol and p.side is held.side.opposite), None)
+        if against is not None:
+            self._send(
+                action=Mt5.TRADE_ACTION_CLOSE_BY,
+                symbol=held.symbol,
+                position=held.ticket,
+                position_by=against.ticket,
+            )
+
+    def _under_our_magic(self) -> None:
+        listing = self.dice.stream("hand").choice(self.listings)
+        if any(p.magic == MAGIC and not p.comment for p in self.sim.state.positions.values()):
+            return
+        if self.sim.state.account.hedging:
+            self._send(
+                action=Mt5.TRADE_ACTION_DEAL,
+                symbol=listing.name,
+                type=self.dice.stream("hand").choice((Mt5.ORDER_TYPE_BUY, Mt5.ORDER_TYPE_SELL)),
+                volume=listing.spec.volume_min,
+                magic=MAGIC,
+            )
 
     def _seen(self, symbol: str) -> tuple[Quote, SymbolSpec, float]:
         atr = next(listing.atr for listing in self.listings if listing.name == symbol)

@@ -12,9 +12,11 @@ from datetime import UTC, datetime
 from random import Random
 from typing import Final
 
+from dtms.adapters.terminal.closures import Closure
 from dtms.adapters.terminal.constants import Mt5
 from dtms.adapters.terminal.fault_plan import FaultPlan
 from dtms.adapters.terminal.records import AccountSpec
+from dtms.domain.instrument import AssetClass
 from dtms.domain.policy import DefencePolicy, MachinePolicy, OperationPolicy, Policy, RailsPolicy
 from dtms.domain.policy.exits import DEFAULT_PROFILE, ExitPolicy, ExitProfile
 from dtms.domain.units import MINUTE, Millis, from_utc
@@ -30,6 +32,25 @@ _CLOSING = from_utc(datetime(2025, 6, 20, 20, 33, tzinfo=UTC))
 _WINDOW = from_utc(datetime(2025, 6, 20, 20, 50, tzinfo=UTC))
 """Ten minutes before gold and currencies close for the weekend."""
 _EARLIER_FRIDAY = from_utc(datetime(2025, 6, 20, 18, 30, tzinfo=UTC))
+
+_CHANGES: Final = tuple(
+    from_utc(datetime(year, month, day, hour, minute, tzinfo=UTC))
+    for year, month, day, hour, minute in (
+        (2025, 3, 9, 21, 5),  # the first evening of New York's summer time; London's begins three weeks later
+        (2025, 3, 14, 20, 5),  # a Friday between the two
+        (2025, 3, 28, 20, 5),  # the last Friday before London's
+        (2025, 3, 30, 21, 5),
+        (2025, 10, 26, 21, 5),  # London has ended its summer time, New York not
+        (2025, 10, 31, 20, 5),
+        (2025, 11, 2, 22, 5),
+        (2025, 12, 31, 23, 30),  # the year ends within the run
+    )
+)
+_NIGHTS: Final = tuple(
+    from_utc(datetime(2025, month, day, hour, 40, tzinfo=UTC))
+    for month, day, hour in ((3, 9, 6), (3, 30, 0), (10, 26, 0), (11, 2, 5))
+)
+"""Twenty minutes before the clocks change in New York or London: Sundays, on which coins are traded alone."""
 
 _RATES: Final[Mapping[Kind, tuple[float, float]]] = {
     Kind.WALL_JUMP: (0.002, 0.02),
@@ -59,11 +80,17 @@ _RATES: Final[Mapping[Kind, tuple[float, float]]] = {
     Kind.HAND_PARTIAL: (0.002, 0.01),
     Kind.HAND_CLOSE: (0.001, 0.006),
     Kind.HAND_HEDGE_CLOSED: (0.01, 0.1),
+    Kind.HAND_TRAILING: (0.005, 0.03),
+    Kind.HAND_CLOSE_BY: (0.01, 0.1),
     Kind.FOREIGN: (0.002, 0.01),
+    Kind.OUR_MAGIC: (0.002, 0.01),
+    Kind.MONEY: (0.005, 0.03),
     Kind.KILL_SWITCH: (0.001, 0.006),
     Kind.RELEASE: (0.001, 0.005),
     Kind.REPEATED: (0.1, 0.5),
     Kind.EXITS: (0.005, 0.02),
+    Kind.MARGIN: (0.001, 0.01),
+    Kind.SLOW_CALL: (0.001, 0.02),
     Kind.BAD_TICK: (0.002, 0.02),
     Kind.GAP: (0.002, 0.02),
     Kind.SPREAD: (0.002, 0.02),
@@ -73,6 +100,12 @@ _RATES: Final[Mapping[Kind, tuple[float, float]]] = {
 
 _CALM_SHARE: Final = 0.05
 """Of the seeds, without any trouble at all."""
+_HOLIDAY_SHARE: Final = 0.2
+"""Of the seeds, with a closure of the broker's own."""
+_MOST_TRADES: Final = (3, 3, 3, 3, 3, 8, 20)
+"""Positions that the operator holds at most."""
+_CHANGE_SHARE: Final = 0.2
+"""Of the others, around a change of summer time or at the year's end."""
 _CLOSING_SHARE: Final = 0.12
 """Of the seeds, with trades that are hedged when the market closes for the weekend."""
 
@@ -90,6 +123,8 @@ class SeedPlan:
     rates: Mapping[Kind, float]
     broker: FaultPlan
     deep_until: Millis | None = None
+    closures: tuple[Closure, ...] = ()
+    most_trades: int = 3
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -148,6 +183,9 @@ def make_plan(seed: int, steps: int) -> SeedPlan:
             deep_until=Millis(_WINDOW - stream.choice((0, MINUTE))),
         )
     start = stream.choice((_TUESDAY, _TUESDAY, _BEFORE_OVERLAP, _BEFORE_BREAK, _FRIDAY, _EARLIER_FRIDAY))
+    if stream.random() < _CHANGE_SHARE:
+        coins = all(each.spec.asset is AssetClass.CRYPTO for each in listings)
+        start = stream.choice(_NIGHTS if coins else _CHANGES)
     return SeedPlan(
         seed=seed,
         steps=steps,
@@ -157,7 +195,20 @@ def make_plan(seed: int, steps: int) -> SeedPlan:
         policy=policy,
         rates=rates,
         broker=broker,
+        closures=() if calm else _closures(stream, start, listings),
+        most_trades=stream.choice(_MOST_TRADES),
     )
+
+
+def _closures(stream: Random, start: Millis, listings: Sequence[Listing]) -> tuple[Closure, ...]:
+    """Return the broker's own holidays and early closes of one seed, which stand in no calendar."""
+    if stream.random() >= _HOLIDAY_SHARE:
+        return ()
+    begins = start + stream.randrange(3, 40) * MINUTE
+    some = frozenset({stream.choice(listings).name}) if stream.random() < 0.5 else frozenset[str]()  # noqa: PLR2004
+    length = stream.choice((4, 20, 120)) * MINUTE
+    quoted = stream.random() < 0.3  # noqa: PLR2004 - a share
+    return (Closure(start=Millis(begins), end=Millis(begins + length), symbols=some, quoted=quoted),)
 
 
 def _rates(stream: Random) -> dict[Kind, float]:

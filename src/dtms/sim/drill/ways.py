@@ -156,10 +156,11 @@ class Sender:
 
 
 class TappedLink:
-    """A link that counts the retcodes which the package was told; fulfils `Link`."""
+    """A link that counts the retcodes which the package was told; fulfils `Link`. `before` happens before each call."""
 
-    def __init__(self, inner: Link) -> None:
+    def __init__(self, inner: Link, before: Callable[[], None]) -> None:
         self._inner = inner
+        self._before = before
         self.retcodes: Counter[int] = Counter()
 
     def open(self) -> None:
@@ -172,6 +173,7 @@ class TappedLink:
 
     def call(self, op: str, args: tuple[Any, ...]) -> Reply:
         """Perform one call."""
+        self._before()
         reply = self._inner.call(op, args)
         if op == ORDER_SEND and reply.code == Mt5.RES_S_OK and reply.data:
             self.retcodes[int(reply.data[0])] += 1

@@ -71,10 +71,11 @@ class World:
             market_open=lambda symbol, at: self.market.is_open(symbol, at),  # noqa: PLW0108 - the market comes later
         )
         self.market = Market(self.sim, plan.listings, self.dice, self.clock.market_now)
+        self.sim.close(*plan.closures)
         self.market.move()
         backend = TerminalBackend(self.sim)
         self.link = FaultyLink(backend, self.injector)
-        self.tap = TappedLink(self.link)
+        self.tap = TappedLink(self.link, self._call_takes_time)
         account = plan.account
         self.ground = Ground(
             clock=self.clock,
@@ -119,6 +120,7 @@ class World:
             sim=self.sim,
             dice=self.dice,
             listings=plan.listings,
+            most_trades=plan.most_trades,
             clock=self.clock.market_now,
             server=lambda: self.server,
             api=lambda: self.api,
@@ -185,6 +187,8 @@ class World:
         self.dice.heal()
         self.link.heal()
         self.dealer.calm()
+        self.sim.state.closures = ()
+        self.sim.state.set_leverage(self.plan.account.leverage)
         self.clock.wall_shift = 0
         self._stopped.clear()
         self._cut.clear()
@@ -201,9 +205,16 @@ class World:
             self.clock.sleep(seconds)
         self.link.pump()
 
+    def _call_takes_time(self) -> None:
+        if self.dice.strikes(Kind.SLOW_CALL):
+            self.clock.sleep(self.dice.stream("slow").uniform(0.3, 3.0))
+
     def _trouble(self) -> None:
         stream = self.dice.stream("trouble")
         now = self.clock.now
+        if self.dice.strikes(Kind.MARGIN):
+            full = self.plan.account.leverage
+            self.sim.state.set_leverage(full // 5 if self.sim.state.account.leverage == full else full)
         if self.dice.strikes(Kind.WALL_JUMP):
             self.clock.wall_shift += stream.choice((-1, 1)) * stream.choice((SECOND, HOUR, 10 * 365 * 24 * HOUR))
         if self.dice.strikes(Kind.REBOOT):
