@@ -146,9 +146,20 @@ def test_a_market_without_quotes_degrades_while_it_is_open_and_a_trade_is_there(
     system.live(200)
     assert (system.mode(), system.causes()) == (Mode.DEGRADED, {Cause.STALE_MARKET: True})
     system.quoted = True
-    system.live(1)
+    system.live(50)
+    assert system.causes() == {Cause.STALE_MARKET: True}
+    system.live(15)
     assert system.causes() in ({Cause.STALE_MARKET: False}, {})
     system.leaves(Cause.STALE_MARKET)
+
+
+def test_a_symbol_that_quotes_seldom_is_told_of_once(system: System) -> None:
+    system.rig.managed()
+    system.quoted = False
+    for _ in range(8):
+        system.live(75)
+        system.rig.price(2_000.0)
+    assert system.told() == [Mode.DEGRADED]
 
 
 def test_a_silent_broker_leaves_only_protection_until_it_was_reconciled(system: System) -> None:

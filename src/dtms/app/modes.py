@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
 from dtms.app import flatten
 from dtms.app.book import Book, Page
-from dtms.app.market_desk import MarketDesk
 from dtms.app.mode_facts import (
     HALT_FACT,
     TOLD_FACT,
@@ -31,15 +29,12 @@ from dtms.domain.intent import Intent, IntentState
 from dtms.domain.modes import ActiveCause, Cause, Mode
 from dtms.domain.receipt import Rejection
 from dtms.domain.records import EventKind
-from dtms.domain.trade import Hold, Trade
-from dtms.domain.units import SECOND, Millis
+from dtms.domain.trade import Hold
+from dtms.domain.units import Millis
 from dtms.errors import InvariantError, LedgerError
 from dtms.ports.clock import Clock
 from dtms.ports.ledger import Ledger, LedgerRead, LedgerWrite
 from dtms.ports.notifier import AlertKind, Notifier
-
-SILENT_MS: Final = 60 * SECOND
-"""A quote may be too old to act on long before a market counts as silent: many symbols quote a few times a minute."""
 
 _QUARANTINE: Final = (Hold.QUARANTINED, Hold.INVARIANT)
 _RESUME: Final = "see `dtms mode`, then resume with: dtms mode resume --reason TEXT"
@@ -279,19 +274,6 @@ def watch_journal(keeper: ModeKeeper, page: Page) -> None:
         keeper.clear(Cause.QUARANTINED)
     else:
         keeper.set(Cause.QUARANTINED, f"ticket {held_trade.ticket} is observed only: {held_trade.hold}")
-
-
-def watch_markets(keeper: ModeKeeper, trades: Iterable[Trade], desk: MarketDesk, now: Millis) -> None:
-    """Tell whether a symbol with an open trade has no fresh quote although its market is open."""
-    watched = set(desk.symbols())
-    for symbol in dict.fromkeys(trade.symbol for trade in trades if trade.symbol in watched):
-        found = desk.symbol(symbol, now)
-        heard = found.feed.changed_at
-        silent = heard is None or now - heard > SILENT_MS
-        if silent and found.hours.is_open(now) and found.feed.is_stale(now):
-            keeper.set(Cause.STALE_MARKET, f"{symbol} has no fresh quote")
-            return
-    keeper.clear(Cause.STALE_MARKET)
 
 
 def _tell(tx: LedgerWrite, found: Modes, now: Millis) -> None:

@@ -14,7 +14,7 @@ from dtms.app.clock_watch import ClockWatch
 from dtms.app.facts import Ends, FactKeeper
 from dtms.app.holding import hold
 from dtms.app.market_desk import MarketDesk, SymbolDesk
-from dtms.app.modes import ModeKeeper, watch_markets
+from dtms.app.modes import ModeKeeper
 from dtms.app.progress import Progress
 from dtms.app.rail_desk import RailDesk
 from dtms.app.sentry import Sentry
@@ -134,7 +134,7 @@ class Monitor:
         elif Cause.STOP_OUT in self.modes.active():
             self.reads.account()  # its margin level ends the cause
         self._market(page.trades, now)
-        watch_markets(self.modes, page.trades, self.desk, now)
+        self.progress.listen(page.trades, now)
         self._mode = self.modes.review(page)
         if page.trades:
             read = self.reads.positions()

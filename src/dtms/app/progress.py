@@ -24,6 +24,9 @@ from dtms.ports.broker import BrokerReads
 from dtms.ports.clock import Clock
 
 UNREAD_MS: Final = 60 * SECOND
+SILENT_MS: Final = 60 * SECOND
+"""A quote may be too old to act on long before a market counts as silent: many symbols quote a few times a minute."""
+
 OWED_BARS: Final = 2
 _GRACE: Final = 15 * SECOND
 """After its end a bar may still be on its way to the terminal, and a pass may be under way."""
@@ -46,6 +49,7 @@ class Progress:
     said: Seldom
     decides: bool
     _dark: dict[str, tuple[Millis, str]] = field(default_factory=dict)
+    _silent_at: dict[str, Millis] = field(default_factory=dict)
     _quoted: dict[str, deque[int]] = field(default_factory=dict)
     _trend: ErrorTrend = field(default_factory=ErrorTrend)
 
@@ -76,6 +80,27 @@ class Progress:
         if self.decides:
             self._tell(Cause.UNDECIDED, self._undecided_words(managed, now))
         self.look_at_errors()
+
+    def listen(self, trades: Iterable[Trade], now: Millis) -> None:
+        """Tell whether a symbol with an open trade has no quote although its market is open.
+
+        It stands until the symbol has quoted for a minute without such a silence: one that quotes each 70 s is told once.
+        """
+        watched = set(self.desk.symbols())
+        symbols = [symbol for symbol in dict.fromkeys(trade.symbol for trade in trades) if symbol in watched]
+        for symbol in symbols:
+            found = self.desk.symbol(symbol, now)
+            heard = found.feed.changed_at
+            silent = heard is None or now - heard > SILENT_MS
+            if not found.hours.is_open(now):
+                self._silent_at.pop(symbol, None)
+            elif silent and found.feed.is_stale(now):
+                self._silent_at[symbol] = now
+        silent_ones = [s for s in symbols if s in self._silent_at and now - self._silent_at[s] <= SILENT_MS]
+        if silent_ones:
+            self.modes.set(Cause.STALE_MARKET, f"{silent_ones[0]} has no fresh quote")
+        else:
+            self.modes.clear(Cause.STALE_MARKET)
 
     def look_at_errors(self) -> None:
         """Tell whether errors keep coming, where nothing else says why."""

@@ -56,8 +56,8 @@ _ROWS: Final = (
     ModeRow(
         cause=Cause.STALE_MARKET,
         mode=Mode.DEGRADED,
-        entered="a symbol with an open trade has no fresh quote while its market is open",
-        left="every such symbol has fresh quotes, or its market has closed",
+        entered="a symbol with an open trade has had no quote for 60 s while its market is open",
+        left="every such symbol has quoted for a minute without such a silence, or its market has closed",
         remedy="Look at the terminal's connection and the symbol in its Market Watch; stops at the broker hold.",
     ),
     ModeRow(
