@@ -22,6 +22,7 @@ from dtms.errors import DtmsError
 from dtms.services.web.access import ANYBODY, Access, Principal, Tokens, access_needed
 from dtms.services.web.metrics import Metrics
 from dtms.services.web.problem import PROBLEM_JSON, REQUEST_ID, Problem, internal, of_error, request_id_of
+from dtms.services.web.wrong_tokens import WrongTokens
 
 PRINCIPAL: Final = "dtms.principal"
 """The key of the `Principal` in the ASGI scope."""
@@ -34,6 +35,7 @@ _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:@/+=-]{1,64}")
 _ONCE: Final = frozenset({b"host", b"origin", b"authorization", b"x-request-id", b"sec-fetch-site"})
 _BEARER: Final = b"bearer "
 _SAFE: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+_WRONG_TOKEN: Final = "token_invalid"  # noqa: S105 - a problem's code
 _WS_POLICY_VIOLATION: Final = 1008  # RFC 6455, section 7.4.1
 
 _log = structlog.get_logger("dtms.web")
@@ -131,7 +133,7 @@ class Gate:
             raise _unauthorized("token_missing", "A bearer token is needed: Authorization: Bearer <token>.")
         principal = self._tokens.principal(authorization[len(_BEARER) :].strip())
         if principal is None:
-            raise _unauthorized("token_invalid", "The bearer token is not known here.")
+            raise _unauthorized(_WRONG_TOKEN, "The bearer token is not known here.")
         if needed not in principal.access:
             raise Problem(403, "scope_missing", f"The token lacks the scope {needed}.")
         return principal
@@ -162,6 +164,7 @@ class Guard:
         self._metrics = metrics
         self._routes = routes
         self._now_ns = now_ns
+        self._wrong_tokens = WrongTokens(now_ns)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection; lifespan events go to the application as they are."""
@@ -193,6 +196,8 @@ class Guard:
     async def _refuse(self, scope: Scope, answer: _Answer, problem: Problem) -> None:
         self._metrics.refused(problem.code)
         _log.warning("request refused", code=problem.code, method=scope["method"], client=_client(scope))
+        if problem.code == _WRONG_TOKEN:
+            await self._wrong_tokens.hold_back()
         await answer.problem(problem)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
