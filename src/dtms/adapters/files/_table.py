@@ -76,6 +76,8 @@ def table_of(path: Path, content: Content, remarks: Remarks) -> Table:
         raise defect(path, len(lines), "the tape ends before its header", "write or copy it again")
     separator = _separator(lines[first : first + _LOOK])
     numbered = _cells(lines[first:], separator, first + 1)
+    if not numbered:
+        raise defect(path, None, "the file has separators and no cells", "export or download it again")
     begin = " / ".join(repr(line[:_WIDE]) for line in lines[first : first + _SHOWN])
     head = next((i for i, (_, cells) in enumerate(numbered[:_LOOK]) if is_data(cells)), None)
     if head is None:
