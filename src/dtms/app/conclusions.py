@@ -13,6 +13,7 @@ from dtms.app.doubt import Doubts
 from dtms.app.evidence import Seen
 from dtms.app.holding import hold
 from dtms.app.refusals import Refusals
+from dtms.app.walk import OPENINGS
 from dtms.app.witness import Witness, symbol_of
 from dtms.core.settle import Scene, StepEnd
 from dtms.domain.calendar import MarketHours
@@ -117,16 +118,21 @@ class Conclusions:
     def _verify_part(self, acked: Intent, receipt: Receipt) -> bool:
         """Conclude a part fill where nothing of it is to come: an exchange leaves the rest of an order in its book.
 
-        A list of orders tells nothing while the terminal shows what was before: the fill itself has to be seen first.
+        A list of orders tells nothing while the terminal shows what was before: the fill itself has to be seen first. And
+        what was filled is read after the list: a last deal may have come between the two.
         """
         try:
             seen = self.witness.seen(acked).seen in (Seen.PARTIAL, Seen.APPLIED)
             works = self.doubts.under_way(acked)
+            found = self.witness.seen(acked)
         except (BrokerError, MarketDataError):
             return False
         if works or not seen:
             return self.unknown(acked, "it was filled in part, and the broker may still work on the rest")
-        return self.end(acked, StepEnd.PARTIAL, receipt, receipt.comment)
+        whole = found.seen is Seen.APPLIED and not isinstance(acked.action, OPENINGS)
+        filled = receipt.filled if found.receipt is None else max(receipt.filled, found.receipt.filled)
+        end = StepEnd.APPLIED if whole else StepEnd.PARTIAL
+        return self.end(acked, end, replace(receipt, filled=filled), receipt.comment)
 
     def settle_doubt(self, intent: Intent) -> bool:
         """Decide an UNKNOWN intent where the broker shows enough; False where it has to wait."""

@@ -72,7 +72,7 @@ class Doubts:
         if found.seen is Seen.APPLIED and not (works and isinstance(intent.action, OPENINGS)):
             return Settlement(end=StepEnd.APPLIED, receipt=found.receipt, reason="seen at the broker")
         if found.seen is Seen.PARTIAL and not works:
-            return Settlement(end=StepEnd.PARTIAL, receipt=found.receipt, reason="seen in part at the broker")
+            return self._of_a_part(intent)
         settle = policy.settle_s * SECOND
         absent = found.seen is Seen.ABSENT and not works
         doubt.look(read, now, 2 * settle, absent=absent)
@@ -85,6 +85,15 @@ class Doubts:
             return Settlement(end=StepEnd.NOT_APPLIED, receipt=None, reason=reason)
         if age >= policy.quarantine_s * SECOND:
             return Settlement(end=StepEnd.QUARANTINED, receipt=None, reason="not decided in time")
+        return None
+
+    def _of_a_part(self, intent: Intent) -> Settlement | None:
+        """Settle what nothing is at work on any more, by a fresh look: a last deal may have come before the list was read."""
+        found = self.witness.seen(intent)
+        if found.seen is Seen.APPLIED:
+            return Settlement(end=StepEnd.APPLIED, receipt=found.receipt, reason="seen at the broker")
+        if found.seen is Seen.PARTIAL:
+            return Settlement(end=StepEnd.PARTIAL, receipt=found.receipt, reason="seen in part at the broker")
         return None
 
     def under_way(self, intent: Intent) -> bool:

@@ -112,9 +112,14 @@ def _filled(intent: Intent, deals: tuple[Deal, ...]) -> float:
 
 
 def _its_own(intent: Intent, deal: Deal) -> bool:
-    """Say whether a deal is the intent's: by its tag, or by the number of the order that the broker told; it may rewrite both."""
+    """Say whether a deal is the intent's: by its tag, or by the number of the order that the broker told.
+
+    The number counts where the comment was rewritten alone: a pipe that was crossed for one call tells another account's.
+    """
+    if deal.comment.startswith(intent.tag):
+        return True
     told = None if intent.receipt is None else intent.receipt.order
-    return deal.comment.startswith(intent.tag) or (told is not None and deal.order_id == told)
+    return told is not None and deal.order_id == told and not is_tag(deal.comment) and deal.reason not in _BY_OTHERS
 
 
 def _reduced(
@@ -169,7 +174,7 @@ def _opened(intent: Intent, read: PositionsRead, deals: tuple[Deal, ...], instru
         if known or (found.comment == intent.tag and not grown):
             filled = intent.receipt.filled if grown and intent.receipt is not None else found.volume
             return _applied(ticket=found.ticket, position=found.identifier, filled=filled, price=found.entry)
-    ours = [deal for deal in deals if _its_own(intent, deal) and deal.entry is DealEntry.IN]
+    ours = [deal for deal in deals if deal.comment == intent.tag and deal.entry is DealEntry.IN]
     if not ours:
         return Evidence(seen=Seen.ABSENT)
     identifier, filled = ours[0].position, sum(deal.volume for deal in ours)
