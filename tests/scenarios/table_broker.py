@@ -206,6 +206,8 @@ SCENARIOS = (
             "operator: partial by hand",
             "operator: close by hand",
             "operator: foreign position",
+            "operator: close by",
+            "operator: trailing stop",
         ),
     ),
     Scenario(
@@ -240,6 +242,6 @@ SCENARIOS = (
             *at("terminal_faults/test_faults_around.py", "test_a_stop_out_closes_positions_and_says_why"),
             *at("app/test_modes.py", "test_a_stop_out_leaves_only_protection_until_there_is_margin_again"),
         ),
-        kinds=("stop out",),
+        kinds=("stop out", "broker: margin raised"),
     ),
 )

@@ -92,6 +92,7 @@ def test_every_named_fault_exists_and_is_drawn_by_the_seeds_of_the_drill(scenari
 def test_every_kind_of_the_drill_stands_for_a_scenario() -> None:
     named = {kind for each in SCENARIOS for kind in each.kinds}
     beside = {Kind.READS_CUT, Kind.FEED_GAP, Kind.HAND_HEDGE_CLOSED, Kind.RELEASE}
+    beside |= {Kind.SLOW_CALL, Kind.MONEY, Kind.OUR_MAGIC}
     assert {kind.value for kind in Kind} - named == {kind.value for kind in beside}
 
 
