@@ -27,7 +27,7 @@ from tests.core_machine.bench import (
 )
 
 from dtms.core import settle
-from dtms.core.applied import apply_facts
+from dtms.core.applied import apply_facts, taken
 from dtms.core.decide import decide
 from dtms.core.readdress import readdressed
 from dtms.core.settle import Settled, StepEnd
@@ -631,3 +631,24 @@ def test_a_confirmed_trades_closing_is_planned_anew_and_any_other_plan_is_droppe
     assert smaller.pending.decision_id != closing.pending.decision_id
     hedging = begin(in_l2(), -6.0).trade
     assert settle.replanned(hedging, NOW).pending is None
+
+
+@pytest.mark.parametrize(
+    ("left", "expected"), [(None, 0.6), (0.55, 0.55), (1.0, 0.6)], ids=["not read", "others took too", "an older read"]
+)
+def test_a_part_that_was_filled_leaves_what_the_position_was_read_with(left: float | None, expected: float) -> None:
+    trade = make_trade(volume=Lots(1.0))
+    part = Receipt(outcome=Outcome.PARTIAL, code=10010, filled=0.4, left=left)
+
+    after = apply_facts(trade, Reduce(ticket=trade.ticket, remaining=Lots(0.5)), part, NOW, partial=True)
+
+    assert after.volume == pytest.approx(expected)
+
+
+def test_what_others_took_meanwhile_is_not_bought_back() -> None:
+    trade = make_trade(volume=Lots(1.0))
+    receipt = Receipt(outcome=Outcome.APPLIED, code=10009, filled=0.5, left=0.4)
+
+    after = apply_facts(trade, Reduce(ticket=trade.ticket, remaining=Lots(0.5)), receipt, NOW)
+
+    assert (after.volume, taken(trade, after, receipt)) == (pytest.approx(0.4), pytest.approx(0.5))

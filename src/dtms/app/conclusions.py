@@ -130,9 +130,10 @@ class Conclusions:
         if works or not seen:
             return self.unknown(acked, "it was filled in part, and the broker may still work on the rest")
         whole = found.seen is Seen.APPLIED and not isinstance(acked.action, OPENINGS)
-        filled = receipt.filled if found.receipt is None else max(receipt.filled, found.receipt.filled)
+        shown = receipt if found.receipt is None else found.receipt
+        filled = max(receipt.filled, shown.filled)
         end = StepEnd.APPLIED if whole else StepEnd.PARTIAL
-        return self.end(acked, end, replace(receipt, filled=filled), receipt.comment)
+        return self.end(acked, end, replace(receipt, filled=filled, left=shown.left), receipt.comment)
 
     def settle_doubt(self, intent: Intent) -> bool:
         """Decide an UNKNOWN intent where the broker shows enough; False where it has to wait."""
@@ -180,4 +181,5 @@ def _merged(answer: Receipt, seen: Receipt | None) -> Receipt:
         position=answer.position if answer.position is not None else seen.position,
         price=answer.price if answer.price is not None else seen.price,
         filled=answer.filled if answer.filled > 0 else seen.filled,
+        left=seen.left,
     )

@@ -126,13 +126,14 @@ def _reduced(
     intent: Intent, action: Reduce, position: Position | None, deals: tuple[Deal, ...], instrument: Instrument
 ) -> Evidence:
     filled = _filled(intent, deals)
+    left = None if position is None else position.volume
     if position is not None and instrument.same_lots(position.volume, action.remaining):
-        return _applied(filled=filled)
+        return _applied(filled=filled, left=left)
     if filled > 0:
         wanted = (intent.precondition.volume or 0.0) - action.remaining
         seen = Seen.APPLIED if instrument.same_lots(filled, wanted) else Seen.PARTIAL
         outcome = Outcome.APPLIED if seen is Seen.APPLIED else Outcome.PARTIAL
-        return Evidence(seen=seen, receipt=Receipt(outcome=outcome, code=0, filled=filled))
+        return Evidence(seen=seen, receipt=Receipt(outcome=outcome, code=0, filled=filled, left=left))
     explained = _explained(intent, 0.0 if position is None else position.volume, deals, instrument)
     return Evidence(seen=Seen.ABSENT if explained else Seen.UNCLEAR)
 

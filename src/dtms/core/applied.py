@@ -46,6 +46,7 @@ def _less(trade: Trade, action: Reduce | Close, receipt: Receipt | None, *, part
     if action.ticket == trade.ticket:
         if partial and receipt is not None:
             remaining = Lots(round(trade.volume - receipt.filled, 8))
+        remaining = _at_most(remaining, receipt)
         legs = trade.legs
         if isinstance(action, Close) and action.by is not None and not partial:
             legs = tuple(leg for leg in legs if leg.ticket != action.by)
@@ -57,7 +58,17 @@ def _less(trade: Trade, action: Reduce | Close, receipt: Receipt | None, *, part
         return trade
     if partial and receipt is not None:
         remaining = Lots(round(leg.volume - receipt.filled, 8))
+    remaining = _at_most(remaining, receipt)
     return _with_leg(trade, action.ticket, volume=remaining)
+
+
+def _at_most(remaining: Lots, receipt: Receipt | None) -> Lots:
+    """Return what is left of a position: others may have taken from it while the order was worked on.
+
+    A read that shows more than our own arithmetic is older than the fill, or somebody has added; neither is ours to book.
+    """
+    left = None if receipt is None else receipt.left
+    return remaining if left is None else Lots(min(remaining, left))
 
 
 def _with_leg(trade: Trade, ticket: Ticket, **changes: object) -> Trade:
@@ -100,9 +111,10 @@ def _grown(trade: Trade, filled: float, price: float) -> Trade:
     )
 
 
-def taken(before: Trade, after: Trade) -> float:
-    """Return the volume that went off the main leg."""
-    return max(0.0, round(before.volume - after.volume, 8))
+def taken(before: Trade, after: Trade, receipt: Receipt | None) -> float:
+    """Return the volume that this action took off the main leg; what others took meanwhile does not count."""
+    gone = max(0.0, round(before.volume - after.volume, 8))
+    return gone if receipt is None or receipt.filled <= 0 else min(gone, receipt.filled)
 
 
 def marked(trade: Trade, step: PlanStep, taken: float) -> Trade:

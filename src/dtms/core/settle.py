@@ -132,11 +132,11 @@ def settle(trade: Trade, action: Action, end: StepEnd, receipt: Receipt | None, 
     match end:
         case StepEnd.PARTIAL if not isinstance(action, (OpenHedge, ReAdd, OpenTrade)):
             changed = apply_facts(trade, action, receipt, scene.now, partial=True)
-            return Settled(trade=_again(marked(changed, step, taken(trade, changed)), scene.now, 0))
+            return Settled(trade=_again(marked(changed, step, taken(trade, changed, receipt)), scene.now, 0))
         case StepEnd.APPLIED | StepEnd.PARTIAL:
             # An opening that was filled in part is done with what was filled: a second one would be a second hedge.
             facts = apply_facts(trade, action, receipt, scene.now)
-            changed = marked(facts, step, taken(trade, facts))
+            changed = marked(facts, step, taken(trade, facts, receipt))
             return _advance(_next_step(_with_own_stop(changed, step, receipt, scene)), scene)
         case StepEnd.REJECTED | StepEnd.NOT_APPLIED | StepEnd.CANCELLED | StepEnd.QUARANTINED:
             return _refused(trade, step, end, receipt, scene)

@@ -89,7 +89,8 @@ class Receipt:
     `code` is the broker's own number. `filled` is the volume executed now, `price` its price; `position` the stable
     identifier of a position that was opened, `ticket` its ticket. `goal_met` marks an answer that says the target held
     already (no change needed, position closed). `tries` counts the requests that left for this one order: all but the last
-    were refused for something that the adapter could mend.
+    were refused for something that the adapter could mend. `left` is what the position held after it where that was read:
+    others may have taken from it too; it is not kept in the ledger.
     """
 
     outcome: Outcome
@@ -104,3 +105,4 @@ class Receipt:
     goal_met: bool = False
     comment: str = ""
     tries: int = 1
+    left: float | None = None
