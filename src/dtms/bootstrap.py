@@ -12,6 +12,7 @@ import structlog
 
 from dtms.app.book import Book
 from dtms.app.clock_watch import ClockWatch
+from dtms.app.denials import Denials
 from dtms.app.executor import Executor
 from dtms.app.exit_cycle import IntelligentExitManager
 from dtms.app.exit_pass import ExitPass
@@ -299,6 +300,7 @@ def make_exit_manager(
         connect=connect,
         modes=modes,
         progress=make_progress(parts, modes, desk, reads, decides=False, name="dtms.exits"),
+        denials=Denials(notifier=parts.notifier),
         watch=make_watch(parts, NoCauses(), on_sleep=desk.doubt),
         on_deferral=on_deferral,
         on_refusal=on_refusal,

@@ -20,6 +20,7 @@ from dtms.domain.intent import Intent, IntentState, Planner
 from dtms.domain.receipt import Rejection
 from dtms.domain.units import MINUTE, Millis, Side
 from dtms.domain.verdict import KillLevel
+from dtms.ports.notifier import AlertKind
 
 BARS = 9
 """Of 45 minutes."""
@@ -97,6 +98,8 @@ def test_on_a_holiday_a_close_is_tried_less_and_less_often(stalling: Callable[..
     assert 2 <= len(tries) <= BARS // 2
     assert all(later >= earlier for earlier, later in pairwise(waits))
     assert min(waits) >= 4 * MINUTE
+    told = [alert.subject for alert in exits.cut.world.notifier.alerts if alert.kind is AlertKind.PARKED]
+    assert told == ["EURUSD"]
 
 
 def test_a_restart_forgets_no_refusal(stalling: Callable[..., Exits]) -> None:
@@ -123,6 +126,12 @@ def test_on_a_fifo_account_a_younger_position_is_not_even_tried_and_its_turn_com
     exits = stalling(account=AccountSpec(fifo_close=True), before=by_hand)
     exits.run(10 + 5 * BARS)
     assert exits.sent == []
+    told = [
+        alert
+        for alert in exits.cut.world.notifier.alerts
+        if alert.subject == exits.cut.world.trade(exits.ticket).trade_id
+    ]
+    assert ["older" in alert.detail or "oldest" in alert.detail for alert in told] == [True]
     older = next(ticket for ticket, *_ in exits.cut.world.positions() if ticket != exits.ticket)
     close_by_hand(exits.cut.world, older)
     exits.run(6)

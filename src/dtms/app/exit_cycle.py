@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 from dtms.app import journal
 from dtms.app.book import Book
 from dtms.app.clock_watch import ClockWatch
+from dtms.app.denials import Denials
 from dtms.app.exit_facts import ExitFacts
 from dtms.app.facts import Ends
 from dtms.app.market_desk import MarketDesk, SymbolDesk
@@ -75,6 +76,7 @@ class IntelligentExitManager(Generic[_Cache]):
         connect: Makes the client that works on these two caches.
         modes: This process's causes of a lesser mode.
         progress: Told of symbols that cannot be read.
+        denials: Calls a person for what the arbiter goes on denying.
         watch: Looks at the machine's clocks: after a jump nothing is proposed until a whole cycle was made.
         vix: Returns the last VIX value known with its age in ms, None where none is known.
     """
@@ -91,6 +93,7 @@ class IntelligentExitManager(Generic[_Cache]):
         connect: Callable[[_Cache, _Cache], DefenceState],
         modes: ModeKeeper,
         progress: Progress,
+        denials: Denials,
         watch: ClockWatch,
         vix: Callable[[Millis], tuple[float, int] | None] = lambda _now: None,
         on_deferral: Callable[[Trade], None] = lambda _trade: None,
@@ -107,6 +110,7 @@ class IntelligentExitManager(Generic[_Cache]):
         self._snapshots = Snapshots(reads=reads, rails=rails)
         self.modes = modes
         self._progress = progress
+        self._denials = denials
         self._watch = watch
         self._facts = ExitFacts(reads=reads, clock=clock, vix=vix)
         self._on_deferral = on_deferral
@@ -280,6 +284,7 @@ class IntelligentExitManager(Generic[_Cache]):
         if isinstance(answer, Refusal):
             self.stats.refusals += 1
             self._on_refusal(answer)
+            self._denials.denied(trade, answer, snap.now)
             return False
         return True
 

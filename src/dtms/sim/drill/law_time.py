@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from dtms.app.book import KILL_FACT
+from dtms.app.closures import read_closures, spans_by_symbol
 from dtms.app.tags import stem_of
 from dtms.domain.calendar import MarketHours
 from dtms.domain.intent import IntentState
@@ -94,13 +95,21 @@ class TimeLaws:
         if minutes is None or waits:
             self._overdue.pop(trade.trade_id, None)
             return
-        hours = MarketHours(self.record.sim.state.specs[trade.symbol].asset)
-        if self.record.clock() < hours.after_open(trade.state_since, round(minutes * MINUTE)):
+        hours = self._hours(trade.symbol)
+        now = self.record.clock()
+        due = hours.put_off(hours.after_open(trade.state_since, round(minutes * MINUTE)), trade.state_since, now)
+        if hours.shut_at(now) or now < due:
             self._overdue.pop(trade.trade_id, None)
             return
         if self._lasts(self._overdue, trade.trade_id, able_ms) > _OVERDUE_MS:
             detail = f"trade {trade.trade_id} is still {trade.state} after more than {minutes:g} minutes"
             self.record.report("I10 deadline", detail, trade.trade_id)
+
+    def _hours(self, symbol: str) -> MarketHours:
+        """Return a symbol's hours, less what the gateway has learnt of closures: no deadline runs on in those."""
+        with self.record.disk().ledger.read() as tx:
+            shut = spans_by_symbol(read_closures(tx)).get(symbol, ())
+        return MarketHours(self.record.sim.state.specs[symbol].asset, shut)
 
     def _paused(self) -> bool:
         with self.record.disk().ledger.read() as tx:
