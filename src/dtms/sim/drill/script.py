@@ -207,7 +207,7 @@ class ScriptedDesk(MarketDesk):
         if now < desk.next_close:
             return ()
         desk.next_close = Millis((now // self.bar + 1) * self.bar)
-        view = self.script.newest(symbol, now, self.bar, desk.hours)
+        view = self.script.newest(symbol, now, self.bar, MarketHours(desk.instrument.asset))
         if view is None or view is desk.view:
             return ()
         desk.view = view
