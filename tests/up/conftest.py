@@ -30,7 +30,7 @@ FALL = Millis(1_715_622_600_000)
 """An instant in the weather below after which SELLs are warned, reduced and hedged within the hour."""
 
 
-PATIENCE_S = 30.0
+PATIENCE_S = 90.0
 """How long a test waits for what must happen; one that passes does not."""
 
 
@@ -114,11 +114,11 @@ def seen(up: Up) -> None:
         wait_until(partial(_quoted, each, up.plan.run.tape.symbol), "a quote that can be dated")
 
 
-def wait_until(happened: Callable[[], bool], what: str) -> None:
+def wait_until(happened: Callable[[], bool], what: str, within_s: float = PATIENCE_S) -> None:
     """Wait for what must happen."""
-    end = time.monotonic() + PATIENCE_S
+    end = time.monotonic() + within_s
     while not happened():
-        assert time.monotonic() < end, f"{what} did not come within {PATIENCE_S:g} s"
+        assert time.monotonic() < end, f"{what} did not come within {within_s:g} s"
         time.sleep(0.02)
 
 
