@@ -11,7 +11,7 @@ from dtms.domain.instrument import AssetClass
 from dtms.domain.market import Bar, Quote, Timeframe
 from dtms.domain.position import AccountKind, DealEntry, DealReason, Position, WorkingOrder
 from dtms.domain.units import DAY, HOUR, MINUTE, SECOND, Millis, Side, Ticket
-from dtms.errors import BrokerUnavailableError, InvalidDataError, StaleDataError
+from dtms.errors import BrokerUnavailableError, InvalidDataError, NotEnoughBarsError, StaleDataError
 
 if TYPE_CHECKING:
     from tests.mt5.conftest import Bench
@@ -463,10 +463,10 @@ def test_bars_without_any_volume_have_none(bench: Bench) -> None:
     assert [bar.volume for bar in bench.broker.bars("EURUSD", Timeframe.M1, 5)] == [None, None]
 
 
-def test_bars_that_fail_for_a_known_symbol_are_unavailable(bench: Bench) -> None:
+def test_a_history_that_is_not_loaded_yet_keeps_this_symbol_waiting_alone(bench: Bench) -> None:
     bench.terminal.silent["copy_rates_from_pos"] = (-1, "Terminal: Call failed")
 
-    with pytest.raises(BrokerUnavailableError, match=r"copy_rates_from_pos.*-1"):
+    with pytest.raises(NotEnoughBarsError, match=r"has not loaded its history yet .*-1.*ask again"):
         bench.broker.bars("EURUSD", Timeframe.M1, 10)
 
 

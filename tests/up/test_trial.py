@@ -24,8 +24,10 @@ from dtms.sim.fleet import environment_of
 from dtms.sim.invariants import read_books
 from dtms.sim.up import Up
 
+pytestmark = pytest.mark.long
+
 ROLES = ("gateway", "server", "api")
-BARS = 240
+BARS = 120
 SPEED = 60.0
 
 BY_HAND = f"""
@@ -70,7 +72,7 @@ def trial(tmp_path_factory: pytest.TempPathFactory, weather: Tape) -> Iterator[T
         told.ready_at = up.trader.clock.market_now()
         wait_until(lambda: len(_decided_since(up, told.ready_at)) == len(_open(up)), "a decision of each trade")
         told.decided = _decided_since(up, told.ready_at)
-        wait_until(lambda: bool(up.fleet.terminal_status()["state"] == "ended"), "the market's close", within_s=BARS)
+        wait_until(lambda: bool(up.fleet.terminal_status()["state"] == "ended"), "the market's close", within_s=300.0)
         _lose_everything(up)
         told.closed_words = requests.get(f"{installed.settings.gateway_url}/health/ready", timeout=5).json()[
             "server_clock"

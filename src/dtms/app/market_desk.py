@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from dtms.app.closures import spans_by_symbol
 from dtms.app.quotes import QuoteFeed
@@ -37,11 +38,17 @@ _SPREADS_EVERY = 500
 """New quotes after which the spreads are saved again."""
 
 _M5 = Timeframe.M5.value
+_LATE_HISTORY: Final = 10 * MINUTE
+"""How long a terminal may take to load a history that it was asked for; from its server it comes within seconds to minutes."""
 
 
 @dataclass(slots=True, kw_only=True)
 class SymbolDesk:
-    """One symbol: its quotes, its indicators, and when its next bar closes."""
+    """One symbol: its quotes, its indicators, and when its next bar closes.
+
+    `oldest` is the first bar of a history that was shorter than asked for, None where there was none; until `older_until`
+    an older one is looked for.
+    """
 
     instrument: Instrument
     hours: MarketHours
@@ -52,6 +59,8 @@ class SymbolDesk:
     next_close: Millis = Millis(0)
     dropped_bars: int = 0
     spreads_saved: int = 0
+    oldest: Millis | None = None
+    older_until: Millis = Millis(0)
 
     @property
     def atr(self) -> float | None:
@@ -126,8 +135,9 @@ class MarketDesk:
         desk = self.symbol(symbol, now)
         if now < desk.next_close:
             return ()
+        rebuilt = now < desk.older_until and self._found_older(desk)
         self._catch_up(desk, now)
-        views = desk.state.advance(now)
+        views = desk.state.advance(now) if not rebuilt else _only(desk.state.catch_up(now))
         if views:
             desk.view = views[-1]
             if self.scored:
@@ -158,12 +168,16 @@ class MarketDesk:
         policy = self.policies.of(instrument.canonical)
         hours = self._hours(symbol, instrument)
         state = self._restored(symbol, instrument, policy, now)
+        anew = state.last_m1_start is None
         feed = QuoteFeed(symbol=symbol, hours=hours, policy=policy.rails, spread_typical=policy.spread_typical)
         self._recall_spreads(feed)
         desk = SymbolDesk(
             instrument=instrument, hours=hours, policy=policy, feed=feed, state=state, spreads_saved=feed.seen
         )
-        self._catch_up(desk, now)
+        fed = self._catch_up(desk, now)
+        if anew and len(fed) < WARM_UP_BARS:
+            desk.oldest = fed[0].start if fed else None
+            desk.older_until = Millis(now + _LATE_HISTORY)
         newest = state.catch_up(now)
         desk.view = newest if newest is not None else state.score_now(now)
         if desk.view is not None:
@@ -176,12 +190,12 @@ class MarketDesk:
 
         Either way the broker's history brings them up to date; fresh ones only take longer.
         """
-        fresh = MarketState(symbol, instrument.asset, policy.score, policy.regime, canonical=instrument.canonical)
+        fresh = _new_state(instrument, policy)
         with self.ledger.read() as tx:
             saved = tx.market_state(symbol)
         if saved is None:
             return fresh
-        state = MarketState(symbol, instrument.asset, policy.score, policy.regime, canonical=instrument.canonical)
+        state = _new_state(instrument, policy)
         try:
             state.load(saved)
         except InvalidDataError:
@@ -197,13 +211,27 @@ class MarketDesk:
             with suppress(InvalidDataError):  # the typical spread stands in, as at the very first start
                 feed.load_spreads(saved)
 
-    def _catch_up(self, desk: SymbolDesk, now: Millis) -> None:
-        """Feed the M1 bars that were closed since the last one; one off the minute is dropped, not the whole symbol."""
-        for bar in self._bars_since(desk.instrument.symbol, desk.state.last_m1_start, now):
-            if bar.start % MINUTE:
-                desk.dropped_bars += 1
-                continue
-            desk.state.on_m1(bar)
+    def _found_older(self, desk: SymbolDesk) -> bool:
+        """Begin anew with an older history where the terminal has loaded one since; say whether it has.
+
+        A terminal answers the first question with what it holds and asks its server for the rest: indicators made of that
+        alone would stay without their longest layers for hours.
+        """
+        bars = self.reads.bars(desk.instrument.symbol, Timeframe.M1, WARM_UP_BARS)
+        if not bars or (desk.oldest is not None and bars[0].start >= desk.oldest):
+            return False
+        desk.oldest = bars[0].start
+        if len(bars) >= WARM_UP_BARS:
+            desk.older_until = Millis(0)
+        desk.state = _new_state(desk.instrument, desk.policy)
+        _feed(desk, bars)
+        return True
+
+    def _catch_up(self, desk: SymbolDesk, now: Millis) -> tuple[Bar, ...]:
+        """Feed the M1 bars that were closed since the last one, and return them."""
+        bars = self._bars_since(desk.instrument.symbol, desk.state.last_m1_start, now)
+        _feed(desk, bars)
+        return bars
 
     def _bars_since(self, symbol: str, last: Millis | None, now: Millis) -> tuple[Bar, ...]:
         """Return the closed M1 bars behind `last`; few are asked for first, for over a weekend there are none."""
@@ -217,6 +245,23 @@ class MarketDesk:
                 return tuple(bar for bar in bars if bar.start > last)
             count = min(most, count * _FEW_BARS)
         return ()
+
+
+def _new_state(instrument: Instrument, policy: Policy) -> MarketState:
+    return MarketState(instrument.symbol, instrument.asset, policy.score, policy.regime, canonical=instrument.canonical)
+
+
+def _feed(desk: SymbolDesk, bars: tuple[Bar, ...]) -> None:
+    """Take in bars; one off the minute is dropped, not the whole symbol."""
+    for bar in bars:
+        if bar.start % MINUTE:
+            desk.dropped_bars += 1
+            continue
+        desk.state.on_m1(bar)
+
+
+def _only(view: MarketView | None) -> tuple[MarketView, ...]:
+    return () if view is None else (view,)
 
 
 def _spreads_of(symbol: str) -> str:

@@ -19,7 +19,7 @@ from dtms.domain.position import Account, Deal, DealEntry, PositionsRead, Workin
 from dtms.domain.server_offset import SeenOffset
 from dtms.domain.symbols import canonical
 from dtms.domain.units import DAY, HOUR, MINUTE, SECOND, Millis
-from dtms.errors import BrokerUnavailableError, InvalidDataError, StaleDataError
+from dtms.errors import BrokerUnavailableError, InvalidDataError, NotEnoughBarsError, StaleDataError
 
 Answer = TypeVar("Answer")
 
@@ -135,6 +135,7 @@ class Mt5Broker:
         """Return the last `count` closed bars; the forming one counts as closed from its end on.
 
         Raises:
+            NotEnoughBarsError: The terminal has no history of this symbol yet; other symbols do not wait for it.
             StaleDataError: They cannot be dated: no fresh tick has shown the server's clock yet, or what it shows lies ahead.
         """
         if count < 1:
@@ -147,7 +148,13 @@ class Mt5Broker:
         rates = self.link.ask_known("copy_rates_from_pos", ask, ABSENT_OR_FAILED)
         if rates is None:
             self.symbol_info(symbol)
-            rates = self.link.ask("copy_rates_from_pos", ask)
+            rates = self.link.ask_known("copy_rates_from_pos", ask, ABSENT_OR_FAILED)
+        if rates is None:
+            code, text = self.link.last_error()
+            msg = (
+                f"bars of {symbol}: the terminal has not loaded its history yet (last_error {code}, {text}); ask again"
+            )
+            raise NotEnoughBarsError(msg)
         self._learn_offset()
         if len(rates):
             self.server_clock.require_past(f"bars of {symbol}", int(rates["time"][-1]) * SECOND)
