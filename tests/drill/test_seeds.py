@@ -11,7 +11,7 @@ from dtms.sim.drill.broker_faults import fault_names
 from dtms.sim.drill.kinds import Kind
 from dtms.sim.drill.report import OPENINGS
 
-pytestmark = pytest.mark.tapes
+pytestmark = pytest.mark.long
 
 _SEEDS = 100
 _STEPS = 400
