@@ -174,7 +174,7 @@ def test_the_kill_switch_at_any_level_denies_an_opening(world: World) -> None:
 def test_before_the_first_quote_the_answer_is_503(make_world: WorldMaker) -> None:
     world = make_world(quoted=False)
     told = world.open()
-    assert (told.status, told.code in {"data_stale", "broker_unavailable"}) == (503, True)
+    assert (told.status, told.code in {"data_stale", "price_missing"}) == (503, True)
     assert world.intents() == ()
 
 

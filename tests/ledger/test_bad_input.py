@@ -249,7 +249,7 @@ def test_a_folder_that_may_not_be_written_is_said_before_anything_is_made(open_f
     open_folder.chmod(0o555)
     with (
         somebody_else(),
-        pytest.raises(LedgerUnavailableError, match=r"lock file .*: Permission denied; give this user"),
+        pytest.raises(LedgerUnavailableError, match=r"lock file .*: Permission denied; see that it is a file"),
     ):
         open_ledger(f"sqlite:///{open_folder}/ledger.sqlite3", account=ACCOUNT, clock=lambda: START)
     assert list(open_folder.iterdir()) == []

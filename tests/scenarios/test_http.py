@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 from tests.api.conftest import World
-from tests.up.conftest import FALL, Installed, install, running
+from tests.up.conftest import FALL, Installed, install, moved, running
 
 from dtms.adapters.files.tape import Tape
 from dtms.services.wiring import token_of
@@ -85,7 +85,8 @@ def services(tmp_path_factory: pytest.TempPathFactory, weather: Tape) -> Iterato
     made = install(tmp_path_factory.mktemp("h"))
     alerts = SecretStr("json://canary-user:canary-password@127.0.0.1:9/")
     installed = Installed(made.settings.model_copy(update={"alerts_url": alerts}), made.notifier)
-    with running(installed, weather, start=FALL, bars=5, speed=1.0) as up:
+    with running(installed, weather, start=FALL, bars=5, speed=60.0) as up:
+        moved(up)
         yield Services(up, Path(installed.settings.data_dir), token_of(installed.settings))
 
 
@@ -121,7 +122,7 @@ def test_a_path_that_tries_to_be_clever_is_told_nothing_and_changes_nothing(serv
     for to in ("api", "server", "gateway"):
         for path in paths:
             status, body = services.ask("GET", path, to=to)
-            assert status in {400, 404, 405, 414, 422}, (to, path[:60], status)
+            assert status in {400, 404, 405, 414, 422, 431}, (to, path[:60], status)
             assert b"root:" not in body
             assert services.token.encode() not in body
     assert services.positions() == before

@@ -163,7 +163,6 @@ def test_a_tape_of_quotes_is_played_as_it_is() -> None:
         ([Tape("EURUSD", bars(1)), Tape("EURUSD", bars(1))], "one tape a symbol"),
         ([Tape("NOPE", bars(1))], "no symbol 'NOPE'; it has BTCUSD"),
         ([Tape("EURUSD")], "the tape of EURUSD is empty"),
-        ([Tape("EURUSD", bars(1), timeframe=Timeframe.H1)], "has H1 bars; the path inside them is unknown, give M1"),
     ],
 )
 def test_an_unusable_tape_is_refused_with_the_reason(tapes: list[Tape], sentence: str) -> None:

@@ -86,8 +86,21 @@ def test_one_empty_list_is_one_list_and_the_next_is_whole() -> None:
     assert shown == [[held.identifier], [], [held.identifier]]
 
 
-@pytest.mark.parametrize("shift", [HOUR, -HOUR])
-def test_a_clock_that_is_put_moves_every_later_time_and_no_earlier_one(shift: int) -> None:
+def test_a_servers_clock_that_is_put_ahead_is_followed_for_no_quote_is_of_the_future() -> None:
+    bench = Bench()
+    bench.open()
+    bench.wait(60)
+    bench.price(BID + 1)
+    bench.become(once(ClockShift(shift_ms=HOUR), op="terminal_info"))
+    bench.broker.account()
+    bench.wait(60)
+    bench.price(BID + 2)
+
+    assert bench.broker.quote(SYMBOL).at == bench.clock.now
+
+
+def test_a_clock_that_is_put_back_moves_every_later_time_and_no_earlier_one() -> None:
+    shift = -HOUR
     bench = Bench()
     held = bench.open()
     bench.wait(60)

@@ -234,7 +234,7 @@ def test_a_doubled_reply_to_a_read_never_shows_an_older_read(nth: int) -> None:
             continue
 
     assert [true for true, _ in shown] == [pytest.approx(read) for _, read in shown]
-    assert len(shown) == 3
+    assert len(shown) >= 3  # at most one look is lost, and none where the doubled answer was of no position
 
 
 @actions

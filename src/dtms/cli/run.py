@@ -6,7 +6,8 @@ import shlex
 import signal
 import sys
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -88,9 +89,23 @@ def simulate(
     )
     piece = load_piece(source, start=begin, bars=bars)
     _say_of(piece)
-    run = make_run(piece, policies=policies, signals=signals, start=begin, instruments=source.instruments)
-    run.run()
+    with _logs_on_stderr():
+        run = make_run(piece, policies=policies, signals=signals, start=begin, instruments=source.instruments)
+        run.run()
     _finish(report_of(findings(run)), as_json=as_json)
+
+
+@contextmanager
+def _logs_on_stderr() -> Iterator[None]:
+    """Keep stdout for the answer: what the product logs meanwhile goes to stderr."""
+    import structlog
+
+    before = structlog.get_config()["logger_factory"]
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    try:
+        yield
+    finally:
+        structlog.configure(logger_factory=before)
 
 
 def up(

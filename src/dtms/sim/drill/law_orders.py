@@ -8,11 +8,13 @@ from typing import Final
 
 from dtms.adapters.terminal.oracle import OracleEntry
 from dtms.adapters.terminal.recorder import AppliedKind
+from dtms.app import flatten
 from dtms.app.tags import stem_of
 from dtms.domain.action import OpenHedge, OpenTrade, ReAdd, Reduce
 from dtms.domain.intent import Intent, IntentState
 from dtms.domain.units import Millis
 from dtms.sim.drill.record import Record
+from dtms.sim.world import MAGIC
 
 _OPERATIONS: Final = frozenset(
     {
@@ -57,6 +59,8 @@ class OrderLaws:
     _last_stem: dict[int, str] = field(default_factory=dict)
     _opened_with: dict[int, float] = field(default_factory=dict)
     """Lots of each position as whoever opened it wanted it."""
+    _in_our_name: set[int] = field(default_factory=set)
+    """Positions that another program opened with our magic: nobody but a flatten may close them."""
 
     def on_entry(self, entry: OracleEntry) -> None:
         """Check one operation as the broker applies it."""
@@ -65,6 +69,8 @@ class OrderLaws:
         if entry.tag not in self.record.log.epochs:
             if entry.kind in _OPENINGS:
                 self._opened_with[entry.identifier] = entry.volume_after
+                if entry.magic == MAGIC:
+                    self._in_our_name.add(entry.identifier)
             self.record.by_others.add(entry.identifier)
             self._changed[entry.identifier] = entry.at
             self._last_stem[entry.identifier] = ""
@@ -149,9 +155,11 @@ class OrderLaws:
             self.record.report("I6 not past the target", detail)
 
     def _ours_only(self, entry: OracleEntry, intent: Intent | None) -> None:
-        """I9: only managed positions and their children are touched."""
+        """I9: only managed positions and their children are touched; a flatten closes all that is in our name."""
         if entry.kind in _OPENINGS:
             self._opened(entry, intent)
+        elif intent is not None and intent.rule == flatten.RULE and entry.identifier in self._in_our_name:
+            return
         elif entry.identifier not in self.record.mains and entry.identifier not in self.record.children:
             detail = f"{entry.kind} of {entry.tag} touched position {entry.identifier}, which is not ours"
             self.record.report("I9 foreign", detail)
