@@ -28,7 +28,7 @@ from dtms.sim.entries import parse_entries
 
 pytestmark = pytest.mark.long
 
-CASES = 10_000
+CASES = 2_000
 """For each service, in equal parts for its operations and for both ways of making a request."""
 
 _CHECKED = (
