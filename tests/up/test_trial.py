@@ -147,7 +147,7 @@ def test_positions_opened_by_hand_are_adopted_on_a_fresh_account(trial: Trial) -
 def test_after_all_processes_were_killed_each_trade_is_decided_on_a_bar_that_closed_since(trial: Trial) -> None:
     assert trial.decided
     assert all(last > trial.ready_at for last in trial.decided.values())
-    assert max(trial.decided.values()) - trial.ready_at <= 10 * MINUTE
+    assert max(trial.decided.values()) - trial.ready_at <= BARS * MINUTE
 
 
 def test_a_start_in_a_closed_market_goes_by_the_last_known_offset_and_says_so(trial: Trial) -> None:
