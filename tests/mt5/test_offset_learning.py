@@ -116,6 +116,21 @@ def test_a_closed_market_is_not_looked_at_with_every_question() -> None:
     assert bench.terminal.calls.count("symbol_info_tick") == 2
 
 
+def test_over_a_weekend_the_ticks_are_looked_at_ever_more_seldom_and_the_opening_is_seen() -> None:
+    bench = Quiet()
+    for _ in range(4 * 3_600):
+        bench.now = Millis(bench.now + SECOND // 4)
+        bench.ask("positions")
+    looks = bench.terminal.calls.count("symbol_info_tick") // 2  # two symbols a look
+
+    bench.move()
+    bench.now = Millis(bench.now + 6 * SECOND)
+    bench.ask("positions")
+
+    assert looks <= 3_600 // 5 + 100
+    assert bench.broker.server_clock.seen is not None
+
+
 def test_the_last_known_offset_stands_in_until_a_tick_is_seen() -> None:
     bench = Quiet()
     bench.broker.server_clock.recall(SeenOffset(ahead=OFFSET, at=Millis(NOW - 3 * DAY)))

@@ -26,7 +26,8 @@ Answer = TypeVar("Answer")
 _LOOKED_AT = 16
 """Symbols whose ticks are looked at for the server's clock: one that moves is enough."""
 
-_LIST_AGAIN = MINUTE
+_LIST_AGAIN = 10 * MINUTE
+"""A broker may list thousands of symbols, and Market Watch changes seldom."""
 
 _ASSUMED_OFFSET_SLACK = 14 * HOUR
 """How far a deal's instant may be off while the server's offset is an assumption."""
@@ -240,7 +241,7 @@ class Mt5Broker:
     def _market_watch(self) -> tuple[str, ...]:
         """Return the symbols that have ticks, those that were asked about first."""
         now = self._clock()
-        if self._listed_at is None or not 0 <= now - self._listed_at < _LIST_AGAIN:
+        if not self._listed or self._listed_at is None or not 0 <= now - self._listed_at < _LIST_AGAIN:
             self._listed = tuple(
                 info.name for info in self.link.ask("symbols_get", self._mt5.symbols_get) if info.select
             )

@@ -27,7 +27,11 @@ _AHEAD = 2 * MINUTE
 
 _LOOK_AGAIN = 10 * MINUTE
 _BETWEEN_LOOKS = SECOND // 4
-"""On the market's clock: a closed market is not asked more often than the executor looks."""
+"""On the market's clock: not more often than the executor looks."""
+
+_LONGEST_BETWEEN_LOOKS = 5 * SECOND
+_SHARE_OF_THE_DARK = 20
+"""A closed market is looked at ever more seldom, a twentieth of how long nothing has moved: a weekend is no storm."""
 
 _PLAUSIBLE = (-12 * HOUR, 14 * HOUR)
 """The offsets that exist on earth."""
@@ -67,6 +71,7 @@ class ServerClock:
 
     __slots__ = (
         "_clock",
+        "_dark_since",
         "_estimate",
         "_looked_at",
         "_recalled",
@@ -85,6 +90,7 @@ class ServerClock:
         self._usual = False
         self._sampled_at = Millis(0)
         self._looked_at: Millis | None = None
+        self._dark_since: Millis | None = None
         self._seen: dict[str, tuple[int, Millis]] = {}
 
     @property
@@ -111,7 +117,11 @@ class ServerClock:
         now = self._clock()
         if self._samples and 0 <= now - self._sampled_at < _LOOK_AGAIN:
             return False
-        if self._looked_at is not None and 0 <= now - self._looked_at < _BETWEEN_LOOKS:
+        if self._dark_since is None or now < self._dark_since:
+            self._dark_since = now
+        dark = (now - self._dark_since) // _SHARE_OF_THE_DARK
+        pause = min(max(dark, _BETWEEN_LOOKS), _LONGEST_BETWEEN_LOOKS)
+        if self._looked_at is not None and 0 <= now - self._looked_at < pause:
             return False
         self._looked_at = now
         return True
@@ -143,6 +153,7 @@ class ServerClock:
 
     def _take(self, sample: int, now: Millis) -> None:
         """Count a sample; of one look at many symbols only the freshest, lest one look outvote all before it."""
+        self._dark_since = None
         if self._samples and 0 <= now - self._sampled_at < _BETWEEN_LOOKS:
             sample = max(sample, self._samples.pop()[0])
         else:
