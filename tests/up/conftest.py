@@ -21,7 +21,7 @@ from dtms.ports.broker import BrokerReads
 from dtms.replay.weather import make_tape
 from dtms.settings import Settings, load_policy, load_settings
 from dtms.sim.entries import Entries
-from dtms.sim.fleet import TapeRun
+from dtms.sim.tape_terminal import TapeRun
 from dtms.sim.tapes import cut
 from dtms.sim.trader import NoEntries
 from dtms.sim.up import Up, UpPlan
@@ -103,7 +103,7 @@ def running(
 def moved(up: Up) -> None:
     """Let a short tape run to its end, after which the market stands again and its quotes can be dated."""
     seen(up)
-    wait_until(lambda: bool(up.fleet.terminal_status()["state"] == "ended"), "the tape's end")
+    wait_until(lambda: bool(up.broker.status()["state"] == "ended"), "the tape's end")
 
 
 def seen(up: Up) -> None:

@@ -75,7 +75,7 @@ def service(request: pytest.FixtureRequest, installed: Installed, weather: Tape)
         yield Service(url, token_of(settings_), tickets)
         alive = [requests.get(f"{each}/health/live", timeout=10) for each in (settings_.server_url, settings_.api_url)]
         assert [answer.status_code for answer in alive] == [200, 200]
-        assert {role: up.fleet.supervisor.restarts(role) for role in ("gateway", "server", "api")} == {
+        assert {role: up.processes.supervisor.restarts(role) for role in ("gateway", "server", "api")} == {
             "gateway": 0,
             "server": 0,
             "api": 0,

@@ -15,9 +15,9 @@ from tests.up.conftest import FALL, install, moved, running
 
 from dtms.adapters.files.tape import Tape
 from dtms.domain.units import Lots, Price, Side
+from dtms.services.supervise.process_group import environment_of
 from dtms.sim.entries import Order
 from dtms.sim.entry import open_at
-from dtms.sim.fleet import environment_of
 from dtms.sim.up import Up
 
 
@@ -155,6 +155,6 @@ def test_a_second_gateway_on_the_same_data_folder_is_refused(services: Services)
 
     ended = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **given}, check=False)
 
-    holder = services.up.fleet.supervisor.pid("gateway")
+    holder = services.up.processes.supervisor.pid("gateway")
     assert ended.returncode == 2
     assert f"another gateway works on {free.data_dir} (process {holder})" in ended.stderr

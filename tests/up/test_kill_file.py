@@ -55,7 +55,7 @@ class _Pressing:
     def each(self, now: Millis) -> None:
         if self.at is None and now >= PRESSED:
             for role in STILL:
-                os.kill(self._up.fleet.supervisor.pid(role), signal.SIGSTOP)
+                os.kill(self._up.processes.supervisor.pid(role), signal.SIGSTOP)
             sentinel_of(self._up.plan.settings).write_text("flatten\n")
             self.at = now
 
@@ -80,7 +80,7 @@ def story(tmp_path_factory: pytest.TempPathFactory, weather: Tape) -> Story:
             _wait_until_flat(up)
         finally:
             for role in STILL:
-                os.kill(up.fleet.supervisor.pid(role), signal.SIGCONT)
+                os.kill(up.processes.supervisor.pid(role), signal.SIGCONT)
         intents = read_books(up.ledger, magic=1).intents
         assert pressing.at is not None
         return Story(

@@ -77,7 +77,7 @@ def story(tmp_path_factory: pytest.TempPathFactory, weather: Tape) -> Story:
             oracle=up.oracle(),
             books=read_books(up.ledger, magic=installed.settings.magic),
             until=up.trader.clock.market_now(),
-            restarts={role: up.fleet.supervisor.restarts(role) for role in ROLES},
+            restarts={role: up.processes.supervisor.restarts(role) for role in ROLES},
             epochs=sorted({intent.epoch for intent in read_books(up.ledger, magic=1).intents if intent.epoch}),
             alarms=_alarms(installed),
             audited=verify_chain(up.ledger),
@@ -137,7 +137,7 @@ class _Killing:
         return len(back) == len(KILLS) and self._up.trader.clock.market_now() > max(back) + AFTERWARDS
 
     def _kill(self, role: str, now: Millis) -> Killed:
-        supervisor = self._up.fleet.supervisor
+        supervisor = self._up.processes.supervisor
         pid = supervisor.pid(role)
         os.kill(pid, signal.SIGKILL)
         while supervisor.is_running(role) and supervisor.pid(role) == pid:
@@ -147,7 +147,7 @@ class _Killing:
         return Killed(pid=pid, at=now, before=self._trades(), transitions=count)
 
     def _is_back(self, role: str, killed: Killed) -> bool:
-        if self._up.fleet.supervisor.pid(role) == killed.pid:
+        if self._up.processes.supervisor.pid(role) == killed.pid:
             return False
         url = getattr(self._up.plan.settings, f"{role}_url")
         try:

@@ -24,11 +24,11 @@ from dtms.domain.verdict import Verdict
 from dtms.errors import InvariantError, SettingsError
 from dtms.services.host import RoleLock, bind_port, claimed
 from dtms.services.run_log import ExitLog, VerdictLog, read_exit_counts, read_verdicts
+from dtms.services.supervise.process_group import environment_of
 from dtms.services.wiring import clock_of, is_advisory, parts_of
 from dtms.settings import load_settings
 from dtms.sim.entries import Order
 from dtms.sim.entry import Entry, money_of
-from dtms.sim.fleet import environment_of
 from dtms.sim.shadow import Shadow
 from dtms.sim.tapes import cut, history_length
 

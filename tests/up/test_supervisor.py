@@ -11,7 +11,14 @@ import pytest
 from dtms.adapters.notify import MemoryNotifier
 from dtms.errors import SettingsError
 from dtms.ports.notifier import AlertKind
-from dtms.sim.supervisor import HANGS_AFTER_S, LONGEST_WAIT_S, RESTARTS, ProcessFailedError, Role, Supervisor
+from dtms.services.supervise.supervisor import (
+    HANGS_AFTER_S,
+    LONGEST_WAIT_S,
+    RESTARTS,
+    ProcessFailedError,
+    Role,
+    Supervisor,
+)
 
 SLEEPER = (sys.executable, "-c", "import time; time.sleep(60)")
 

@@ -19,8 +19,8 @@ from tests.up.conftest import FALL, install, running, wait_until
 from dtms.adapters.files.tape import Tape
 from dtms.domain.trade import Trade
 from dtms.domain.units import MINUTE, Millis
+from dtms.services.supervise.process_group import environment_of
 from dtms.settings import SIMULATED_MODULE
-from dtms.sim.fleet import environment_of
 from dtms.sim.invariants import read_books
 from dtms.sim.up import Up
 
@@ -72,7 +72,7 @@ def trial(tmp_path_factory: pytest.TempPathFactory, weather: Tape) -> Iterator[T
         told.ready_at = up.trader.clock.market_now()
         wait_until(lambda: len(_decided_since(up, told.ready_at)) == len(_open(up)), "a decision of each trade")
         told.decided = _decided_since(up, told.ready_at)
-        wait_until(lambda: bool(up.fleet.terminal_status()["state"] == "ended"), "the market's close", within_s=300.0)
+        wait_until(lambda: bool(up.broker.status()["state"] == "ended"), "the market's close", within_s=300.0)
         _lose_everything(up)
         told.closed_words = requests.get(f"{installed.settings.gateway_url}/health/ready", timeout=5).json()[
             "server_clock"
@@ -110,7 +110,7 @@ def _adopt(up: Up, ticket: int) -> int:
 
 def _lose_everything(up: Up) -> Millis:
     """Kill every process of ours at once, and wait until all are ready again; the broker lives on."""
-    supervisor = up.fleet.supervisor
+    supervisor = up.processes.supervisor
     pids = {role: supervisor.pid(role) for role in ROLES}
     at = up.trader.clock.market_now()
     for pid in pids.values():

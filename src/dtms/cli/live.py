@@ -167,7 +167,7 @@ class LiveScreen:
         if status is not None:
             counters = {"open": status["active_trades"], **status["checks"], **status["actions"]}
             lines.append(Text(words(counters), style="dim"))
-        supervisor = self._up.fleet.supervisor
+        supervisor = self._up.processes.supervisor
         restarts = {role: supervisor.restarts(role) for role in ("gateway", "server", "api")}
         if any(restarts.values()):
             lines.append(Text(f"started again: {words(restarts)}", style="red"))

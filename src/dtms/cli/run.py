@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dtms.ports.notifier import Notifier
     from dtms.settings import Settings
     from dtms.sim.entries import Entries
-    from dtms.sim.fleet import TapeRun
+    from dtms.sim.tape_terminal import TapeRun
     from dtms.sim.tapes import TapeSource
     from dtms.sim.up import Up
 
@@ -187,7 +187,7 @@ def demo(config: options.Config = None, as_json: options.Json = False) -> None:
 def _tape_run(source: TapeSource, start: str | None, bars: int | None, speed: float, balance: float) -> TapeRun:
     """Return the given tape as the simulated broker plays it."""
     from dtms.domain.units import MINUTE, Millis
-    from dtms.sim.fleet import TapeRun
+    from dtms.sim.tape_terminal import TapeRun
     from dtms.sim.tapes import load_piece
 
     begin = options.instant_of(start)
@@ -200,7 +200,7 @@ def _weather_run(symbol: str | None, start: str | None, bars: int | None, speed:
     """Return generated weather after days of history, as the simulated broker plays it."""
     from dtms.domain.units import DAY, Millis
     from dtms.replay.weather import DEFAULT_START, make_tape
-    from dtms.sim.fleet import TapeRun
+    from dtms.sim.tape_terminal import TapeRun
     from dtms.sim.tapes import cut
 
     given = options.instant_of(start)
@@ -250,21 +250,21 @@ def _up_live(settings: Settings) -> None:
     from dtms.core._jit import compile_all
     from dtms.services.host import alone
     from dtms.services.preflight import ALL, require_startable
-    from dtms.sim.fleet import Fleet
+    from dtms.services.supervise.process_group import ProcessGroup
 
     require_startable(settings, ALL)
     ended = _Ending()
     with ExitStack() as ending:
         ending.enter_context(alone(settings.data_dir))
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fleet = Fleet(settings, _notifier(settings, ending), None)
-        ending.callback(fleet.stop)
+        processes = ProcessGroup(settings, _notifier(settings, ending))
+        ending.callback(processes.stop)
         begun = time.monotonic()
         compile_all()
-        fleet.start()
+        processes.start()
         ended.gently = True
         _say_where(settings, time.monotonic() - begun)
-        while len(fleet.supervisor.given_up()) < len(_SERVICES):
+        while len(processes.supervisor.given_up()) < len(_SERVICES):
             if ended.asked:
                 say("stopping")
                 return

@@ -12,7 +12,7 @@ from dtms.errors import SettingsError
 from dtms.replay.weather import make_tape
 from dtms.services.host import bind_port
 from dtms.settings import Settings
-from dtms.sim.fleet import TapeRun
+from dtms.sim.tape_terminal import TapeRun
 from dtms.sim.tapes import cut
 
 SPEED: Final = 160.0

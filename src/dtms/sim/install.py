@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dtms.errors import SettingsError
+from dtms.services.supervise.supervisor import ProcessFailedError
 from dtms.settings import LEDGER_FILE, Settings
-from dtms.sim.supervisor import ProcessFailedError
 
 
 @contextmanager

@@ -24,14 +24,15 @@ from dtms.domain.units import SECOND, Millis
 from dtms.ports.ledger import Ledger
 from dtms.ports.notifier import Notifier
 from dtms.services.run_log import read_exit_counts, read_verdicts
+from dtms.services.supervise.process_group import ProcessGroup
+from dtms.services.supervise.supervisor import ProcessFailedError
 from dtms.services.wiring import token_of
 from dtms.settings import Settings
 from dtms.sim.entries import Entries
 from dtms.sim.entry import Entry, money_of
-from dtms.sim.fleet import Fleet, TapeRun
 from dtms.sim.invariants import Books, check, naked_ms, read_books
 from dtms.sim.report import Findings, TradeResult, report_of
-from dtms.sim.supervisor import ProcessFailedError
+from dtms.sim.tape_terminal import TapeRun, TapeTerminal
 from dtms.sim.tapes import bars_run
 from dtms.sim.trader import Trader, make_trader
 
@@ -69,7 +70,8 @@ class Up:
 
     def __init__(self, plan: UpPlan, notifier: Notifier) -> None:
         self.plan = plan
-        self.fleet = Fleet(plan.settings, notifier, plan.run)
+        self.broker = TapeTerminal(plan.settings, plan.run)
+        self.processes = ProcessGroup(plan.settings, notifier, (self.broker.role(),))
         self._trader: Trader | None = None
         self._ledger: Ledger | None = None
         self._begun = False
@@ -84,7 +86,7 @@ class Up:
             self._trader.close()
         if self._ledger is not None:
             self._ledger.close()
-        self.fleet.stop()
+        self.processes.stop()
 
     def start(self) -> None:
         """Compile once, start every process and wait until all are ready; the tape stands at its start.
@@ -94,7 +96,8 @@ class Up:
             ProcessFailedError: A process ended or did not become ready.
         """
         compile_all()
-        self.fleet.start()
+        self.broker.lay_out()
+        self.processes.start()
         plan = self.plan
         self._trader = make_trader(
             plan.settings,
@@ -130,7 +133,7 @@ class Up:
     def begin(self) -> None:
         """Let the tape run, where it does not yet: without `play` the other program does nothing."""
         if not self._begun:
-            self.fleet.begin()
+            self.broker.begin()
             self._begun = True
 
     def play(
@@ -159,8 +162,8 @@ class Up:
         self.trader.finish()
 
     def _beat(self, each: Callable[[Millis], None], now: Millis) -> None:
-        if not self.fleet.supervisor.is_running("terminal"):
-            said = self.fleet.supervisor.said_last("terminal")
+        if not self.processes.supervisor.is_running("terminal"):
+            said = self.processes.supervisor.said_last("terminal")
             msg = f"the simulated broker's process has ended and its positions with it: {said or 'it said nothing'}"
             raise BrokerDiedError(msg)
         self.trader.step()
@@ -173,7 +176,7 @@ class Up:
 
     def oracle(self) -> tuple[OracleEntry, ...]:
         """Return what the broker has applied so far."""
-        return read_oracle(self.fleet.oracle_path)
+        return read_oracle(self.broker.oracle_path)
 
     def report(self) -> dict[str, Any]:
         """Return the report: the fields of `simulate`, and how often each process was started again."""
@@ -183,7 +186,7 @@ class Up:
         refusals = Counter({rule: int(count) for rule, count in _counts(report["refusals"])})
         if counts.refusals:
             refusals["exits"] = counts.refusals
-        supervisor = self.fleet.supervisor
+        supervisor = self.processes.supervisor
         roles = ("gateway", "server", "api")
         return {
             **report,
@@ -221,7 +224,7 @@ class Up:
         )
 
     def _assumptions(self) -> tuple[str, ...]:
-        status = self.fleet.terminal_status()
+        status = self.broker.status()
         return (*self.plan.run.tape.notes, *(str(each) for each in status["assumptions"]))
 
     def _result(self, entry: Entry, books: Books) -> TradeResult:

@@ -18,11 +18,11 @@ from dtms.domain.units import MINUTE, SECOND, Millis
 from dtms.replay.weather import make_tape
 from dtms.services.wiring import token_of
 from dtms.settings import Settings
-from dtms.sim.fleet import TapeRun
 from dtms.sim.restart.judge import Finding, judge
 from dtms.sim.restart.nursery import Nursery
 from dtms.sim.restart.person import Person, orders_over
 from dtms.sim.restart.site import Folder, Site, settings_in
+from dtms.sim.tape_terminal import TapeRun
 from dtms.sim.tapes import cut
 
 START: Final = Millis(1_715_622_600_000)

@@ -25,9 +25,10 @@ from dtms.adapters.terminal.remote import HostControl
 from dtms.domain.units import MINUTE, Millis, to_iso
 from dtms.errors import DtmsError
 from dtms.services.armed import DONE_FILE, REACHED_FILE
+from dtms.services.supervise.process_group import environment_of
 from dtms.settings import Settings
-from dtms.sim.fleet import TapeRun, environment_of
 from dtms.sim.restart.nursery import Nursery, NurseryFailedError
+from dtms.sim.tape_terminal import TapeRun
 
 SERVICES: Final = ("gateway", "server", "api")
 READY_WITHIN_S: Final = 60.0

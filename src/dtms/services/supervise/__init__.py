@@ -1,0 +1,1 @@
+"""`dtms up`: the product's processes, supervised."""
