@@ -196,6 +196,7 @@ SCENARIOS = (
         words="Two engines on one ledger: the second is refused or fenced.",
         tests=(
             *at("up/test_commands.py", "test_a_second_gateway_on_the_same_data_folder_is_refused"),
+            *at("up/test_second_process.py", "test_a_stopped_gateway_keeps_its_place_without_its_lock_files"),
             *at("app/test_gateway.py", "test_two_gateways_do_not_both_send_one_intent"),
             *at("ledger/test_concurrency.py", "test_processes_never_claim_an_intent_twice"),
             *at(

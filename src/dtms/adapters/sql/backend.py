@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from dtms.adapters.sql.executor import Executor, StatementBook, Translate
 from dtms.errors import DtmsError, LedgerUnavailableError
-from dtms.ports.lease import Place
+from dtms.ports.lease import Leases, Place
 
 WAIT_S = 5.0
 """How long anything in the ledger waits for a lock or a connection, then it is unavailable."""
@@ -44,10 +44,10 @@ class Backend(Protocol):
         """Return the parameters that tell a lease's statement the time."""
         ...
 
-    def take_place(self, role: str, owner: str, has_ended: Callable[[], bool]) -> Place:
+    def take_place(self, role: str, owner: str, leases: Leases) -> Place:
         """Take the place of a role; raises `SettingsError` where another living process has it.
 
-        `has_ended` says whether the lease that goes with the role is over, so that who sits there is not alive.
+        `leases` are the ledger's own: they tell who lives where the database itself cannot.
         """
         ...
 

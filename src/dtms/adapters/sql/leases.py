@@ -106,8 +106,4 @@ class SqlLeases:
             SettingsError: Another process has it and is alive.
             LedgerUnavailableError: The ledger cannot be asked.
         """
-        return self._backend.take_place(role, owner, lambda: role == GATEWAY_LEASE and self._has_ended(role))
-
-    def _has_ended(self, name: str) -> bool:
-        view = self.look(name)
-        return view is not None and view.left_ms <= 0
+        return self._backend.take_place(role, owner, self)

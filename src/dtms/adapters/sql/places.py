@@ -1,6 +1,7 @@
-"""The place of a role on a ledger that is a file: a lock file beside it, whatever data folder the process works in.
+"""The lock file beside a ledger that is a file: one process a role, whatever data folder it works in.
 
 The lock stands beside the file itself, not beside a name of it: links and other spellings of one ledger lead to one place.
+It can be removed by hand; `ledger_place` has what holds then.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ have no gaps, and there is no deadlock. A time-out ends a writer that was stoppe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,7 +21,7 @@ from dtms.adapters.sql.server_place import ServerPlace
 from dtms.adapters.sql.shown import shown_url
 from dtms.adapters.sql.statements import REVISION
 from dtms.errors import DtmsError, InvalidDataError, InvariantError, LedgerUnavailableError, StaleWriteError
-from dtms.ports.lease import Place
+from dtms.ports.lease import GATEWAY_LEASE, Leases, Place
 
 ERRORS = (psycopg.Error, UnicodeEncodeError)
 
@@ -98,8 +98,14 @@ class PostgresBackend:
         """Return nothing that counts: the server reads its own clock, and its boots do not end leases."""
         return {"lease_now": 0, "lease_boot": ""}
 
-    def take_place(self, role: str, owner: str, has_ended: Callable[[], bool]) -> Place:
+    def take_place(self, role: str, owner: str, leases: Leases) -> Place:
         """Take an advisory lock on a connection of its own."""
+
+        def has_ended() -> bool:
+            # Only the gateway has a lease; without one, whoever has a session counts as alive.
+            lease = leases.look(role) if role == GATEWAY_LEASE else None
+            return lease is not None and lease.left_ms <= 0
+
         return ServerPlace(
             self._own_connection,
             role=role,

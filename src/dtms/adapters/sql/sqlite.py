@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,13 @@ from sqlalchemy import URL, Engine, QueuePool, StaticPool, create_engine, event
 from dtms.adapters.sql.backend import WAIT_S, Pooled, transaction
 from dtms.adapters.sql.executor import Executor, StatementBook
 from dtms.adapters.sql.leases import machine_time
-from dtms.adapters.sql.places import FilePlace, NoPlace
+from dtms.adapters.sql.ledger_place import LedgerPlace
+from dtms.adapters.sql.places import NoPlace
 from dtms.adapters.sql.schema import RESTORE
 from dtms.adapters.sql.statements import REVISION
 from dtms.adapters.sql.writers import WriterQueue
 from dtms.errors import DtmsError, InvalidDataError, InvariantError, LedgerUnavailableError, StaleWriteError
-from dtms.ports.lease import Place
+from dtms.ports.lease import Leases, Place
 
 # The driver refuses numbers over 64 bits and lone surrogates with Python's own errors.
 ERRORS = (sqlite3.Error, OverflowError, UnicodeEncodeError)
@@ -146,9 +147,9 @@ class FileBackend:
         """Return this machine's boot-time clock: a file has one host."""
         return machine_time()
 
-    def take_place(self, role: str, _owner: str, _has_ended: Callable[[], bool]) -> Place:
-        """Lock a file beside the ledger: whoever is stopped keeps it, whoever is dead does not."""
-        return FilePlace(self._path, role)
+    def take_place(self, role: str, owner: str, leases: Leases) -> Place:
+        """Lock a file beside the ledger, and write a row into it: whoever is stopped keeps them, whoever is dead does not."""
+        return LedgerPlace(leases, self._path, role, owner)
 
     def close(self) -> None:
         """Close every connection that is not in use, and the lock file."""
@@ -204,7 +205,7 @@ class MemoryBackend:
         """Return this machine's boot-time clock; a simulation gives its own to `open_ledger`."""
         return machine_time()
 
-    def take_place(self, _role: str, _owner: str, _has_ended: Callable[[], bool]) -> Place:
+    def take_place(self, _role: str, _owner: str, _leases: Leases) -> Place:
         """Return a place that nobody else can want."""
         return NoPlace()
 
