@@ -183,6 +183,15 @@ def test_a_fact_is_set_changed_and_removed(ledger: SqlLedger) -> None:
         assert write.fact("kill_switch") is None
 
 
+def test_several_facts_are_read_in_one_question(ledger: SqlLedger) -> None:
+    with ledger.write() as write:
+        write.set_fact("a", "1")
+        write.set_fact("b", "")
+    with ledger.read() as read:
+        assert read.facts("b", "never set", "a") == {"a": "1", "b": ""}
+        assert read.facts("never set") == {}
+
+
 def test_an_answer_is_kept_for_a_day_under_key_principal_and_route(ledger: SqlLedger, clock: list[Millis]) -> None:
     reply = Reply(key="k", principal="p", route="POST /x", body_hash="h", status=201, body="{}", created_at=clock[0])
     with ledger.write() as write:

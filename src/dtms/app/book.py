@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from dtms.app.closures import read_closures
-from dtms.app.mode_facts import Modes, read_modes
+from dtms.app.closures import FACT as CLOSURES_FACT
+from dtms.app.closures import decode_closures
+from dtms.app.mode_facts import MODE_FACTS, Modes, modes_of
 from dtms.domain.closure import Closure
 from dtms.domain.intent import Intent
 from dtms.domain.modes import ActiveCause, Mode
@@ -60,13 +61,14 @@ class Book:
         revision = self._ledger.revision()
         if revision != self._page.revision:
             with self._ledger.read() as tx:
-                kill = tx.fact(KILL_FACT)
+                facts = tx.facts(KILL_FACT, CLOSURES_FACT, *MODE_FACTS)
+                kill = facts.get(KILL_FACT)
                 self._page = Page(
                     revision,
                     tx.open_trades(),
                     tx.unfinished(),
                     None if kill is None else KillLevel(kill),
-                    read_modes(tx),
-                    read_closures(tx),
+                    modes_of(facts),
+                    decode_closures(facts.get(CLOSURES_FACT)),
                 )
         return self._page

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Final
 
 from dtms.domain.closure import Closure, Span, first_refusal
@@ -120,7 +121,16 @@ def read_closures(tx: LedgerRead) -> tuple[Closure, ...]:
     Raises:
         LedgerUnavailableError: It is not as the gateway writes it.
     """
-    text = tx.fact(FACT)
+    return decode_closures(tx.fact(FACT))
+
+
+@lru_cache(maxsize=8)
+def decode_closures(text: str | None) -> tuple[Closure, ...]:
+    """Return the closures of a fact: asked for with each change of the ledger, and nearly always the same as before.
+
+    Raises:
+        LedgerUnavailableError: It is not as the gateway writes it.
+    """
     if text is None:
         return ()
     try:

@@ -6,8 +6,9 @@ Each process writes the causes that it saw itself and nothing else, so no two ev
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Literal
 
 from dtms.core import modes
@@ -52,13 +53,23 @@ def read_modes(tx: LedgerRead) -> Modes:
     Raises:
         LedgerUnavailableError: A fact cannot be read as what it should be.
     """
+    return modes_of(tx.facts(*MODE_FACTS))
+
+
+def modes_of(facts: Mapping[str, str]) -> Modes:
+    """Return what all processes have told, from what the ledger holds of `MODE_FACTS`.
+
+    Raises:
+        LedgerUnavailableError: A fact cannot be read as what it should be.
+    """
     told: list[ActiveCause] = []
-    for role in ROLES:
-        told += read_causes(tx, role)
-    text = tx.fact(HALT_FACT)
+    for name in _CAUSES_FACTS:
+        if name in facts:
+            told += decode(facts[name], name)
+    text = facts.get(HALT_FACT)
     halt = None if text is None else decode(text, HALT_FACT)[0]
-    clean_at = _confirmed(tx) if told else None
-    word = tx.fact(TOLD_FACT)
+    clean_at = _confirmed(facts.get(RECONCILED_FACT)) if told else None
+    word = facts.get(TOLD_FACT)
     if not told and halt is None and word is None:
         return Modes()
     present = modes.standing(told, halt, clean_at)
@@ -83,9 +94,13 @@ def causes_fact(role: str) -> str:
     return f"causes.{role}"
 
 
-def _confirmed(tx: LedgerRead) -> Millis | None:
+_CAUSES_FACTS: Final = tuple(causes_fact(role) for role in ROLES)
+MODE_FACTS: Final = (*_CAUSES_FACTS, HALT_FACT, TOLD_FACT, RECONCILED_FACT)
+"""Everything that the mode is read from."""
+
+
+def _confirmed(text: str | None) -> Millis | None:
     """Return when a full reconcile was last clean, None where none was."""
-    text = tx.fact(RECONCILED_FACT)
     if text is None:
         return None
     try:
@@ -105,8 +120,9 @@ def encode(causes: Iterable[ActiveCause]) -> str:
     )
 
 
+@lru_cache(maxsize=64)
 def decode(text: str, name: str) -> tuple[ActiveCause, ...]:
-    """Return the causes of a fact.
+    """Return the causes of a fact: asked for with each change of the ledger, and nearly always the same as before.
 
     Raises:
         LedgerUnavailableError: It is not as `encode` writes it.

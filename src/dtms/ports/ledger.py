@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -108,6 +108,10 @@ class LedgerRead(Protocol):
 
     def fact(self, name: str) -> str | None:
         """Return a named fact (kill switch, mode, equity at the day's start), None where it was never set."""
+        ...
+
+    def facts(self, *names: str) -> Mapping[str, str]:
+        """Return those of up to 8 named facts that were ever set, in one question."""
         ...
 
     def reply(self, key: str, principal: str, route: str) -> Reply | None:

@@ -79,7 +79,7 @@ class Pooled:
             raise self._translate(cause(error)) from error
         try:
             executor = Executor(pooled.driver_connection, self._book, self._errors, self._translate)
-            with transaction(executor, begin):
+            with Transaction(executor, begin):
                 yield executor
         except LedgerUnavailableError:
             # Whatever it was, a connection that failed is not lent again.
@@ -89,18 +89,31 @@ class Pooled:
             pooled.close()
 
 
-@contextmanager
-def transaction(executor: Executor, begin: str) -> Iterator[Executor]:
-    """Run one transaction: COMMIT at the end of the block, ROLLBACK where the block raises anything at all."""
-    executor.plain(begin)
-    committed = False
-    try:
-        yield executor
-        executor.plain("COMMIT")
-        committed = True
-    finally:
-        if not committed:
-            executor.roll_back()
+class Transaction:
+    """One transaction: COMMIT at the end of the block, ROLLBACK where the block raises anything at all.
+
+    A class and no generator: the ledger is read many times in a pass.
+    """
+
+    __slots__ = ("_begin", "_executor")
+
+    def __init__(self, executor: Executor, begin: str) -> None:
+        self._executor = executor
+        self._begin = begin
+
+    def __enter__(self) -> Executor:
+        self._executor.plain(self._begin)
+        return self._executor
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        committed = False
+        try:
+            if kind is None:
+                self._executor.plain("COMMIT")
+                committed = True
+        finally:
+            if not committed:
+                self._executor.roll_back()
 
 
 def cause(error: Exception) -> Exception:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from types import TracebackType
 
 from dtms.adapters.sql.audit import GENESIS, digest
 from dtms.adapters.sql.backend import Backend, LeaseTime
+from dtms.adapters.sql.executor import Executor
 from dtms.adapters.sql.leases import SqlLeases
 from dtms.adapters.sql.reading import Meta, ReadTransaction
 from dtms.adapters.sql.schema import RESTORE
@@ -55,11 +57,9 @@ class SqlLedger:
         """Return the leases and places of this ledger; beyond the port."""
         return self._leases
 
-    @contextmanager
-    def read(self) -> Iterator[ReadTransaction]:
+    def read(self) -> AbstractContextManager[ReadTransaction]:
         """Open a read transaction: one consistent view."""
-        with self._alone(), self._backend.reading() as executor:
-            yield ReadTransaction(executor, self._clock())
+        return _Reading(self._alone(), self._backend.reading, self._clock)
 
     @contextmanager
     def write(self) -> Iterator[WriteTransaction]:
@@ -107,22 +107,67 @@ class SqlLedger:
     def _fence_at(self, epoch: int) -> None:
         self._fence = epoch
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _alone(self) -> _Alone:
+        return _Alone(self._thread, self._may_begin)
+
+    def _may_begin(self) -> None:
         # A transaction inside another would wait for its own thread, or read what the outer one has not committed.
         if self._closed:
             raise self._is_closed()
         if getattr(self._thread, "busy", False):
             msg = f"{self._backend.name}: this thread has a transaction open already; use that one"
             raise InvariantError(msg)
-        self._thread.busy = True
-        try:
-            yield
-        finally:
-            self._thread.busy = False
 
     def _is_closed(self) -> LedgerUnavailableError:
         return LedgerUnavailableError(f"{self._backend.name} was closed; open it again")
+
+
+class _Alone:
+    """The one transaction of its thread."""
+
+    __slots__ = ("_check", "_thread")
+
+    def __init__(self, thread: threading.local, check: Callable[[], None]) -> None:
+        self._thread = thread
+        self._check = check
+
+    def __enter__(self) -> None:
+        self._check()
+        self._thread.busy = True
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.busy = False
+
+
+class _Reading:
+    """One read transaction: a class and no generator, for a pass has dozens."""
+
+    __slots__ = ("_alone", "_clock", "_opened", "_reading")
+
+    def __init__(
+        self, alone: _Alone, reading: Callable[[], AbstractContextManager[Executor]], clock: Callable[[], Millis]
+    ) -> None:
+        self._alone = alone
+        self._reading = reading
+        self._clock = clock
+
+    def __enter__(self) -> ReadTransaction:
+        self._alone.__enter__()
+        try:
+            now = self._clock()
+            self._opened = self._reading()
+            return ReadTransaction(self._opened.__enter__(), now)
+        except BaseException:
+            self._alone.__exit__()
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._opened.__exit__(kind, error, trace)
+        finally:
+            self._alone.__exit__()
 
 
 def verify_chain(ledger: SqlLedger, *, newest: int | None = None) -> int:

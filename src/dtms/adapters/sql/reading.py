@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import repeat
 
 from dtms.adapters.sql import rows
 from dtms.adapters.sql import statements as sql
@@ -52,16 +54,18 @@ class ReadTransaction:
         row = self._executor.one(sql.TRADE_BY_TICKET, ticket=ticket)
         if row is None:
             row = self._executor.one(sql.TRADE_BY_ALIAS, ticket=ticket, now=self._now)
-        return None if row is None else rows.read_rows(rows.TRADE.load, [row])[0]
+        return None if row is None else rows.read_rows(rows.READ_TRADE, [row])[0]
 
     def trade_by_id(self, trade_id: TradeId) -> Trade | None:
         """Return a trade by our key."""
         row = self._executor.one(sql.TRADE_BY_ID, trade_id=trade_id)
-        return None if row is None else rows.read_rows(rows.TRADE.load, [row])[0]
+        return None if row is None else rows.read_rows(rows.READ_TRADE, [row])[0]
 
     def open_trades(self) -> tuple[Trade, ...]:
         """Return all trades that are not CLOSED, ascending by ticket."""
-        return rows.read_rows(rows.TRADE.load, self._executor.all(sql.OPEN_TRADES))
+        found = self._executor.all(sql.OPEN_TRADES)
+        rows.READ_TRADE.expect(len(found))
+        return rows.read_rows(rows.READ_TRADE, found)
 
     def trades(
         self, *, state: str | None = None, symbol: str | None = None, after: int = 0, limit: int = 100
@@ -70,26 +74,26 @@ class ReadTransaction:
         if after >= _INT64:
             return ()
         found = self._executor.all(sql.TRADES_PAGE, state=state, symbol=symbol, after=after, limit=limit)
-        return rows.read_rows(rows.TRADE.load, found)
+        return rows.read_rows(rows.READ_TRADE, found)
 
     def closed_since(self, at: Millis) -> tuple[Trade, ...]:
         """Return the trades that were closed at or after `at`, ascending by closing time."""
-        return rows.read_rows(rows.TRADE.load, self._executor.all(sql.CLOSED_SINCE, at=at))
+        return rows.read_rows(rows.READ_TRADE, self._executor.all(sql.CLOSED_SINCE, at=at))
 
     def intent(self, intent_id: str) -> Intent | None:
         """Return one intent."""
         row = self._executor.one(sql.INTENT_BY_ID, intent_id=intent_id)
-        return None if row is None else rows.read_rows(rows.INTENT.load, [row])[0]
+        return None if row is None else rows.read_rows(rows.READ_INTENT, [row])[0]
 
     def planned(self, limit: int = 100) -> tuple[Intent, ...]:
         """Return PLANNED intents, oldest first."""
-        return rows.read_rows(rows.INTENT.load, self._executor.all(sql.PLANNED, limit=limit))
+        return rows.read_rows(rows.READ_INTENT, self._executor.all(sql.PLANNED, limit=limit))
 
     def unfinished(self, trade_id: TradeId | None = None) -> tuple[Intent, ...]:
         """Return intents in PLANNED, SENDING, ACKED or UNKNOWN, oldest first, of one trade or of all."""
         if trade_id is None:
-            return rows.read_rows(rows.INTENT.load, self._executor.all(sql.UNFINISHED))
-        return rows.read_rows(rows.INTENT.load, self._executor.all(sql.UNFINISHED_OF, trade_id=trade_id))
+            return rows.read_rows(rows.READ_INTENT, self._executor.all(sql.UNFINISHED))
+        return rows.read_rows(rows.READ_INTENT, self._executor.all(sql.UNFINISHED_OF, trade_id=trade_id))
 
     def intents(
         self, *, trade_id: TradeId | None = None, since: Millis = _START, after: str = "", limit: int = 100
@@ -99,7 +103,7 @@ class ReadTransaction:
             found = self._executor.all(sql.INTENTS_PAGE, since=since, after=after, limit=limit)
         else:
             found = self._executor.all(sql.INTENTS_PAGE_OF, trade_id=trade_id, since=since, after=after, limit=limit)
-        return rows.read_rows(rows.INTENT.load, found)
+        return rows.read_rows(rows.READ_INTENT, found)
 
     def transitions(self, trade_id: TradeId | None = None, limit: int = 1_000) -> tuple[TransitionRecord, ...]:
         """Return the newest `limit` committed transitions, oldest of them first."""
@@ -122,11 +126,13 @@ class ReadTransaction:
         if not -_INT64 <= ticket < _INT64:
             return None
         row = self._executor.one(sql.BOOK_BY_TICKET, ticket=ticket)
-        return None if row is None else rows.read_rows(rows.BOOK.load, [row])[0]
+        return None if row is None else rows.read_rows(rows.READ_BOOK, [row])[0]
 
     def exit_books(self) -> tuple[ExitBook, ...]:
         """Return the exit rules of all open trades, ascending by ticket."""
-        return rows.read_rows(rows.BOOK.load, self._executor.all(sql.BOOKS_OPEN))
+        found = self._executor.all(sql.BOOKS_OPEN)
+        rows.READ_BOOK.expect(len(found))
+        return rows.read_rows(rows.READ_BOOK, found)
 
     def events_since(self, seq: int, limit: int = 1_000) -> tuple[Event, ...]:
         """Return events with a greater seq, ascending."""
@@ -153,6 +159,11 @@ class ReadTransaction:
         """Return a named fact, None where it was never set."""
         row = self._executor.one(sql.FACT, name=name)
         return None if row is None else str(row[0])
+
+    def facts(self, *names: str) -> Mapping[str, str]:
+        """Return those of up to 8 named facts that were ever set."""
+        filled = (*names, *repeat(names[0], sql.FACTS_AT_ONCE - len(names)))
+        return dict(self._executor.all(sql.FACTS_NAMED, **dict(zip(sql.FACT_NAMES, filled, strict=True))))
 
     def reply(self, key: str, principal: str, route: str) -> Reply | None:
         """Return the stored answer to an idempotency key; it is kept for 24 h."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
 from dtms.adapters.sql.codec import Codec, Convert, converters
+from dtms.adapters.sql.kept import Kept
 from dtms.adapters.sql.schema import RESTORE
 from dtms.domain.action import Close, Resource, RiskDirection, risk_of
 from dtms.domain.exits import ExitBook
@@ -79,6 +80,11 @@ EVENT = Row(Event)
 ITEM = Row(OutboxItem)
 REPLY = Row(Reply)
 AUDIT = Row(AuditEntry)
+
+READ_TRADE: Kept[Trade] = Kept(TRADE.load)
+READ_BOOK: Kept[ExitBook] = Kept(BOOK.load)
+READ_INTENT: Kept[Intent] = Kept(INTENT.load)
+"""What is read anew with each change of the ledger, where nearly every row is as it was."""
 
 
 def read_rows(load: Callable[..., T], rows: Iterable[tuple[Any, ...]]) -> tuple[T, ...]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Engine, QueuePool, StaticPool, create_engine, event
 
-from dtms.adapters.sql.backend import WAIT_S, Pooled, transaction
+from dtms.adapters.sql.backend import WAIT_S, Pooled, Transaction
 from dtms.adapters.sql.executor import Executor, StatementBook
 from dtms.adapters.sql.leases import machine_time
 from dtms.adapters.sql.ledger_place import LedgerPlace
@@ -161,6 +162,12 @@ class FileBackend:
         self._queue.close()
 
 
+@lru_cache(maxsize=1)
+def memory_book() -> StatementBook:
+    """Return the statements of every ledger in memory: a drill opens hundreds, and compiling takes longer than a seed."""
+    return StatementBook(memory_engine().dialect)
+
+
 class MemoryBackend:
     """One connection, one transaction at a time: the simulation's ledger, gone with the process."""
 
@@ -170,26 +177,22 @@ class MemoryBackend:
         self.name = "ledger in memory"
         self.engine = memory_engine()
         self.translate = translator(self.name)
-        self._book = StatementBook(self.engine.dialect)
+        self._book = memory_book()
         self._lock = threading.Lock()
         self._pooled = self.engine.raw_connection()
         self.connection: Any = self._pooled.driver_connection
         self._revision: int | None = None
 
-    @contextmanager
-    def reading(self) -> Iterator[Executor]:
-        """Read; the one connection makes it wait for a writer."""
-        with _held(self._lock, self.name):
-            executor = Executor(self.connection, self._book, ERRORS, self.translate)
-            with transaction(executor, "BEGIN"):
-                yield executor
+    def reading(self) -> AbstractContextManager[Executor]:
+        """Read; the one connection makes it wait for a writer, so that no BEGIN is needed for one consistent view."""
+        return _Turn(self._lock, self.name, Executor(self.connection, self._book, ERRORS, self.translate))
 
     @contextmanager
     def writing(self) -> Iterator[Executor]:
         """Write."""
         with _held(self._lock, self.name):
             executor = Executor(self.connection, self._book, ERRORS, self.translate)
-            with transaction(executor, "BEGIN IMMEDIATE"):
+            with Transaction(executor, "BEGIN IMMEDIATE"):
                 yield executor
             self._revision = None
 
@@ -215,12 +218,34 @@ class MemoryBackend:
         self.engine.dispose()
 
 
+class _Turn:
+    """Reading while nobody else in this process has a transaction; a class and no generator, for a pass reads often."""
+
+    __slots__ = ("_executor", "_lock", "_name")
+
+    def __init__(self, lock: threading.Lock, name: str, executor: Executor) -> None:
+        self._lock = lock
+        self._name = name
+        self._executor = executor
+
+    def __enter__(self) -> Executor:
+        _take(self._lock, self._name)
+        return self._executor
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
 @contextmanager
 def _held(lock: threading.Lock, name: str) -> Iterator[None]:
-    if not lock.acquire(timeout=WAIT_S):
-        msg = f"{name}: another thread of this process has been writing for {WAIT_S:g} s; end what hangs, then restart"
-        raise LedgerUnavailableError(msg)
+    _take(lock, name)
     try:
         yield
     finally:
         lock.release()
+
+
+def _take(lock: threading.Lock, name: str) -> None:
+    if not lock.acquire(timeout=WAIT_S):
+        msg = f"{name}: another thread of this process has been writing for {WAIT_S:g} s; end what hangs, then restart"
+        raise LedgerUnavailableError(msg)

@@ -26,6 +26,9 @@ BUILD = 6231
 """Build of the wheel that constants and structs were read from."""
 
 _VERSION = (500, BUILD, "")
+_TERMINAL: dict[str, Any] = dict.fromkeys(FIELDS["TerminalInfo"])
+"""The fields in their order."""
+
 _CALL_FAILED = Reply(Mt5.RES_E_FAIL, "Terminal: Call failed")
 _NOT_FOUND = Reply(Mt5.RES_E_NOT_FOUND, "Terminal: Not found")
 _UNSUPPORTED = Reply(Mt5.RES_E_UNSUPPORTED, "Unsupported")
@@ -117,7 +120,7 @@ class TerminalBackend:
             "data_path": flags.path,
             "commondata_path": flags.path,
         }
-        return _ok(tuple(values[field] for field in FIELDS["TerminalInfo"]))
+        return _ok(tuple((_TERMINAL | values).values()))
 
     def op_account_info(self) -> Reply:
         """Return an `AccountInfo` row."""

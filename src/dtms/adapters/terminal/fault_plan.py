@@ -7,7 +7,7 @@ without one of them (`without`) keeps the others where they were as long as the 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from random import Random
@@ -125,6 +125,14 @@ class FaultPlan:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Entries:
+    """What of a plan can act on one kind of call: scripted faults by their place, random ones with their stream."""
+
+    scripted: list[tuple[int, Scripted]]
+    chances: list[tuple[Callable[[], float], float, Fault]]
+
+
 class Injector:
     """One run of a plan, shared by the faulty link and the faulty dealer of one terminal.
 
@@ -144,21 +152,35 @@ class Injector:
             Random(f"{plan.seed} {chance.fault!r} {chance.op} {chance.sent}")  # noqa: S311 - seeded faults, no secret
             for chance in plan.chances
         ]
+        self._of: dict[tuple[str, Sent | None, bool], _Entries] = {}
 
     def draw(self, op: str, sent: Sent | None, *, dealer: bool = False) -> Sequence[Fault]:
         """Return the faults of one call, scripted ones first."""
         if self._healed:
             return ()
+        of = self._of.get((op, sent, dealer))
+        if of is None:
+            of = self._of[op, sent, dealer] = self._entries(op, sent, dealer=dealer)
         drawn: list[Fault] = []
-        for place, entry in enumerate(self.plan.scripted):
-            if _meant(entry, op, sent, dealer=dealer):
-                self._calls[place] += 1
-                if entry.nth <= self._calls[place] < entry.nth + entry.times:
-                    drawn.append(entry.fault)
-        for chance, stream in zip(self.plan.chances, self._streams, strict=True):
-            if _meant(chance, op, sent, dealer=dealer) and stream.random() < chance.rate:
-                drawn.append(chance.fault)
+        for place, entry in of.scripted:
+            self._calls[place] += 1
+            if entry.nth <= self._calls[place] < entry.nth + entry.times:
+                drawn.append(entry.fault)
+        for share, rate, fault in of.chances:
+            if share() < rate:
+                drawn.append(fault)
         return drawn
+
+    def _entries(self, op: str, sent: Sent | None, *, dealer: bool) -> _Entries:
+        plan = self.plan
+        return _Entries(
+            [(place, entry) for place, entry in enumerate(plan.scripted) if _meant(entry, op, sent, dealer=dealer)],
+            [
+                (stream.random, chance.rate, chance.fault)
+                for chance, stream in zip(plan.chances, self._streams, strict=True)
+                if _meant(chance, op, sent, dealer=dealer)
+            ],
+        )
 
     def count(self, fault: Fault) -> None:
         """Count a fault that was injected."""

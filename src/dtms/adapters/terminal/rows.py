@@ -115,6 +115,9 @@ def tick_row(state: ServerState, quote: Quote) -> Row:
     return (at // SECOND, quote.bid, quote.ask, 0.0, 0, at, _QUOTE_FLAGS, 0.0)
 
 
+_ACCOUNT: dict[str, Any] = dict.fromkeys(FIELDS["AccountInfo"], 0.0)
+
+
 def account_row(state: ServerState, account: AccountSpec, figures: Figures) -> Row:
     """Return an `AccountInfo`."""
     values: dict[str, Any] = {
@@ -141,7 +144,7 @@ def account_row(state: ServerState, account: AccountSpec, figures: Figures) -> R
         "currency": account.currency,
         "company": account.company,
     }
-    return tuple(values.get(field, 0.0) for field in FIELDS["AccountInfo"])
+    return tuple((_ACCOUNT | values).values())
 
 
 _TEXTS = frozenset(("bank", "basis", "category", "exchange", "formula", "isin", "page"))

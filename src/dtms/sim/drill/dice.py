@@ -21,13 +21,9 @@ class Dice:
         self._seed = seed
         self._rates = dict(rates)
         self._streams: dict[str, Random] = {}
-        self._healed = False
+        self.healed = False
+        """Whether no trouble comes any more."""
         self.counts: Counter[str] = Counter()
-
-    @property
-    def healed(self) -> bool:
-        """Say whether no trouble comes any more."""
-        return self._healed
 
     def stream(self, name: str) -> Random:
         """Return the stream of a name."""
@@ -39,11 +35,11 @@ class Dice:
     def strikes(self, kind: Kind) -> bool:
         """Say whether trouble of this kind strikes at this opportunity; it is counted where it does."""
         rate = self._rates.get(kind)
-        if rate is None or self._healed or self.stream(kind).random() >= rate:
+        if rate is None or self.healed or self.stream(kind).random() >= rate:
             return False
         self.counts[kind] += 1
         return True
 
     def heal(self) -> None:
         """End all trouble."""
-        self._healed = True
+        self.healed = True

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 from typing import Any, Final, Protocol
 
 from sqlalchemy import bindparam, select
 
 from dtms.adapters.sql.audit import GENESIS
-from dtms.adapters.sql.executor import StatementBook
 from dtms.adapters.sql.ledger import SqlLedger
 from dtms.adapters.sql.migrate import upgrade
 from dtms.adapters.sql.reading import ReadTransaction
 from dtms.adapters.sql.schema import INTENTS, SCHEMA
-from dtms.adapters.sql.sqlite import MemoryBackend
+from dtms.adapters.sql.sqlite import MemoryBackend, memory_book
 from dtms.adapters.sql.statements import META_CREATE, Statement
 from dtms.adapters.sql.writing import WriteTransaction
 from dtms.domain.units import Millis
@@ -97,7 +96,7 @@ def _empty(account: str) -> bytes:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         upgrade(connection)
         connection.commit()
-    compiled = StatementBook(backend.engine.dialect)[META_CREATE]
+    compiled = memory_book()[META_CREATE]
     backend.connection.execute(compiled.sql, compiled.bind(fresh_meta(account)))
     image: bytes = backend.connection.serialize()
     backend.close()
@@ -113,14 +112,14 @@ class MemoryDisk:
         self._tail: bytes | None = None
         self._unsynced = 0
         self._open(_empty(account))
-        self._book = StatementBook(self._backend.engine.dialect)
+        self._book = memory_book()
 
     def _open(self, image: bytes) -> None:
         self._backend = MemoryBackend()
         connection = self._backend.connection
-        level = self._synchronous()
+        self._level = int(connection.execute("PRAGMA synchronous").fetchone()[0])
         connection.deserialize(image)
-        connection.execute(f"PRAGMA synchronous = {level}")  # what the ledger asks for, not what a new image comes with
+        connection.execute(f"PRAGMA synchronous = {self._level}")  # what the ledger asks for, not what an image has
         self.ledger = SqlLedger(self._backend, account=self._account, clock=self._clock)
 
     def rows(self, statement: Statement, **values: Any) -> list[tuple[Any, ...]]:
@@ -134,7 +133,7 @@ class MemoryDisk:
 
     def before_write(self) -> None:
         """Note what is on the disk where the next commit may not be."""
-        if self._tail is None and self._synchronous() < _FULL:
+        if self._tail is None and self._level < _FULL:
             self._tail = self.image()
             self._unsynced = 0
 
@@ -173,10 +172,6 @@ class MemoryDisk:
         found: list[tuple[Any, ...]] = connection.execute(compiled.sql, compiled.bind(values)).fetchall()
         return found
 
-    def _synchronous(self) -> int:
-        row = self._backend.connection.execute("PRAGMA synchronous").fetchone()
-        return int(row[0])
-
 
 def state_in(found: list[tuple[Any, ...]]) -> str | None:
     """Return the one state that `STATE_OF_TAG` found, None where it found none."""
@@ -198,11 +193,9 @@ class ProcessLedger:
         """Return the ledger's epoch."""
         return self._ledger.epoch
 
-    @contextmanager
-    def read(self) -> Iterator[ReadTransaction]:
+    def read(self) -> AbstractContextManager[ReadTransaction]:
         """Open a read transaction."""
-        with self._ledger.read() as tx:
-            yield tx
+        return self._ledger.read()
 
     @contextmanager
     def write(self) -> Iterator[WriteTransaction]:
