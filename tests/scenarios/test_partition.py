@@ -15,12 +15,13 @@ from tests.api.test_loop import Wire
 from dtms import bootstrap
 from dtms.adapters.terminal.constants import Mt5
 from dtms.app import journal
+from dtms.app.book import KILL_FACT
 from dtms.core.settle import Scene
 from dtms.domain.action import Close
 from dtms.domain.calendar import MarketHours
 from dtms.domain.intent import IntentState, Planner
 from dtms.domain.trade import LegKind, PlanStep, TradeState
-from dtms.domain.verdict import Verdict
+from dtms.domain.verdict import KillLevel, Verdict
 from dtms.services.api.loop import ExitPace
 
 
@@ -97,6 +98,35 @@ def test_no_exit_touches_a_hedged_trade_however_long_the_server_is_out_of_reach(
         before.version,
     )
     assert [leg.kind for leg in after.legs] == [LegKind.HEDGE]
+
+
+@pytest.mark.parametrize(("belief", "left_alone"), [("not_defensive", False), ("ledger", True)])
+def test_by_the_policy_ledger_a_silent_server_leaves_the_question_to_the_ledger(
+    world: World, belief: str, *, left_alone: bool
+) -> None:
+    shipped = world.parts.policies.default
+    operation = replace(shipped.operation, dtms_unreachable=belief)
+    policies = replace(world.parts.policies, default=replace(shipped, operation=operation))
+    world.desk.policies = policies
+    cut = cut_off(world)
+    hedged, healthy = cut.world.hedged(), cut.world.managed()
+    cut.run(5)
+    cut.wire.down = True
+    cut.run(40)
+    manager = cut.exits.manager
+    assert cut.exits.client.is_defensive(hedged) is False  # the mandated default
+    assert manager._is_dtms_in_defensive_mode(hedged) is left_alone
+    assert manager._is_dtms_in_defensive_mode(healthy) is False
+    assert manager._is_dtms_in_defensive_mode(1) is False
+
+
+def test_a_pause_is_no_deferral(cut: CutOff) -> None:
+    ticket = cut.world.managed()
+    eager(cut, ticket)
+    with cut.world.ledger.write() as tx:
+        tx.set_fact(KILL_FACT, KillLevel.PAUSE.value)
+    cut.run(400, bid=1.0975)
+    assert (cut.by_exits, cut.exits.manager.stats.deferrals) == ([], 0)
 
 
 def test_the_same_signals_are_acted_on_where_nobody_defends_the_trade(cut: CutOff) -> None:

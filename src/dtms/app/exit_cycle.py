@@ -25,16 +25,17 @@ from dtms.core.arbiter import review
 from dtms.core.exits import deferral, denied, propose_all
 from dtms.domain.action import resource_of
 from dtms.domain.exits import ExitBook, ExitDecision, ExitSnapshot, Proposal
-from dtms.domain.intent import Planner
+from dtms.domain.intent import Intent, Planner
 from dtms.domain.modes import Mode
+from dtms.domain.policy.operation import OperationPolicy
 from dtms.domain.position import PositionsRead
 from dtms.domain.trade import Trade
 from dtms.domain.units import Millis
 from dtms.domain.verdict import KillLevel, Refusal, Snapshot
-from dtms.errors import BrokerError, BrokerUnavailableError, MarketDataError, StaleWriteError
+from dtms.errors import BrokerError, BrokerUnavailableError, LedgerError, MarketDataError, StaleWriteError
 from dtms.ports.broker import BrokerReads
 from dtms.ports.clock import Clock
-from dtms.ports.defence import DefenceState
+from dtms.ports.defence import DefenceAnswer, DefenceState
 from dtms.ports.ledger import Ledger
 
 _Cache = TypeVar("_Cache")
@@ -61,6 +62,14 @@ class _Item:
     book: ExitBook
     busy: frozenset[str]
     defended: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Belief:
+    """Whether DTMS defends a trade, and whether somebody said so or it is the mandated default."""
+
+    defensive: bool
+    known: bool
 
 
 class IntelligentExitManager(Generic[_Cache]):
@@ -130,8 +139,18 @@ class IntelligentExitManager(Generic[_Cache]):
         return bool(self._items)
 
     def _is_dtms_in_defensive_mode(self, ticket: int) -> bool:
-        """Say whether DTMS alone may touch a trade: the query contract; never an exception."""
-        return self._defence.is_defensive(ticket)
+        """Return whether DTMS alone may touch a trade: the query contract; never an exception.
+
+        By the policy `ledger` what the ledger shows counts too, and one that cannot be read means: leave it alone.
+        """
+        defensive = self._defence.is_defensive(ticket)
+        if defensive or not self._desk.policies.default.operation.asks_ledger:
+            return defensive
+        try:
+            page = self.book.page()
+        except LedgerError:
+            return True
+        return any(_defends(trade, page.of(trade.trade_id)) for trade in page.trades if trade.ticket == ticket)
 
     def cycle(self) -> None:
         """Run one cycle over all trades that have exit rules; `broke` says afterwards what it broke off on.
@@ -176,8 +195,7 @@ class IntelligentExitManager(Generic[_Cache]):
                 continue
             mine = page.of(trade.trade_id)
             busy = frozenset(intent.resource.value for intent in mine)
-            defended = any(intent.owner is Planner.DTMS for intent in mine)
-            items.append(_Item(trade, book, busy, defended))
+            items.append(_Item(trade, book, busy, defended=any(intent.owner is Planner.DTMS for intent in mine)))
         self._items = tuple(items)
         self._revision = page.revision
 
@@ -190,20 +208,23 @@ class IntelligentExitManager(Generic[_Cache]):
         for item in self._items:
             answer = answers[item.trade.ticket]
             self.stats.fallbacks += answer.is_default
-            snapshot = self._snapshot(item, now, known=not answer.is_default)
+            snapshot = self._snapshot(item, answer, now)
             if snapshot is None:
                 kept.append(item)
                 continue
             desk = self._desk.symbol(item.trade.symbol, now)
             decision = propose_all(item.trade, item.book, snapshot, desk.policy.exits)
+            defers = (
+                _belief(item, answer, desk.policy.operation).defensive
+                or item.trade.defensive
+                or (item.defended and bool(decision.proposals))
+            )
+            if defers:
+                self.stats.deferrals += 1
+                self._on_deferral(item.trade)
             held = self._kill is KillLevel.PAUSE or self._watch.frozen
-            if decision.proposals and (answer.defensive or item.defended or held):
-                self.stats.deferrals += 1
-                self._on_deferral(item.trade)
+            if decision.proposals and (defers or held):
                 decision = replace(decision, proposals=(), book=_observed(item.book, decision.book))
-            elif answer.defensive or item.trade.defensive:
-                self.stats.deferrals += 1
-                self._on_deferral(item.trade)
             if decision.proposals:
                 read = self._reads.positions() if read is None else read
                 decision = self._reviewed(item, decision, desk, read, now)
@@ -217,7 +238,7 @@ class IntelligentExitManager(Generic[_Cache]):
         if changed:
             self._remember(changed)
 
-    def _snapshot(self, item: _Item, now: Millis, *, known: bool) -> ExitSnapshot | None:
+    def _snapshot(self, item: _Item, answer: DefenceAnswer, now: Millis) -> ExitSnapshot | None:
         symbol = item.trade.symbol
         try:
             self._desk.quote(symbol, now)
@@ -230,6 +251,7 @@ class IntelligentExitManager(Generic[_Cache]):
             self._progress.unread(symbol, error, now)
             return None
         self._progress.read(symbol)
+        known = _belief(item, answer, desk.policy.operation).known
         return self._facts.snapshot(item.trade, desk, now, known=known)
 
     def _reviewed(
@@ -300,6 +322,21 @@ class IntelligentExitManager(Generic[_Cache]):
         self._items = tuple(replace(item, book=by_ticket.get(item.trade.ticket, item.book)) for item in self._items)
         if self._ledger.revision() == self._revision + 1:
             self._revision += 1
+
+
+def _belief(item: _Item, answer: DefenceAnswer, operation: OperationPolicy) -> _Belief:
+    """Return what is believed of the defence: its answer, and where it is silent what the policy says.
+
+    By `ledger` the ledger answers in its place: a defensive state, and an action of DTMS that is under way.
+    """
+    if not answer.is_default or not operation.asks_ledger:
+        return _Belief(defensive=answer.defensive, known=not answer.is_default)
+    return _Belief(defensive=item.trade.defensive or item.defended, known=True)
+
+
+def _defends(trade: Trade, unfinished: Iterable[Intent]) -> bool:
+    """Return whether the ledger shows that DTMS alone may touch a trade."""
+    return trade.defensive or any(intent.owner is Planner.DTMS for intent in unfinished)
 
 
 def _matters(before: ExitBook, after: ExitBook) -> bool:

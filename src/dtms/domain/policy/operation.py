@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from dtms.domain.policy import checks
+
+_LEDGER: Final = "ledger"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,9 +20,8 @@ class OperationPolicy:
         priced_expiry_s: An intent whose target came from a price is cancelled when so old.
         deals_s: A position that is gone without closing deals for so long is quarantined.
         naked_alarm_s: A managed position without a stop for so long raises the alarm.
-        hedge_poll_s: How often an open hedge and its parent are read.
         hedge_missing_s: Wait between the two clean reads that prove a hedge or its parent gone.
-        dtms_unreachable: What the exit manager believes where DTMS is silent: `not_defensive` or `ledger`.
+        dtms_unreachable: What the exit manager believes where DTMS is silent: `not_defensive`, or what the `ledger` has.
         account_commission_per_lot: Account currency per lot for opening and closing together, where deals do not tell.
         sends_per_second: Orders an account may send within a second; more wait.
         sends_per_day: Orders an account may send within a day, UTC; more wait. The kill switch's closings are not counted.
@@ -41,7 +43,6 @@ class OperationPolicy:
     priced_expiry_s: float = 60.0
     deals_s: float = 60.0
     naked_alarm_s: float = 2.0
-    hedge_poll_s: float = 1.0
     hedge_missing_s: float = 2.0
     dtms_unreachable: str = "not_defensive"
     account_commission_per_lot: float = 0.0
@@ -65,9 +66,8 @@ class OperationPolicy:
         checks.number("operation.priced_expiry_s", self.priced_expiry_s, 1, 3_600, "s")
         checks.number("operation.deals_s", self.deals_s, 1, 3_600, "s")
         checks.number("operation.naked_alarm_s", self.naked_alarm_s, 0.1, 60, "s")
-        checks.number("operation.hedge_poll_s", self.hedge_poll_s, 0.1, 60, "s")
         checks.number("operation.hedge_missing_s", self.hedge_missing_s, 0.1, 60, "s")
-        checks.one_of("operation.dtms_unreachable", self.dtms_unreachable, ("not_defensive", "ledger"))
+        checks.one_of("operation.dtms_unreachable", self.dtms_unreachable, ("not_defensive", _LEDGER))
         checks.number("operation.account_commission_per_lot", self.account_commission_per_lot, 0, 1_000, "money")
         checks.number("operation.sends_per_second", self.sends_per_second, 1, 1_000, "a second")
         checks.number("operation.sends_per_day", self.sends_per_day, 10, 1_000_000, "a day")
@@ -82,3 +82,8 @@ class OperationPolicy:
         checks.number("operation.backoff_most_s", self.backoff_most_s, self.backoff_first_s, 3_600, "s")
         checks.number("operation.breaker_rejects", self.breaker_rejects, 2, 100)
         checks.number("operation.breaker_cooldown_s", self.breaker_cooldown_s, 1, 3_600, "s")
+
+    @property
+    def asks_ledger(self) -> bool:
+        """Whether the ledger answers at once where DTMS is silent."""
+        return self.dtms_unreachable == _LEDGER
