@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dtms.cli import show
 from dtms.cli.figures import figure, shown, shown_members
-from dtms.cli.show import TRADE_COLUMNS, show_pairs, show_rows, trade_row, words
+from dtms.cli.show import TRADE_COLUMNS, show_pairs, show_rows, trade_row, unmanaged_row, words
 
 TRADE: dict[str, Any] = {
     "ticket": 9_007_199_254_740_993,
@@ -28,6 +28,7 @@ TRADE: dict[str, Any] = {
     "volume": 0.3,
     "profit": 1234.5,
     "entry": 1.01690,
+    "protection_active": True,
     "stop_loss": 1.01618,
     "take_profit": 1.01872,
     "legs": [{"ticket": 5, "volume": 0.1, "entry": 1.0170, "stop_loss": None}],
@@ -102,3 +103,11 @@ def test_a_name_of_the_brokers_is_no_markup(monkeypatch: pytest.MonkeyPatch) -> 
 
     assert "[red]A[/x]" in text
     assert "shared, uncalibrated" in text
+
+
+def test_a_stop_that_the_broker_does_not_show_is_none() -> None:
+    assert trade_row(TRADE)[6] == "1.01618"
+    assert trade_row(TRADE | {"protection_active": False})[6] == "NO stop"
+    stray = {"ticket": 7, "symbol": "XAUUSD", "direction": "BUY", "volume": 0.2, "stop_loss": None, "why": "unknown"}
+    assert unmanaged_row(stray) == (7, "XAUUSD", "BUY", 0.2, "NO stop", "unknown")
+    assert unmanaged_row(stray | {"stop_loss": 2_440.5})[4] == 2_440.5

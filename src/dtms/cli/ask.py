@@ -72,12 +72,12 @@ def trades(
     if as_json:
         emit(answer)
         return
-    from dtms.cli.show import TRADE_COLUMNS, UNMANAGED_COLUMNS, show_rows, trade_row
+    from dtms.cli.show import TRADE_COLUMNS, UNMANAGED_COLUMNS, show_rows, trade_row, unmanaged_row
 
     show_rows("Trades", TRADE_COLUMNS, (trade_row(each) for each in answer["trades"]))
     if answer["unmanaged"]:
         title = "In dtms's name, and managed by no trade: adopt, release or close each"
-        show_rows(title, UNMANAGED_COLUMNS, (tuple(each.values()) for each in answer["unmanaged"]))
+        show_rows(title, UNMANAGED_COLUMNS, (unmanaged_row(each) for each in answer["unmanaged"]))
 
 
 def trade(ticket: options.Ticket, config: options.Config = None, as_json: options.Json = False) -> None:

@@ -101,6 +101,7 @@ def words(value: object) -> str:
 
 TRADE_COLUMNS = ("ticket", "symbol", "side", "state", "score", "R", "stop", "owner", "last action")
 UNMANAGED_COLUMNS = ("ticket", "symbol", "side", "volume", "stop", "why")
+NO_STOP = "NO stop"
 ACTION_COLUMNS = ("at", "ticket", "kind", "rule", "state", "reason")
 
 
@@ -116,10 +117,17 @@ def trade_row(trade: Mapping[str, Any]) -> tuple[object, ...]:
         state,
         _signed(None if score is None else score["total"]),
         _signed(trade["r_multiple"]),
-        shown("stop_loss", trade["stop_loss"], digits_of(trade)),
+        shown("stop_loss", trade["stop_loss"], digits_of(trade)) if trade["protection_active"] else NO_STOP,
         f"{trade['owner']}, uncalibrated" if trade.get("uncalibrated") else trade["owner"],
         None if last is None else f"{last['kind']} ({last['rule']}): {last['state'].lower()}",
     )
+
+
+def unmanaged_row(position: Mapping[str, Any]) -> tuple[object, ...]:
+    """Return a position that no trade manages as a row of `UNMANAGED_COLUMNS`."""
+    stop = position["stop_loss"]
+    figures = position["volume"], NO_STOP if stop is None else stop
+    return position["ticket"], position["symbol"], position["direction"], *figures, position["why"]
 
 
 def _signed(number: float | None) -> str | None:
