@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import re
 import socket
 import struct
 import threading
@@ -19,6 +20,9 @@ from dtms.client import AsyncDtmsClient, DtmsClient, HttpxTransport, RequestsTra
 from dtms.client.contract import SECOND_NS
 from dtms.client.fake import ManualClock
 from dtms.client.wire import Request, TransportError
+
+PATIENCE_S = 60.0
+"""How long a test waits for what must happen; one that passes does not."""
 
 Behaviour = Callable[[socket.socket], None]
 HEDGED = json.dumps({"ticket": 1, "state": "HEDGED", "defensive": True, "version": 2, "epoch": "e"}).encode()
@@ -42,7 +46,7 @@ class FaultServer:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for thread in self._threads:
-            thread.join(timeout=5)
+            thread.join(timeout=PATIENCE_S)
             assert not thread.is_alive()
 
     def _accept(self) -> None:
@@ -223,9 +227,7 @@ def test_a_drip_is_cut_off_wherever_it_begins_and_the_connection_is_closed(
     server: FaultServer, start: bytes, kind: str
 ) -> None:
     server.behaviour = server.drip(start, 0.02)
-    with pytest.raises(TransportError, match=r"no whole answer within 0\.15 s"):
-        fetch(kind, request_to(server, 0.15))
-    assert server.cut_off.wait(5)
+    cut_off_while_waiting(server, kind)
 
 
 @pytest.mark.parametrize("kind", ["requests", "httpx"])
@@ -237,7 +239,7 @@ def test_no_connection_is_kept_that_the_server_might_give_up(server: FaultServer
     async def ask_and_wait() -> None:
         transport = HttpxTransport()
         await transport.fetch(request_to(server, 5))
-        assert await asyncio.to_thread(server.cut_off.wait, 5)
+        assert await asyncio.to_thread(server.cut_off.wait, PATIENCE_S)
         await transport.aclose()
 
     server.behaviour = answer_and_stay
@@ -245,15 +247,23 @@ def test_no_connection_is_kept_that_the_server_might_give_up(server: FaultServer
         asyncio.run(ask_and_wait())
     else:
         RequestsTransport().fetch(request_to(server, 5))
-        assert server.cut_off.wait(5)
+        assert server.cut_off.wait(PATIENCE_S)
 
 
 @pytest.mark.parametrize("kind", ["requests", "httpx"])
 def test_a_hang_is_cut_off_and_the_connection_is_closed(server: FaultServer, kind: str) -> None:
     server.behaviour = server.hang
-    with pytest.raises(TransportError, match=r"no whole answer within 0\.15 s"):
-        fetch(kind, request_to(server, 0.15))
-    assert server.cut_off.wait(5)
+    cut_off_while_waiting(server, kind)
+
+
+def cut_off_while_waiting(server: FaultServer, kind: str) -> None:
+    """Ask with a time-out that is long enough to get the request there, which a loaded machine says; see it cut off."""
+    for timeout_s in (0.15, 1.5, 15.0):
+        with pytest.raises(TransportError, match=f"no whole answer within {re.escape(str(timeout_s))} s"):
+            fetch(kind, request_to(server, timeout_s))
+        if server.requests:
+            break
+    assert server.cut_off.wait(PATIENCE_S)
 
 
 def fetch(kind: str, request: Request) -> None:
@@ -277,7 +287,7 @@ def test_workers_that_were_cut_off_end(server: FaultServer) -> None:
     for _ in range(12):
         with pytest.raises(TransportError):
             transport.fetch(request_to(server, 0.05))
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE_S
     while any(t.name == "dtms-client" for t in threading.enumerate()) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert [t.name for t in threading.enumerate() if t.name == "dtms-client"] == []
@@ -293,7 +303,7 @@ class StuckSession(requests.Session):
 
     def request(self, *_args: object, **_kwargs: object) -> requests.Response:
         self.started += 1
-        self.release.wait(10)
+        self.release.wait(PATIENCE_S)
         raise requests.ConnectionError("released")
 
 
@@ -305,7 +315,7 @@ def test_workers_that_cannot_be_cut_off_are_bounded_and_the_client_recovers(serv
             transport.fetch(request_to(server, 0.01))
     assert session.started == 5
     session.release.set()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE_S
     while any(t.name == "dtms-client" for t in threading.enumerate()) and time.monotonic() < deadline:
         time.sleep(0.01)
     with pytest.raises(TransportError, match="released"):
@@ -320,7 +330,7 @@ def test_threads_that_ask_at_once_during_an_outage_cost_one_probe(server: FaultS
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=10)
+        thread.join(timeout=PATIENCE_S)
     assert (len(server.requests), client.stats.probes, client.stats.default) == (2, 1, 40)
 
 
@@ -328,7 +338,7 @@ def test_threads_that_want_the_same_trade_at_once_ask_once(server: FaultServer) 
     threads_started = threading.Event()
 
     def answer_late(connection: socket.socket) -> None:
-        threads_started.wait(5)
+        threads_started.wait(PATIENCE_S)
         time.sleep(0.1)  # long enough for the last thread to look and wait its turn; too short fails nothing
         says(200, HEDGED)(connection)
 
@@ -343,7 +353,7 @@ def test_threads_that_want_the_same_trade_at_once_ask_once(server: FaultServer) 
         thread.start()
     threads_started.set()
     for thread in threads:
-        thread.join(timeout=10)
+        thread.join(timeout=PATIENCE_S)
     assert (len(server.requests), sorted(sources)) == (1, [*[Source.CACHE] * 7, Source.LIVE])
 
 

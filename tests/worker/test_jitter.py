@@ -7,8 +7,11 @@ import time
 from dtms.adapters.worker import faulty
 from dtms.adapters.worker.jitter import measure_hang, measure_jitter
 
-HANG_S = 1.0
+HANG_S = 1
 """Enough for the measure itself; the hang that counts is longer, and stands in test_hanging_broker.py."""
+
+FELT_MS = 400 * HANG_S
+"""So late is the middle beat, and later, where a hang of `HANG_S` is felt."""
 
 _MS = 1_000_000
 
@@ -18,14 +21,15 @@ def test_a_loop_does_not_feel_a_child_that_hangs_with_its_own_lock() -> None:
     print(report, f"ratio {report.ratio:.2f}")  # the figures of this machine, shown by -s
     assert report.ended == f"quote: the broker's process: it did not answer within {HANG_S} s and was killed"
     assert report.hung.beats >= 50 * HANG_S
-    # A second is too short for a ratio on a crowded machine; a hang that is felt is twenty times this.
-    assert report.hung.p99_ns <= max(3 * report.calm.p99_ns, 50 * _MS)
+    # A hang that is felt makes half of the beats later than nearly half of it, as below; other programs make a few late,
+    # however many they are. The tail is measured where the hang is longer.
+    assert report.hung.p50_ns < FELT_MS * _MS / 2
 
 
 def test_the_measure_sees_a_hang_in_its_own_process() -> None:
-    felt = measure_jitter(lambda: faulty.hang(1))
+    felt = measure_jitter(lambda: faulty.hang(HANG_S))
     assert felt.p99_ns >= 900 * _MS
-    assert felt.p50_ns >= 400 * _MS
+    assert felt.p50_ns >= FELT_MS * _MS
 
 
 def test_the_measure_counts_every_beat_that_a_freeze_swallowed() -> None:
