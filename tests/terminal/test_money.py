@@ -51,6 +51,7 @@ def test_an_open_position_shows_profit_margin_and_equity() -> None:
 
 def test_the_tick_value_of_a_yen_pair_follows_its_price() -> None:
     desk = SimDesk()
+    desk.terminal.symbol_select("USDJPY")
     for bid in (150.0, 100.0):
         desk.quote("USDJPY", bid)
         info = desk.terminal.symbol_info("USDJPY")
@@ -142,6 +143,7 @@ def test_the_first_deposit_is_a_deal() -> None:
 
 def test_symbol_info_shows_the_instrument_and_its_market() -> None:
     desk = SimDesk()
+    desk.terminal.symbol_select("XAUUSD")
     desk.quote("XAUUSD", 2400.0, 2400.3)
     desk.quote("XAUUSD", 2390.0, 2390.2)
     desk.quote("XAUUSD", 2395.0, 2395.25)
@@ -152,7 +154,7 @@ def test_symbol_info_shows_the_instrument_and_its_market() -> None:
     assert (info.filling_mode, info.trade_exemode, info.trade_stops_level) == (3, 2, 20)
     assert (info.bid, info.ask, info.spread, info.bidhigh, info.bidlow) == (2395.0, 2395.25, 25, 2400.0, 2390.0)
     assert (info.askhigh, info.asklow, info.trade_tick_value) == (2400.3, 2390.2, 1.0)
-    assert (info.select, info.currency_base, info.currency_profit, info.name) == (False, "XAU", "USD", "XAUUSD")
+    assert (info.select, info.currency_base, info.currency_profit, info.name) == (True, "XAU", "USD", "XAUUSD")
     assert info.time == desk.now // 1000 + 2 * 3600
 
 

@@ -27,6 +27,7 @@ from dtms.adapters.terminal.server import SimServer
 from dtms.adapters.terminal.structs import Struct
 from dtms.adapters.terminal.surface import TerminalSurface
 from dtms.adapters.terminal.terminal import SimTerminal
+from dtms.adapters.terminal.traits import RUNNING
 from dtms.adapters.terminal.wire import reply_frame
 from dtms.domain.market import Bar, Quote, Timeframe
 from dtms.domain.units import MINUTE, Millis
@@ -64,7 +65,13 @@ class Host:
         self.oracle = OracleLog()
         self.start = Millis(MONDAY_NOON + 5 * MINUTE)
         self.host: TerminalHost = build_host(
-            [tape()], path, speed=speed, start=self.start, recorder=self.oracle, boottime=lambda: self.boottime
+            [tape()],
+            path,
+            speed=speed,
+            start=self.start,
+            recorder=self.oracle,
+            traits=RUNNING,
+            boottime=lambda: self.boottime,
         )
         self.control = HostControl(path)
         self._thread = threading.Thread(target=self.host.run)
@@ -155,7 +162,7 @@ def test_the_remote_terminal_answers_like_the_local_one(host: Host, remote: Remo
     driver.advance(now[0])
     host.control.start(_BORN)
     host.boottime += 3 * _NS // 2
-    local = SimTerminal(server, backend=TerminalBackend(server, watched=["EURUSD"]))
+    local = SimTerminal(server, backend=TerminalBackend(server))
     assert script(remote) == script(local)
 
 

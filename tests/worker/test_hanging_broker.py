@@ -27,6 +27,7 @@ from dtms.adapters.terminal.host import build_host
 from dtms.adapters.terminal.oracle import OracleLog
 from dtms.adapters.terminal.recorder import AppliedKind
 from dtms.adapters.terminal.remote import HostControl, RemoteTerminal
+from dtms.adapters.terminal.traits import RUNNING
 from dtms.adapters.worker.broker import BrokerWorker
 from dtms.adapters.worker.jitter import Jitter, measure_jitter
 from dtms.adapters.worker.pin import AccountPin
@@ -146,7 +147,7 @@ def house(folder: Path, limit_s: float, *, stop: float = 0.0) -> Iterator[House]
         write_tape_time(clock_file, TapeTime(start=START, end=Millis(START + HOUR), speed=1.0, origin_ns=origin))
         clock = TapeClock(clock_file)
         oracle = OracleLog()
-        host = build_host([Tape()], folder / "t.sock", speed=1.0, start=START, recorder=oracle)
+        host = build_host([Tape()], folder / "t.sock", speed=1.0, start=START, recorder=oracle, traits=RUNNING)
         thread = threading.Thread(target=host.run)
         thread.start()
         ending.callback(thread.join, PATIENCE_S)

@@ -13,6 +13,7 @@ import pytest
 from dtms.adapters.terminal.desk import MONDAY_NOON
 from dtms.adapters.terminal.host import TerminalHost, build_host
 from dtms.adapters.terminal.remote import HostControl
+from dtms.adapters.terminal.traits import RUNNING
 from dtms.adapters.worker.broker import BrokerWorker
 from dtms.domain.action import Close, OpenTrade, SetStop
 from dtms.domain.market import Bar, Quote, Timeframe
@@ -41,7 +42,7 @@ class Tape:
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[TerminalHost]:
     path = tmp_path / "t.sock"
-    made = build_host([Tape()], path, speed=1.0, start=START, boottime=lambda: 0)
+    made = build_host([Tape()], path, speed=1.0, start=START, boottime=lambda: 0, traits=RUNNING)
     thread = threading.Thread(target=made.run)
     thread.start()
     assert made.ready.wait(20)

@@ -49,6 +49,7 @@ def terminal(
     speed: Annotated[float, typer.Option(min=0.001, help="How many times faster than the clock the tape runs.")] = 1.0,
     balance: Annotated[float, typer.Option(min=1.0, help="The account's first deposit.")] = 10_000.0,
     oracle: Annotated[Path | None, typer.Option(help="Where every applied operation is recorded.")] = None,
+    traits: Annotated[str, typer.Option(help="What differs from one terminal to another, as JSON.")] = "{}",
     frame: tapes.Frame = None,
     instrument: tapes.Instruments = None,
     config: options.Config = None,
@@ -57,6 +58,7 @@ def terminal(
     """Run the simulated terminal over a tape; it stands at its start until it is told to begin."""
     from dtms.adapters.terminal.host_process import run_terminal
     from dtms.adapters.terminal.records import AccountSpec
+    from dtms.adapters.terminal.traits import read_traits
     from dtms.sim.tapes import covering, load_piece
 
     settings = options.settings_of(config)
@@ -72,6 +74,7 @@ def terminal(
         start=begin,
         account=AccountSpec(balance=balance),
         instruments=covering(piece, source.instruments),
+        traits=read_traits(traits),
     )
 
 

@@ -10,6 +10,7 @@ from dtms.adapters.clocks import TapeTime, boot_ns, write_tape_time
 from dtms.adapters.files.tape import Tape, write_tape
 from dtms.adapters.instruments import InstrumentBook, open_book
 from dtms.adapters.terminal.remote import HostControl
+from dtms.adapters.terminal.traits import FRESH, Traits, traits_text
 from dtms.domain.units import SECOND, Millis, to_iso
 from dtms.errors import BrokerUnavailableError
 from dtms.services.supervise.supervisor import Role
@@ -28,7 +29,8 @@ _LEAD_NS: Final = 100_000_000
 class TapeRun:
     """A tape that the simulated terminal plays: from `start` on, `speed` times as fast as the machine's clock.
 
-    `balance` is the account's first deposit; `instruments` are files of specifications beside the shipped ones.
+    `balance` is the account's first deposit; `instruments` are files of specifications beside the shipped ones; `traits` are
+    the terminal's.
     """
 
     tape: Tape
@@ -36,6 +38,7 @@ class TapeRun:
     speed: float
     balance: float = 10_000.0
     instruments: tuple[Path, ...] = ()
+    traits: Traits = FRESH
 
     @property
     def book(self) -> InstrumentBook:
@@ -106,7 +109,7 @@ class TapeTerminal:
             *("--from", to_iso(self.run.start), "--speed", repr(self.run.speed)),
             *("--balance", repr(self.run.balance), "--oracle", str(self.oracle_path)),
             *(word for path in self.run.instruments for word in ("--instrument", str(path))),
-            *("--frame", self.run.tape.timeframe.name),
+            *("--frame", self.run.tape.timeframe.name, "--traits", traits_text(self.run.traits)),
         )
         return Role(name="terminal", arguments=arguments, ready=answers, alive=answers, restarts=False)
 

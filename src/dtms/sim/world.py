@@ -23,6 +23,7 @@ from dtms.adapters.terminal.oracle import OracleLog
 from dtms.adapters.terminal.records import AccountSpec
 from dtms.adapters.terminal.server import SimServer
 from dtms.adapters.terminal.terminal import SimTerminal
+from dtms.adapters.terminal.traits import FRESH
 from dtms.app.executor import Executor
 from dtms.app.market_desk import MarketDesk
 from dtms.app.offset_keeper import OffsetKeeper
@@ -144,7 +145,7 @@ def make_world(
     sim = SimServer(now=clock.market_now, account=account, specs=book.specs, usd_rates=book.usd_rates, recorder=oracle)
     driver = TapeDriver(sim, tapes, start=start)
     clock.now = driver.start
-    terminal = SimTerminal(sim, backend=TerminalBackend(sim, watched=[tape.symbol for tape in tapes]))
+    terminal = SimTerminal(sim, backend=TerminalBackend(sim, traits=FRESH))
     broker = link_of(terminal, account=None, server=None, magic=MAGIC, clock=clock.market_now, aliases=policies.aliases)
     key = broker.connect().key
     ledger = open_ledger(ledger_url, account=key, clock=clock.market_now, epoch="simulated")

@@ -235,7 +235,7 @@ class Mt5Broker:
             with suppress(BrokerUnavailableError):
                 for symbol in islice(self._market_watch(), _LOOKED_AT):
                     tick = self.link.ask_known("symbol_info_tick", partial(self._mt5.symbol_info_tick, symbol))
-                    if tick is not None and tick.time_msc > 0:
+                    if tick is not None:
                         self.server_clock.observe(symbol, tick.time_msc)
 
     def _market_watch(self) -> tuple[str, ...]:

@@ -140,7 +140,9 @@ class ServerClock:
             raise StaleDataError(msg)
 
     def observe(self, symbol: str, server_ms: int) -> None:
-        """Take a sample from a symbol's last tick, if it is fresh."""
+        """Take a sample from a symbol's last tick, if it is fresh; a tick at 0 is none, and what follows it may be old."""
+        if server_ms <= 0:
+            return
         self._bound(server_ms)
         now = self._clock()
         seen = self._seen.get(symbol)

@@ -10,15 +10,17 @@ from typing import Any
 from dtms.adapters.terminal import rows
 from dtms.adapters.terminal.catalogue import SymbolSpec
 from dtms.adapters.terminal.constants import CHECK_PASSED, RETCODE_TEXT, Mt5
-from dtms.adapters.terminal.history import Rates, RateStore
+from dtms.adapters.terminal.history import Rates
 from dtms.adapters.terminal.link import Reply
 from dtms.adapters.terminal.market_data import rates_from, rates_from_pos, rates_range, ticks
+from dtms.adapters.terminal.market_watch import MarketWatch
 from dtms.adapters.terminal.records import SIDE_OF_TYPE, Outcome, Request, SimDeal, SimOrder
 from dtms.adapters.terminal.rows import Row
 from dtms.adapters.terminal.server import SimServer
 from dtms.adapters.terminal.state import Figures
 from dtms.adapters.terminal.structs import FIELDS
 from dtms.adapters.terminal.timeframes import seconds_of
+from dtms.adapters.terminal.traits import RUNNING, Traits
 from dtms.adapters.terminal.view import TerminalView
 from dtms.domain.units import SECOND
 
@@ -55,14 +57,14 @@ class TerminalFlags:
 class TerminalBackend:
     """One terminal, logged in to one account. `call` is its only door: the other end of the pipe.
 
-    `watched` are the symbols in its Market Watch as it is started.
+    `traits` are those of a terminal that has run for long by default; one that is started has `Traits()`.
     """
 
-    def __init__(self, server: SimServer, *, watched: Iterable[str] = ()) -> None:
+    def __init__(self, server: SimServer, *, traits: Traits = RUNNING) -> None:
         self.server = server
         self.view = TerminalView(server)
         self.flags = TerminalFlags()
-        self._selected = set(watched)
+        self._watch = MarketWatch(server, traits)
         self._templates = {name: rows.symbol_template(spec) for name, spec in server.state.specs.items()}
         self._requests = 0
         self._ops: dict[str, Callable[..., Reply]] = {
@@ -130,14 +132,12 @@ class TerminalBackend:
     def _figures(self) -> Figures:
         return self.server.state.figures(self.view.positions(), self.view.balance())
 
-    def _watched(self, symbol: str) -> bool:
-        return symbol in self._selected or bool(self.server.state.books[symbol].positions)
-
     def _symbol(self, symbol: str) -> Row:
-        state = self.server.state
+        state, watch = self.server.state, self._watch
         rates = self.server.rates[symbol]
-        selected = self._watched(symbol)
-        row = rows.symbol_row(state, self._templates[symbol], state.specs[symbol], rates, selected=selected)
+        quote = watch.quote(symbol)
+        template = self._templates[symbol]
+        row = rows.symbol_row(state, template, state.specs[symbol], rates, quote, selected=watch.selected(symbol))
         return tuple(row)
 
     def op_symbols_total(self) -> Reply:
@@ -153,43 +153,45 @@ class TerminalBackend:
         return _ok(self._symbol(symbol)) if symbol in self.server.state.specs else _NOT_FOUND
 
     def op_symbol_info_tick(self, symbol: str) -> Reply:
-        """Return a `Tick` row; a symbol that is not watched, or not quoted yet, has none."""
-        state = self.server.state
-        quote = state.quotes.get(symbol)
-        if quote is None or not self._watched(symbol):
+        """Return a `Tick` row: of zeros for a symbol that has no quote yet, none for one outside of Market Watch."""
+        if symbol not in self.server.state.specs or not self._watch.selected(symbol):
             return _NOT_FOUND
-        return _ok(rows.tick_row(state, quote))
+        quote = self._watch.quote(symbol)
+        return _ok(rows.NO_TICK if quote is None else rows.tick_row(self.server.state, quote))
 
     def op_symbol_select(self, symbol: str, enable: bool) -> Reply:  # noqa: FBT001 - the package's own signature
         """Watch a symbol or not; one with open positions stays watched."""
         if symbol not in self.server.state.specs:
             return _NOT_FOUND
         if enable:
-            self._selected.add(symbol)
-        elif self.server.state.books[symbol].positions:
+            self._watch.select(symbol)
+        elif not self._watch.remove(symbol):
             return _CALL_FAILED
-        else:
-            self._selected.discard(symbol)
         return _ok(True)
 
     def op_copy_rates_from(self, symbol: str, timeframe: int, date: float, count: int) -> Reply:
         """Return bars up to a date."""
-        return self._rates(symbol, timeframe, lambda store, seconds: rates_from(store, seconds, date, count))
+        return self._rates(symbol, timeframe, lambda bars: rates_from(bars, date, count))
 
     def op_copy_rates_from_pos(self, symbol: str, timeframe: int, start: int, count: int) -> Reply:
         """Return bars by position, 0 the running one."""
-        return self._rates(symbol, timeframe, lambda store, seconds: rates_from_pos(store, seconds, start, count))
+        return self._rates(symbol, timeframe, lambda bars: rates_from_pos(bars, start, count))
 
     def op_copy_rates_range(self, symbol: str, timeframe: int, first: float, last: float) -> Reply:
         """Return the bars of a span."""
-        return self._rates(symbol, timeframe, lambda store, seconds: rates_range(store, seconds, first, last))
+        return self._rates(symbol, timeframe, lambda bars: rates_range(bars, first, last))
 
-    def _rates(self, symbol: str, timeframe: int, select: Callable[[RateStore, int], Rates]) -> Reply:
+    def _rates(self, symbol: str, timeframe: int, select: Callable[[Rates], Rates]) -> Reply:
+        """The terminal answers from what it has loaded, and asks its server for the rest."""
         seconds = seconds_of(timeframe)
         if seconds is None:
             return _INVALID
         store = self.server.rates.get(symbol)
-        return _CALL_FAILED if store is None else _ok(select(store, seconds))
+        held = 0 if store is None else self._watch.loaded(symbol, seconds)
+        if store is None or held == 0:
+            return _CALL_FAILED
+        bars = store.rates(seconds)
+        return _ok(select(bars if held is None else bars[-held:]))
 
     def op_copy_ticks_from(self, symbol: str, date: float, count: int, flags: int) -> Reply:
         """Return `count` ticks from a date on."""

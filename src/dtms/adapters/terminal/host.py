@@ -1,7 +1,8 @@
 """The simulated terminal as a process of its own: it runs tapes on a scaled clock and serves the surface on a Unix socket.
 
-It stands at the tape's start until the `start` command. Whoever connects sees the same terminal; a client that dies or
-talks nonsense loses its connection and nothing else.
+It stands at the tape's start until the `start` command. Whoever connects sees the same terminal; beside it a second one of
+the same account listens, as a person has one on another computer. A client that dies or talks nonsense loses its connection
+and nothing else.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,8 @@ from dtms.adapters.terminal.recorder import Recorder
 from dtms.adapters.terminal.records import AccountSpec
 from dtms.adapters.terminal.scaled_clock import ScaledClock, boottime_ns
 from dtms.adapters.terminal.server import SimServer
+from dtms.adapters.terminal.server_time import offset_of
+from dtms.adapters.terminal.traits import FRESH, RUNNING, Traits
 from dtms.adapters.terminal.wire import HEADER, START, STATUS, STOP, Call, length_of, read_call, reply_frame
 from dtms.domain.units import MINUTE, Millis
 from dtms.errors import SettingsError
@@ -34,6 +39,11 @@ _PATH_MAX = 107
 """Bytes that a Unix socket's name may have on Linux."""
 
 
+def elsewhere(socket_path: Path) -> Path:
+    """Return the socket of the second terminal of the same account, with a Market Watch of its own."""
+    return socket_path.with_name(f"{socket_path.name}.2")
+
+
 class TerminalHost:
     """Serves one terminal; `run` returns after a `stop` command, SIGTERM or SIGINT. `ready` is set once it listens."""
 
@@ -41,7 +51,10 @@ class TerminalHost:
         self.backend = backend
         self._driver = driver
         self._clock = clock
-        self._path = socket_path
+        self._terminals = {
+            socket_path: backend,
+            elsewhere(socket_path): TerminalBackend(backend.server, traits=RUNNING),
+        }
         self._clients: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self.ready = threading.Event()
         self._stopped = asyncio.Event()
@@ -57,21 +70,25 @@ class TerminalHost:
         Raises:
             SettingsError: The socket's name is too long, or another terminal answers there.
         """
-        _free(self._path)
-        old = os.umask(0o177)
-        try:
-            server = await asyncio.start_unix_server(self._client, path=str(self._path))
-        finally:
-            os.umask(old)
+        for path in self._terminals:
+            _free(path)
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, self._stop)
-        self.ready.set()
         try:
-            async with server:
+            async with AsyncExitStack() as listening:
+                old = os.umask(0o177)
+                try:
+                    for path, backend in self._terminals.items():
+                        answer = partial(self._client, backend)
+                        await listening.enter_async_context(await asyncio.start_unix_server(answer, path=str(path)))
+                finally:
+                    os.umask(old)
+                self.ready.set()
                 await self._drive()
         finally:
-            self._path.unlink(missing_ok=True)
+            for path in self._terminals:
+                path.unlink(missing_ok=True)
             await self._hang_up()
 
     async def _hang_up(self) -> None:
@@ -101,14 +118,16 @@ class TerminalHost:
         if self._clock.origin_ns is not None:
             self._driver.advance(self._clock.now())
 
-    async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _client(
+        self, backend: TerminalBackend, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         task = asyncio.current_task()
         if task is None:  # pragma: no cover - streams run their callback in a task
             return
         self._clients[task] = writer
         try:
             while (call := await _next_call(reader)) is not None:
-                writer.write(reply_frame(call.number, self._answer(call.op, call.args)))
+                writer.write(reply_frame(call.number, self._answer(backend, call.op, call.args)))
                 await writer.drain()
         except ConnectionError:
             return
@@ -116,7 +135,7 @@ class TerminalHost:
             del self._clients[task]
             writer.close()
 
-    def _answer(self, op: str, args: tuple[Any, ...]) -> Reply:
+    def _answer(self, backend: TerminalBackend, op: str, args: tuple[Any, ...]) -> Reply:
         if op == START:
             origin = self._clock.start(next((given for given in args if isinstance(given, int)), None))
             self._woken.set()
@@ -127,7 +146,7 @@ class TerminalHost:
             asyncio.get_running_loop().call_soon(self._stop)
             return Reply(Mt5.RES_S_OK, "Success", True)
         self._advance()
-        return self.backend.call(op, args)
+        return backend.call(op, args)
 
     def status(self) -> dict[str, Any]:
         """Return where the tape is, and what was assumed about it."""
@@ -165,6 +184,7 @@ def build_host(
     account: AccountSpec | None = None,
     specs: Mapping[str, SymbolSpec] | None = None,
     usd_rates: Mapping[str, float] = USD_RATES,
+    traits: Traits = FRESH,
     boottime: Callable[[], int] = boottime_ns,
 ) -> TerminalHost:
     """Return a host for tapes; `start` is the tape time at which the market stands until it is started.
@@ -174,9 +194,16 @@ def build_host(
     """
     begin = _first_instant(tapes) if start is None else start
     clock = ScaledClock(begin, speed=speed, boottime=boottime)
-    server = SimServer(now=clock.now, account=account, specs=specs, usd_rates=usd_rates, recorder=recorder)
+    server = SimServer(
+        now=clock.now,
+        account=account,
+        specs=specs,
+        usd_rates=usd_rates,
+        recorder=recorder,
+        offset=offset_of(traits.zone),
+    )
     driver = TapeDriver(server, tapes, start=begin)
-    return TerminalHost(TerminalBackend(server, watched=[tape.symbol for tape in tapes]), driver, clock, socket_path)
+    return TerminalHost(TerminalBackend(server, traits=traits), driver, clock, socket_path)
 
 
 def _first_instant(tapes: Sequence[TapeLike]) -> Millis:

@@ -13,6 +13,7 @@ from dtms.adapters.terminal.driver import TapeLike
 from dtms.adapters.terminal.host import build_host
 from dtms.adapters.terminal.oracle import OracleLog
 from dtms.adapters.terminal.records import AccountSpec
+from dtms.adapters.terminal.traits import FRESH, Traits
 from dtms.domain.units import Millis
 
 
@@ -25,6 +26,7 @@ def run_terminal(
     start: Millis | None = None,
     account: AccountSpec | None = None,
     instruments: InstrumentBook | None = None,
+    traits: Traits = FRESH,
 ) -> None:
     """Serve a simulated terminal until it is stopped; its oracle is appended to `oracle_path`.
 
@@ -43,6 +45,7 @@ def run_terminal(
             account=account,
             specs=book.specs,
             usd_rates=book.usd_rates,
+            traits=traits,
         ).run()
     finally:
         oracle.close()

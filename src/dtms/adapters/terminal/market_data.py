@@ -12,23 +12,20 @@ from dtms.domain.units import SECOND
 _QUOTE_FLAGS = Mt5.TICK_FLAG_BID | Mt5.TICK_FLAG_ASK
 
 
-def rates_from(store: RateStore, seconds: int, date: float, count: int) -> Rates:
+def rates_from(bars: Rates, date: float, count: int) -> Rates:
     """Return at most `count` bars that opened at `date` or before, oldest first."""
-    bars = store.rates(seconds)
     end = int(np.searchsorted(bars["time"], int(date), side="right"))
     return bars[max(0, end - count) : end].copy()
 
 
-def rates_from_pos(store: RateStore, seconds: int, start: int, count: int) -> Rates:
+def rates_from_pos(bars: Rates, start: int, count: int) -> Rates:
     """Return at most `count` bars that end `start` bars before the newest, oldest first; 0 is the running bar."""
-    bars = store.rates(seconds)
     end = max(0, len(bars) - start)
     return bars[max(0, end - count) : end].copy()
 
 
-def rates_range(store: RateStore, seconds: int, first: float, last: float) -> Rates:
+def rates_range(bars: Rates, first: float, last: float) -> Rates:
     """Return the bars that opened in [first, last]."""
-    bars = store.rates(seconds)
     start = int(np.searchsorted(bars["time"], int(np.ceil(first)), side="left"))
     end = int(np.searchsorted(bars["time"], int(last), side="right"))
     return bars[start : max(start, end)].copy()

@@ -117,6 +117,9 @@ def tick_row(state: ServerState, quote: Quote) -> Row:
 
 _ACCOUNT: dict[str, Any] = dict.fromkeys(FIELDS["AccountInfo"], 0.0)
 
+NO_TICK: Row = (0, 0.0, 0.0, 0.0, 0, 0, 0, 0.0)
+"""A `Tick` of a symbol that is in Market Watch and has had none yet."""
+
 
 def account_row(state: ServerState, account: AccountSpec, figures: Figures) -> Row:
     """Return an `AccountInfo`."""
@@ -229,11 +232,16 @@ def symbol_template(spec: SymbolSpec) -> list[Any]:
 
 
 def symbol_row(
-    state: ServerState, template: list[Any], spec: SymbolSpec, rates: RateStore, *, selected: bool
+    state: ServerState,
+    template: list[Any],
+    spec: SymbolSpec,
+    rates: RateStore,
+    quote: Quote | None,
+    *,
+    selected: bool,
 ) -> list[Any]:
-    """Return a `SymbolInfo`: the template with the market of now; zeros before the first quote."""
+    """Return a `SymbolInfo`: the template with the market of now; zeros where no quote has reached the terminal."""
     row = template.copy()
-    quote = state.quotes.get(spec.name)
     if quote is None:
         row[_DYNAMIC_PLACES[0]] = row[_DYNAMIC_PLACES[1]] = selected
         return row

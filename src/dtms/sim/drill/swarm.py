@@ -16,6 +16,8 @@ from dtms.adapters.terminal.closures import Closure
 from dtms.adapters.terminal.constants import Mt5
 from dtms.adapters.terminal.fault_plan import FaultPlan
 from dtms.adapters.terminal.records import AccountSpec
+from dtms.adapters.terminal.server_time import NEW_YORK_PLUS_7
+from dtms.adapters.terminal.traits import RUNNING, Traits
 from dtms.domain.instrument import AssetClass
 from dtms.domain.policy import DefencePolicy, MachinePolicy, OperationPolicy, Policy, RailsPolicy
 from dtms.domain.policy.exits import DEFAULT_PROFILE, ExitPolicy, ExitProfile
@@ -125,6 +127,7 @@ class SeedPlan:
     deep_until: Millis | None = None
     closures: tuple[Closure, ...] = ()
     most_trades: int = 3
+    traits: Traits = RUNNING
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -155,7 +158,23 @@ class SeedPlan:
 
 
 def make_plan(seed: int, steps: int) -> SeedPlan:
-    """Return the plan of a seed."""
+    """Return the plan of a seed; its terminal's traits are drawn apart, so that the rest stays what it was."""
+    return replace(_plan(seed, steps), traits=_traits(Random(f"{seed}:terminal")))  # noqa: S311 - a drill
+
+
+def _traits(stream: Random) -> Traits:
+    """Return what the terminal is like: as it is just after its start, of brokers of several kinds."""
+    return Traits(
+        quotes_after=stream.choice((0, 500, 3_000)),
+        history_after=stream.choice((0, 2_000, 20_000, 90_000)),
+        history_first=stream.choice((1, 60, 2_000)),
+        last_ticks=stream.choice((True, False)),
+        watches_positions=stream.choice((True, False)),
+        zone=stream.choice((NEW_YORK_PLUS_7, NEW_YORK_PLUS_7, "Europe/Athens", "UTC")),
+    )
+
+
+def _plan(seed: int, steps: int) -> SeedPlan:
     stream = Random(f"{seed}:plan")  # noqa: S311 - a drill, no secret
     account = _account(stream)
     names = stream.sample(tuple(LISTINGS), stream.choice((1, 1, 2)) if account.hedging else 3)

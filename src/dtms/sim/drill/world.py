@@ -20,6 +20,7 @@ from dtms.adapters.terminal.fault_plan import Injector
 from dtms.adapters.terminal.faults import FaultyLink, HangError
 from dtms.adapters.terminal.faulty_dealer import FaultyDealer
 from dtms.adapters.terminal.server import SimServer
+from dtms.adapters.terminal.server_time import offset_of
 from dtms.domain.policy import PolicyBook
 from dtms.domain.units import HOUR, SECOND, Millis
 from dtms.errors import BrokerError, BrokerUnavailableError, InvariantError, LedgerError, MarketDataError
@@ -69,11 +70,12 @@ class World:
             recorder=self.oracle,
             dealer=self.dealer,
             market_open=lambda symbol, at: self.market.is_open(symbol, at),  # noqa: PLW0108 - the market comes later
+            offset=offset_of(plan.traits.zone),
         )
         self.market = Market(self.sim, plan.listings, self.dice, self.clock.market_now)
         self.sim.close(*plan.closures)
         self.market.move()
-        backend = TerminalBackend(self.sim)
+        backend = TerminalBackend(self.sim, traits=plan.traits)
         self.link = FaultyLink(backend, self.injector)
         self.tap = TappedLink(self.link, self._call_takes_time)
         account = plan.account
