@@ -256,6 +256,14 @@ def write_tape_time(path: Path, tape: TapeTime) -> None:
     write_whole(path, json.dumps(record).encode())
 
 
+def origin_of(path: Path) -> int | None:
+    """Return the origin of a tape's time; None where it stands, or nobody has told of it."""
+    try:
+        return TapeTime(**json.loads(path.read_text(encoding="utf-8"))).origin_ns
+    except FileNotFoundError:
+        return None
+
+
 class SystemClock:
     """The wall clock is the market's: for a command that runs for a moment and manages nothing."""
 

@@ -49,13 +49,18 @@ def terminal(
     speed: Annotated[float, typer.Option(min=0.001, help="How many times faster than the clock the tape runs.")] = 1.0,
     balance: Annotated[float, typer.Option(min=1.0, help="The account's first deposit.")] = 10_000.0,
     oracle: Annotated[Path | None, typer.Option(help="Where every applied operation is recorded.")] = None,
+    books: Annotated[Path | None, typer.Option(help="Where the account is kept, to go on with after a death.")] = None,
     traits: Annotated[str, typer.Option(help="What differs from one terminal to another, as JSON.")] = "{}",
     frame: tapes.Frame = None,
     instrument: tapes.Instruments = None,
     config: options.Config = None,
     supervised: Supervised = False,
 ) -> None:
-    """Run the simulated terminal over a tape; it stands at its start until it is told to begin."""
+    """Run the simulated terminal over a tape; it stands at its start until it is told to begin.
+
+    Started again with the same books it goes on with the account that it had, and with the tape where that has come to.
+    """
+    from dtms.adapters.clocks import origin_of
     from dtms.adapters.terminal.host_process import run_terminal
     from dtms.adapters.terminal.records import AccountSpec
     from dtms.adapters.terminal.traits import read_traits
@@ -75,6 +80,8 @@ def terminal(
         account=AccountSpec(balance=balance),
         instruments=covering(piece, source.instruments),
         traits=read_traits(traits),
+        books_path=books,
+        origin_ns=None if settings.clock_file is None else origin_of(settings.clock_file),
     )
 
 

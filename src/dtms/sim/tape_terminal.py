@@ -94,7 +94,7 @@ class TapeTerminal:
         return HostControl(self._settings.socket).status()
 
     def role(self) -> Role:
-        """Return the process, for the supervisor: it is not started again, for its memory was the run."""
+        """Return the process, for the supervisor: started again it goes on with the account and the tape."""
         control = HostControl(self._settings.socket, timeout=_ASK_S)
 
         def answers() -> bool:
@@ -108,10 +108,11 @@ class TapeTerminal:
             *("--tape", str(self._tape_path), "--symbol", self.run.tape.symbol),
             *("--from", to_iso(self.run.start), "--speed", repr(self.run.speed)),
             *("--balance", repr(self.run.balance), "--oracle", str(self.oracle_path)),
+            *("--books", str(self._settings.data_dir / "broker.json")),
             *(word for path in self.run.instruments for word in ("--instrument", str(path))),
             *("--frame", self.run.tape.timeframe.name, "--traits", traits_text(self.run.traits)),
         )
-        return Role(name="terminal", arguments=arguments, ready=answers, alive=answers, restarts=False)
+        return Role(name="terminal", arguments=arguments, ready=answers, alive=answers)
 
     @property
     def _tape_path(self) -> Path:

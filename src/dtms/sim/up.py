@@ -51,7 +51,7 @@ _log = structlog.get_logger("dtms.up")
 
 
 class BrokerDiedError(ProcessFailedError):
-    """The simulated terminal's process has ended; its memory was the run."""
+    """The simulated terminal's process has been given up: there is no market to go on with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +146,7 @@ class Up:
             ended: Whether to stop before the tape's end.
 
         Raises:
-            BrokerDiedError: The simulated terminal's process has ended.
+            BrokerDiedError: The simulated terminal's process has been given up.
         """
         self.begin()
         end = self.plan.run.end
@@ -162,9 +162,9 @@ class Up:
         self.trader.finish()
 
     def _beat(self, each: Callable[[Millis], None], now: Millis) -> None:
-        if not self.processes.supervisor.is_running("terminal"):
+        if "terminal" in self.processes.supervisor.given_up():
             said = self.processes.supervisor.said_last("terminal")
-            msg = f"the simulated broker's process has ended and its positions with it: {said or 'it said nothing'}"
+            msg = f"the simulated broker's process ended again and again and was given up: {said or 'it said nothing'}"
             raise BrokerDiedError(msg)
         self.trader.step()
         each(now)

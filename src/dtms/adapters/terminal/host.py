@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from dtms.adapters.terminal.backend import TerminalBackend
+from dtms.adapters.terminal.books import BooksFile, read_books_file, restore
 from dtms.adapters.terminal.catalogue import USD_RATES, SymbolSpec
 from dtms.adapters.terminal.constants import Mt5
 from dtms.adapters.terminal.driver import TapeDriver, TapeLike
@@ -47,8 +48,17 @@ def elsewhere(socket_path: Path) -> Path:
 class TerminalHost:
     """Serves one terminal; `run` returns after a `stop` command, SIGTERM or SIGINT. `ready` is set once it listens."""
 
-    def __init__(self, backend: TerminalBackend, driver: TapeDriver, clock: ScaledClock, socket_path: Path) -> None:
+    def __init__(
+        self,
+        backend: TerminalBackend,
+        driver: TapeDriver,
+        clock: ScaledClock,
+        socket_path: Path,
+        *,
+        save: Callable[[], None] = lambda: None,
+    ) -> None:
         self.backend = backend
+        self._save = save
         self._driver = driver
         self._clock = clock
         self._terminals = {
@@ -117,6 +127,7 @@ class TerminalHost:
     def _advance(self) -> None:
         if self._clock.origin_ns is not None:
             self._driver.advance(self._clock.now())
+            self._save()
 
     async def _client(
         self, backend: TerminalBackend, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -146,7 +157,9 @@ class TerminalHost:
             asyncio.get_running_loop().call_soon(self._stop)
             return Reply(Mt5.RES_S_OK, "Success", True)
         self._advance()
-        return backend.call(op, args)
+        reply = backend.call(op, args)
+        self._save()  # before anybody can know of it
+        return reply
 
     def status(self) -> dict[str, Any]:
         """Return where the tape is, and what was assumed about it."""
@@ -185,15 +198,23 @@ def build_host(
     specs: Mapping[str, SymbolSpec] | None = None,
     usd_rates: Mapping[str, float] = USD_RATES,
     traits: Traits = FRESH,
+    books_path: Path | None = None,
+    origin_ns: int | None = None,
     boottime: Callable[[], int] = boottime_ns,
 ) -> TerminalHost:
     """Return a host for tapes; `start` is the tape time at which the market stands until it is started.
+
+    With `books_path` the account is as that file has it, where there is one, and what happens is kept there. With
+    `origin_ns` the tape was started before, and runs.
 
     Raises:
         SettingsError: A tape cannot be used, or the speed is none.
     """
     begin = _first_instant(tapes) if start is None else start
     clock = ScaledClock(begin, speed=speed, boottime=boottime)
+    if origin_ns is not None:
+        clock.start(origin_ns)
+    books = None if books_path is None else read_books_file(books_path)
     server = SimServer(
         now=clock.now,
         account=account,
@@ -202,8 +223,13 @@ def build_host(
         recorder=recorder,
         offset=offset_of(traits.zone),
     )
-    driver = TapeDriver(server, tapes, start=begin)
-    return TerminalHost(TerminalBackend(server, traits=traits), driver, clock, socket_path)
+    if books is not None:
+        restore(server, books)
+    driver = TapeDriver(server, tapes, start=begin if books is None else books.at)
+    driver.advance(clock.now())
+    terminal = TerminalBackend(server, traits=traits)
+    keep = (lambda: None) if books_path is None else BooksFile(books_path, server).save
+    return TerminalHost(terminal, driver, clock, socket_path, save=keep)
 
 
 def _first_instant(tapes: Sequence[TapeLike]) -> Millis:

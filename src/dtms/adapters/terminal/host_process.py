@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dtms.adapters.instruments import InstrumentBook, open_book
+from dtms.adapters.terminal.books import read_books_file
 from dtms.adapters.terminal.driver import TapeLike
 from dtms.adapters.terminal.host import build_host
 from dtms.adapters.terminal.oracle import OracleLog
@@ -23,6 +24,8 @@ def run_terminal(
     *,
     speed: float,
     oracle_path: Path | None,
+    books_path: Path | None = None,
+    origin_ns: int | None = None,
     start: Millis | None = None,
     account: AccountSpec | None = None,
     instruments: InstrumentBook | None = None,
@@ -30,10 +33,13 @@ def run_terminal(
 ) -> None:
     """Serve a simulated terminal until it is stopped; its oracle is appended to `oracle_path`.
 
+    Its account goes on from the file at `books_path`, and its tape from where it has come to since `origin_ns`.
+
     Raises:
         SettingsError: A tape cannot be used, the speed is none, or another terminal answers at the socket.
     """
-    oracle = OracleLog(oracle_path)
+    books = None if books_path is None else read_books_file(books_path)
+    oracle = OracleLog(oracle_path, kept=None if books is None else books.recorded)
     try:
         book = open_book() if instruments is None else instruments
         build_host(
@@ -46,6 +52,8 @@ def run_terminal(
             specs=book.specs,
             usd_rates=book.usd_rates,
             traits=traits,
+            books_path=books_path,
+            origin_ns=origin_ns,
         ).run()
     finally:
         oracle.close()

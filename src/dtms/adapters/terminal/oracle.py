@@ -12,7 +12,7 @@ import msgspec
 from dtms.adapters.terminal.recorder import AppliedKind
 from dtms.domain.units import Millis
 from dtms.errors import SettingsError
-from dtms.private_files import open_to_append
+from dtms.private_files import open_to_append, write_whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +48,15 @@ class OracleEntry:
 
 
 class OracleLog:
-    """Append-only; kept in memory and, with `path`, appended to a file of one JSON object a line."""
+    """Append-only; kept in memory and, with `path`, appended to a file of one JSON object a line.
 
-    def __init__(self, path: Path | None = None) -> None:
+    Of what the file holds the first `kept` entries stay and are gone on from; None leaves it all there, and begins at 0.
+    """
+
+    def __init__(self, path: Path | None = None, *, kept: int | None = None) -> None:
         self._entries: list[OracleEntry] = []
+        if path is not None and kept is not None:
+            self._entries = list(_keep(path, kept))
         self._encode = msgspec.json.Encoder().encode
         self._file: int | None = None
         if path is not None:
@@ -140,6 +145,13 @@ class OracleLog:
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+
+def _keep(path: Path, count: int) -> tuple[OracleEntry, ...]:
+    """Return the first entries of a file, and take the others off it: what a kill left behind them was never answered."""
+    entries = read_oracle(path)[:count]
+    write_whole(path, b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries))
+    return entries
 
 
 def read_oracle(path: Path) -> tuple[OracleEntry, ...]:

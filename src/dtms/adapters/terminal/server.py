@@ -102,6 +102,10 @@ class SimServer:
             self.working.pump(self.now())
             triggers.on_quote(self.state, quote)
 
+    def charge_swaps_from(self, at: Millis) -> None:
+        """Let the first rollover after an instant be the next one that is charged."""
+        self._rollover = triggers.Rollover(at)
+
     def close(self, *closures: Closure) -> None:
         """Add stretches in which the broker is closed; those that are known stay."""
         self.state.closures += closures

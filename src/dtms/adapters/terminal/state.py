@@ -53,6 +53,7 @@ class ServerState:
         self.specs = dict(specs)
         self.now = now
         self.recorder = recorder
+        self.recorded = 0
         self.market_open = market_open
         self.closures: tuple[Closure, ...] = ()
         self.offset = offset
@@ -83,6 +84,15 @@ class ServerState:
     def server_seconds(self, at: Millis) -> int:
         """Return an instant on the broker's clock, as an epoch in whole seconds."""
         return (at + self.offset(at)) // SECOND
+
+    @property
+    def numbers(self) -> tuple[int, int]:
+        """Return the tickets of the next order and of the next deal."""
+        return self._next_order, self._next_deal
+
+    @numbers.setter
+    def numbers(self, following: tuple[int, int]) -> None:
+        self._next_order, self._next_deal = following
 
     def next_order(self) -> int:
         """Return a fresh order ticket."""
@@ -258,6 +268,7 @@ class ServerState:
         if known is None:
             return
         quote = self.quotes.get(known.symbol)
+        self.recorded += 1
         self.recorder.record(
             at=at,
             kind=kind,
@@ -303,6 +314,7 @@ class ServerState:
             return
         quote = self.quotes.get(known.symbol)
         for entry in (kind, AppliedKind.POSITION):
+            self.recorded += 1
             self.recorder.record(
                 at=at,
                 kind=entry,
