@@ -15,6 +15,7 @@ import pytest
 from dtms.adapters.files.tape import Tape
 from dtms.adapters.gateway_client import GatewayClient
 from dtms.adapters.notify import MemoryNotifier
+from dtms.adapters.terminal.traits import FRESH, Traits
 from dtms.domain.units import Millis
 from dtms.errors import MarketDataError
 from dtms.ports.broker import BrokerReads
@@ -82,7 +83,14 @@ def weather() -> Tape:
 
 @contextmanager
 def running(
-    installed: Installed, weather: Tape, *, start: Millis, bars: int, speed: float, signals: Entries | None = None
+    installed: Installed,
+    weather: Tape,
+    *,
+    start: Millis,
+    bars: int,
+    speed: float,
+    signals: Entries | None = None,
+    traits: Traits = FRESH,
 ) -> Iterator[Up]:
     """Start a run; the tape stands at its start.
 
@@ -92,7 +100,7 @@ def running(
     plan = UpPlan(
         settings=installed.settings,
         policies=load_policy(),
-        run=TapeRun(tape=tape, start=start, speed=speed, balance=100_000.0),
+        run=TapeRun(tape=tape, start=start, speed=speed, balance=100_000.0, traits=traits),
         signals=NoEntries() if signals is None else signals,
     )
     with Up(plan, installed.notifier) as up:

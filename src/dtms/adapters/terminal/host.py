@@ -223,10 +223,10 @@ def build_host(
         recorder=recorder,
         offset=offset_of(traits.zone),
     )
+    driver = TapeDriver(server, tapes, start=begin if books is None else books.at)
     if books is not None:
         restore(server, books)
-    driver = TapeDriver(server, tapes, start=begin if books is None else books.at)
-    driver.advance(clock.now())
+        driver.advance(clock.now())  # what has happened since they were written
     terminal = TerminalBackend(server, traits=traits)
     keep = (lambda: None) if books_path is None else BooksFile(books_path, server).save
     return TerminalHost(terminal, driver, clock, socket_path, save=keep)
