@@ -18,7 +18,7 @@ from requests.structures import CaseInsensitiveDict
 from dtms.adapters.gateway_client import GatewayClient
 from dtms.domain.market import Timeframe
 from dtms.domain.units import Millis
-from dtms.errors import BrokerUnavailableError, InvalidDataError, NotPricedError, StaleDataError
+from dtms.errors import BrokerUnavailableError, InvalidDataError, NotEnoughBarsError, NotPricedError, StaleDataError
 
 EMPTY = {"as_of": "2024-01-01T00:00:00.000+00:00", "token": 1}
 
@@ -109,6 +109,7 @@ def test_what_is_not_an_answer_as_agreed_could_not_be_told(
         ("data_invalid", 502, InvalidDataError),
         ("data_stale", 503, StaleDataError),
         ("price_missing", 503, NotPricedError),
+        ("bars_missing", 503, NotEnoughBarsError),
     ],
 )
 def test_a_word_about_a_symbol_is_believed_only_where_a_symbol_was_asked_for(

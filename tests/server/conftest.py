@@ -17,12 +17,14 @@ from dtms.adapters.clocks import VirtualClock
 from dtms.adapters.mt5 import Mt5Broker, Mt5Sender
 from dtms.adapters.notify import MemoryNotifier
 from dtms.adapters.sql import SqlLedger, open_ledger
+from dtms.adapters.terminal.backend import TerminalBackend
 from dtms.adapters.terminal.catalogue import CATALOGUE
 from dtms.adapters.terminal.constants import Mt5
 from dtms.adapters.terminal.records import AccountSpec
 from dtms.adapters.terminal.server import SimServer
 from dtms.adapters.terminal.server_time import eet_new_york_dst
 from dtms.adapters.terminal.terminal import SimTerminal
+from dtms.adapters.terminal.traits import RUNNING, Traits
 from dtms.app import journal
 from dtms.app.executor import Executor
 from dtms.app.registration import Registered, Registration
@@ -271,13 +273,18 @@ def make_world(bars: list[Bar]) -> Iterator[WorldMaker]:
     ledgers: list[SqlLedger] = []
 
     def make(
-        *, account: AccountSpec | None = None, advisory: bool = False, port: int = PORT, symbol: str = "EURUSD"
+        *,
+        account: AccountSpec | None = None,
+        advisory: bool = False,
+        port: int = PORT,
+        symbol: str = "EURUSD",
+        traits: Traits = RUNNING,
     ) -> World:
         clock = VirtualClock(NOON)
         spec = replace(CATALOGUE["EURUSD"], name=symbol, path=f"Forex\\{symbol}")
         sim = SimServer(now=clock.market_now, account=account, specs={**CATALOGUE, symbol: spec})
         sim.load_history(symbol, bars)
-        terminal = SimTerminal(sim)
+        terminal = SimTerminal(sim, backend=TerminalBackend(sim, traits=traits))
         broker = Mt5Broker(
             terminal,
             expected_login=None,

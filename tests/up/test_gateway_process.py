@@ -16,6 +16,7 @@ from dtms.adapters.mt5 import Mt5Sender
 from dtms.adapters.sql import open_ledger
 from dtms.adapters.terminal.constants import Mt5
 from dtms.adapters.terminal.host import TerminalHost, build_host
+from dtms.adapters.terminal.traits import RUNNING
 from dtms.app.gateway_pass import GatewayPass
 from dtms.app.registration import Registration
 from dtms.bootstrap import Parts
@@ -24,6 +25,7 @@ from dtms.domain.position import AccountKind
 from dtms.domain.receipt import Outcome
 from dtms.domain.server_offset import SeenOffset
 from dtms.domain.units import HOUR, Lots, Millis, Price, Side, Ticket
+from dtms.errors import MarketDataError
 from dtms.ports.notifier import AlertKind
 from dtms.services.gateway.loop import ExecutorLoop
 from dtms.services.gateway.main import next_epoch
@@ -64,10 +66,19 @@ class Planned:
         )
 
 
+def _in_sight(world: World) -> bool:
+    """Say whether quote and history have reached the terminal, which only asking brings about."""
+    try:
+        world.server.desk.symbol("XAUUSD", world.clock.now)
+        return world.broker.quote("XAUUSD").bid > 0
+    except MarketDataError:
+        return False
+
+
 @pytest.fixture
 def planned(weather: Tape) -> Planned:
     world = make_world([cut(weather, start=FALL, bars=5)], policies=load_policy(), start=FALL)
-    while not world.broker.server_clock.known:
+    while not _in_sight(world):
         assert world.step()
     result = world.terminal.order_send(
         {
@@ -167,7 +178,9 @@ def test_each_start_has_a_newer_epoch() -> None:
 @pytest.fixture
 def terminal(installed: Installed, weather: Tape) -> Iterator[TerminalHost]:
     """A simulated terminal on its socket; its tape stands."""
-    host = build_host([cut(weather, start=FALL, bars=5)], installed.settings.socket, speed=1.0, start=FALL)
+    host = build_host(
+        [cut(weather, start=FALL, bars=5)], installed.settings.socket, speed=1.0, start=FALL, traits=RUNNING
+    )
     thread = threading.Thread(target=host.run, daemon=True)
     thread.start()
     assert host.ready.wait(10)

@@ -116,7 +116,7 @@ def _in_a_closed_market(installed: Installed, weather: Tape, told: Trial) -> Non
 
 def _over_the_opening(installed: Installed, weather: Tape, told: Trial) -> None:
     """Start on the weekend at a server that shows no quote before the next one, and wait for the market."""
-    with running(installed, weather, start=Millis(OPENING - 10 * MINUTE), bars=60, speed=SPEED) as up:
+    with running(installed, weather, start=Millis(OPENING - 40 * MINUTE), bars=60, speed=SPEED) as up:
         up.begin()
         answer = requests.get(f"{installed.settings.gateway_url}/health/ready", timeout=5).json()
         told.closed_words = answer["server_clock"]
@@ -213,7 +213,7 @@ def test_a_start_in_a_closed_market_keeps_its_trades_and_goes_by_the_last_known_
 
 def test_what_cannot_be_adopted_before_the_opening_says_what_it_waits_for(trial: Trial) -> None:
     assert trial.refused_at < OPENING
-    assert "at its market's opening it has; try again" in trial.refusal
+    assert "or as its market opens; try again" in trial.refusal
 
 
 def test_when_the_market_opens_the_rest_is_adopted_and_every_trade_decided(trial: Trial) -> None:

@@ -17,6 +17,9 @@ _SERVER = "DTMS server"
 _API = "main API"
 _GATEWAY = "order gateway"
 
+_FIRST_QUOTE_S = 10.0
+"""How long a terminal may take to show a symbol that was not in its Market Watch."""
+
 
 def add(app: typer.Typer) -> None:
     """Add the commands."""
@@ -168,7 +171,8 @@ def adopt(
         "profile": profile,
     }
     given = {name: value for name, value in body.items() if value is not None}
-    answer = ask("POST", f"{settings.server_url}/dtms/trade/enable", service=_SERVER, body=given, token=token)
+    url = f"{settings.server_url}/dtms/trade/enable"
+    answer = ask("POST", url, service=_SERVER, body=given, token=token, patience_s=_FIRST_QUOTE_S)
     rules = {"profile": answer["profile"]}
     exits = ask("PUT", f"{settings.api_url}/api/exits/{ticket}", service=_API, body=rules, token=token)
     if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
@@ -24,8 +25,11 @@ def ask(
     query: Mapping[str, object] | None = None,
     body: Mapping[str, object] | None = None,
     token: str | None = None,
+    patience_s: float = 0.0,
 ) -> _Members:
     """Return the answer's members; none for an answer without a body.
+
+    An answer that says when to ask again is followed, as long as `patience_s` lasts.
 
     Raises:
         UnreachableError: Nobody answers, or the service is not ready.
@@ -38,12 +42,24 @@ def ask(
         session.trust_env = False
         try:
             answer = session.request(method, url, params=given, json=body, headers=headers, timeout=TIMEOUT_S)
+            end = time.monotonic() + patience_s
+            while (pause_s := _pause_s(answer)) is not None and time.monotonic() + pause_s <= end:
+                time.sleep(pause_s)
+                answer = session.request(method, url, params=given, json=body, headers=headers, timeout=TIMEOUT_S)
         except requests.RequestException as error:
             msg = f"the {service} at {url} does not answer ({type(error).__name__}); start it with: dtms up"
             raise UnreachableError(msg) from error
     if answer.ok:
         return _members(answer, url) if answer.content else {}
     raise _refused(answer, service)
+
+
+def _pause_s(answer: requests.Response) -> float | None:
+    """Return after how many seconds the same may be asked again; None where the answer does not ask for that."""
+    if answer.status_code != HTTPStatus.SERVICE_UNAVAILABLE:
+        return None
+    told = answer.headers.get("Retry-After", "")
+    return float(told) if told.isdecimal() else None
 
 
 def read_token(data_dir: Path) -> str:

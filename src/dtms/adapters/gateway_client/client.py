@@ -18,7 +18,14 @@ from dtms.domain.instrument import Instrument
 from dtms.domain.market import Bar, Quote, Timeframe
 from dtms.domain.position import Account, Deal, PositionsRead
 from dtms.domain.units import Millis, to_iso
-from dtms.errors import BrokerUnavailableError, InvalidDataError, MarketDataError, NotPricedError, StaleDataError
+from dtms.errors import (
+    BrokerUnavailableError,
+    InvalidDataError,
+    MarketDataError,
+    NotEnoughBarsError,
+    NotPricedError,
+    StaleDataError,
+)
 
 T = TypeVar("T")
 W = TypeVar("W")
@@ -34,6 +41,7 @@ _MARKET_ERRORS: Final[Mapping[str, type[MarketDataError]]] = {
     "data_invalid": InvalidDataError,
     "data_stale": StaleDataError,
     "price_missing": NotPricedError,
+    "bars_missing": NotEnoughBarsError,
 }
 
 
@@ -248,6 +256,7 @@ def _market_error(code: str, what: str) -> MarketDataError:
         "symbol_unknown": "the broker does not know it; use the broker's spelling",
         "data_invalid": "the broker's data cannot be true; see the gateway's log",
         "price_missing": "it has no price yet; wait for its first quote",
+        "bars_missing": "the terminal has not loaded its history yet; ask again",
         "data_stale": "there is no fresh data yet; wait for the market",
     }
     return _MARKET_ERRORS[code](f"{what}: {remedy[code]}")

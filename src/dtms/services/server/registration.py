@@ -55,7 +55,7 @@ _REFUSALS: Final[Mapping[RefusalKind, tuple[int, str]]] = {
     RefusalKind.UNKNOWN_PROFILE: (422, "There is no exit profile of this name; see fields."),
     RefusalKind.NOT_READY: (
         503,
-        "The symbol has no quote, or no bars that can be dated, yet: at its market's opening it has; try again.",
+        "No quote or no datable bars of the symbol yet: they come soon after the first question, or as its market opens; try again.",
     ),
 }
 _CODES: Final[Mapping[RefusalKind, str]] = {RefusalKind.INVALID: "invalid_request"}

@@ -115,7 +115,7 @@ _OF_ERROR: Final[Mapping[type[errors.DtmsError], _Row]] = {
         retry_after_s=1,
     ),
     errors.NotEnoughBarsError: _Row(
-        status=503, code="bars_missing", detail="There are not enough bars yet; try again later.", retry_after_s=60
+        status=503, code="bars_missing", detail="The history is not loaded yet; try again.", retry_after_s=1
     ),
     errors.InvalidDataError: _Row(
         status=502, code="data_invalid", detail="The data behind the answer cannot be true; see the log."
