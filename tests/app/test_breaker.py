@@ -274,10 +274,10 @@ def test_a_close_is_sent_although_the_breaker_is_open() -> None:
 def test_the_breaker_of_a_new_process_is_closed_and_opens_at_the_first_answer() -> None:
     rig = Rig()
     trade = rig.managed(volume=0.1)
-    refused(rig, OFF[0], trade)
+    refused(rig, OFF[-1], trade)
     rig.start(epoch=2)
     assert state(rig) is BreakerState.CLOSED
-    refused(rig, OFF[0], rig.managed(volume=0.1))
+    refused(rig, OFF[-1], rig.managed(volume=0.1))
     assert state(rig) is BreakerState.OPEN
 
 

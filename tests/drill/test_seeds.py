@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from dtms.domain.units import MINUTE
 from dtms.sim.drill.batch import run_drill
 from dtms.sim.drill.broker_faults import fault_names
 from dtms.sim.drill.kinds import Kind
@@ -54,10 +53,7 @@ def test_hardly_anything_but_openings_is_left_to_the_operator(report: dict[str, 
     assert sum(left.values()) <= 2, left
 
 
-def test_nearly_every_seed_comes_to_rest_within_a_minute_of_the_last_trouble(report: dict[str, Any]) -> None:
-    """Some wait longer: what was refused again and again, or by a market that was closed, is tried less and less often."""
-    slow = report["slow_to_heal"]
-
-    assert len(slow) <= _SEEDS // 20, slow
-    assert max(slow.values(), default=0) <= 3 * MINUTE, slow
-    assert report["converged"] + len(slow) == _SEEDS
+def test_every_seed_comes_to_rest_within_a_minute_of_the_last_trouble(report: dict[str, Any]) -> None:
+    """What has to be waited for is not counted: a market's opening, its spread after it, the instant of a parked step."""
+    assert report["slow_to_heal"] == {}
+    assert report["converged"] == _SEEDS

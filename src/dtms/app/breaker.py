@@ -25,6 +25,7 @@ _PASSING = RETRYABLE | {Rejection.INVALID_STOPS, Rejection.POSITION_GONE, Reject
 """Refusals that say nothing about the account: another price, a moment later, a new decision, or an older position closed
 first may do."""
 _NS = 1_000_000_000
+_BELIEVED_NS = 15 * 60 * _NS
 
 
 class BreakerState(StrEnum):
@@ -50,6 +51,8 @@ class Breaker:
     _opened_ns: int = 0
     _tries: int = 0
     _next_try_ns: int = 0
+    _doubt_ns: int = 0
+    """Until then an account that says of itself that it may not trade is believed; then one order finds out."""
 
     def refuses(self, intent: Intent, now_ns: int, policy: OperationPolicy) -> str:
         """Return why an intent that adds risk is refused, "" where it is not."""
@@ -61,9 +64,10 @@ class Breaker:
     def waits(self, intent: Intent, now_ns: int, policy: OperationPolicy) -> str:
         """Return why an intent that reduces risk is held back for a moment, "" where it is not."""
         self._cool(now_ns, policy)
+        next_try_ns = max(self._next_try_ns, self._doubt_ns if self._by_word else 0)
         if (
             self.state is BreakerState.OPEN
-            and now_ns < self._next_try_ns
+            and now_ns < next_try_ns
             and risk_of(intent.action) is not RiskDirection.INCREASE
         ):
             return f"the breaker is open: {self.reason}; it is tried again soon"
@@ -93,6 +97,7 @@ class Breaker:
         if rejection in TRADING_OFF:
             self._open(Cause.TRADING_OFF, now_ns, f"{rejection}, code {receipt.code}: {receipt.comment}")
             self._pause(now_ns, policy)
+            self._doubt_ns = now_ns + _BELIEVED_NS
             return
         if rejection in _PASSING:
             return

@@ -77,7 +77,7 @@ class Closures:
             LedgerError: It cannot be written down; this gateway remembers it all the same.
         """
         present = self.present(symbol)
-        if receipt.code != 0 and receipt.rejection is Rejection.MARKET_CLOSED:
+        if receipt.code != 0 and self._is_closed(receipt.rejection):
             tick_at = self._tick_at(symbol)
             if present is not None and present.is_one_with(now):
                 self._put(present.refused(now, tick_at), now)
@@ -90,6 +90,15 @@ class Closures:
             and present.ended_at is None
         ):
             self._put(replace(present, ended_at=now), now)
+
+    def _is_closed(self, rejection: Rejection | None) -> bool:
+        """Say whether an answer is about the symbol alone: one that may not be traded while its account may is closed."""
+        if rejection is not Rejection.TRADE_DISABLED:
+            return rejection is Rejection.MARKET_CLOSED
+        try:
+            return self.reads.account().trade_allowed
+        except BrokerError:
+            return False
 
     def _tick_at(self, symbol: str) -> Millis | None:
         try:

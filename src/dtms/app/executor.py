@@ -14,6 +14,7 @@ from dtms.app.closures import Closures
 from dtms.app.conclusions import Conclusions
 from dtms.app.doubt import Doubts
 from dtms.app.hours_gate import HoursGate, HoursSay
+from dtms.app.kill import kill_state
 from dtms.app.ledger_watch import LedgerWatch
 from dtms.app.modes import ModeKeeper, stays_planned, watch_journal
 from dtms.app.preconditions import addressed, hedged_before, mismatch, not_the_stray, not_the_trade
@@ -28,7 +29,7 @@ from dtms.domain.modes import Mode
 from dtms.domain.policy import PolicyBook
 from dtms.domain.position import Position, PositionsRead
 from dtms.domain.receipt import Outcome, Receipt, Rejection
-from dtms.domain.trade import Hold
+from dtms.domain.trade import Hold, Trade
 from dtms.domain.units import Millis
 from dtms.domain.verdict import KillLevel
 from dtms.errors import (
@@ -173,7 +174,7 @@ class Executor:
             return self.conclusions.end(planned, StepEnd.CANCELLED, None, "the price it was decided on is too old")
         if stays_planned(self._mode, planned) or self.gate.holds_back(planned):
             return False
-        held = self._held(planned, now)
+        held = None if self.gate.will_refuse(planned) else self._held(planned, now)
         if held is not None:
             return held
         self.crash.reach("gateway.before_claim")
@@ -207,9 +208,12 @@ class Executor:
         """
         with self.ledger.read() as tx:
             trade = tx.trade_by_id(planned.trade_id)
-        if trade is None:
+            kill = kill_state(tx)
+        symbol = _symbol_of(planned, trade)
+        if not symbol:
             return None
-        match self._hours.of(planned, trade.symbol, now):
+        flatten_since = kill.since if kill.level is KillLevel.FLATTEN else None
+        match self._hours.of(planned, symbol, now, flatten_since=flatten_since):
             case HoursSay.OVER:
                 return self.conclusions.end(
                     planned, StepEnd.CANCELLED, None, "the session changed since it was decided"
@@ -299,3 +303,10 @@ class Executor:
         """End an intent that was not sent."""
         receipt = Receipt(outcome=Outcome.REJECTED, code=0, rejection=rejection)
         return self.conclusions.end(intent, StepEnd.REJECTED, receipt, reason)
+
+
+def _symbol_of(planned: Intent, trade: Trade | None) -> str:
+    """Return the symbol whose hours an intent waits for; "" for an opening, which whoever asked for it waits for."""
+    if trade is not None:
+        return trade.symbol
+    return planned.action.symbol if isinstance(planned.action, Close) else ""

@@ -9,11 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from dtms.app import flatten
 from dtms.app.closures import Closures
 from dtms.app.witness import Witness
 from dtms.core.settle import REOPENING_WAIT
 from dtms.domain.action import Close, Reduce
 from dtms.domain.calendar import MarketHours
+from dtms.domain.closure import Closure
 from dtms.domain.instrument import Instrument
 from dtms.domain.intent import Intent, Planner
 from dtms.domain.policy import PolicyBook
@@ -40,10 +42,11 @@ class HoursGate:
     policies: PolicyBook
     closures: Closures
 
-    def of(self, planned: Intent, symbol: str, now: Millis) -> HoursSay:
+    def of(self, planned: Intent, symbol: str, now: Millis, *, flatten_since: Millis | None = None) -> HoursSay:
         """Return what the hours say; WAIT too where the instrument cannot be read now.
 
-        An opening is not held back: who asked for it waits for the broker's answer.
+        An opening is not held back: who asked for it waits for the broker's answer. `flatten_since` is when a person pressed
+        the kill switch to `flatten`, None where nobody has.
 
         Raises:
             MarketDataError: The symbol cannot be used.
@@ -57,7 +60,7 @@ class HoursGate:
         if planned.precondition.price_based and hours.session(planned.created_at) is not hours.session(now):
             return HoursSay.OVER
         closure = self.closures.present(symbol)
-        if closure is not None and closure.holds(now):
+        if closure is not None and _held_by(closure, planned, now, flatten_since):
             return HoursSay.WAIT
         closing = isinstance(planned.action, Close) or (
             isinstance(planned.action, Reduce) and planned.owner is Planner.DTMS
@@ -81,6 +84,16 @@ class HoursGate:
         except (BrokerError, MarketDataError):
             return True
         return typical is not None and spread >= _REOPENING_SPREADS * typical
+
+
+def _held_by(closure: Closure, planned: Intent, now: Millis, flatten_since: Millis | None) -> bool:
+    """Say whether an intent waits for a closed market.
+
+    At `flatten` every close is a person's wish, whoever has planned it: one is tried at once, then ever less often.
+    """
+    wished = planned.rule == flatten.RULE or (flatten_since is not None and isinstance(planned.action, Close))
+    pressed = wished and flatten_since is not None and flatten_since > closure.refused_at
+    return not pressed and closure.holds(now, wished=wished)
 
 
 def _opened(hours: MarketHours, now: Millis) -> Millis | None:

@@ -117,10 +117,16 @@ class SendGate:
         if risk_of(planned.action) is RiskDirection.INCREASE:
             if self._level is KillLevel.PAUSE:
                 return "the kill switch is at pause"
-            if self._level is not None or self.breaker.refuses(planned, now_ns, self._policy):
+            if self.will_refuse(planned):
                 return ""  # it is refused when it is claimed
         waits = self.breaker.waits(planned, now_ns, self._policy)
         return waits or self.limits.waits(planned, now, now_ns, self._policy)
+
+    def will_refuse(self, planned: Intent) -> bool:
+        """Say whether an intent that adds risk is refused when it is claimed: it need not wait for a market before."""
+        if risk_of(planned.action) is not RiskDirection.INCREASE or self._level is KillLevel.PAUSE:
+            return False
+        return self._level is not None or bool(self.breaker.refuses(planned, self.clock.boot_ns(), self._policy))
 
     def denies(self, intent: Intent, known: KillLevel | None) -> Refused | None:
         """Return why a claimed intent is refused; `known` is the kill switch's level in the claiming transaction."""

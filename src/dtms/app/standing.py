@@ -31,6 +31,9 @@ _WINDOW: Final = 2 * MINUTE
 """A position whose comment was lost is taken for an opening's when it was opened so near to it."""
 _OPENED: Final = frozenset({IntentState.APPLIED, IntentState.PARTIAL})
 
+NO_TRADE: Final = "stray:"
+"""How the journal names what closes a position that no trade manages, with the identifier behind it."""
+
 
 class Standing(StrEnum):
     """What a position is to us."""
@@ -127,9 +130,12 @@ class Register:
         return self._tagged(position)
 
     def _being_settled(self, position: Position) -> bool:
-        """Say whether an order on its way touches the position, or is what opened it."""
+        """Say whether an order on its way touches the position, or is what opened it.
+
+        What closes a stray leaves it one: it may wait for days, and be checked against what is known of strays then.
+        """
         return any(
-            intent.position == position.identifier
+            (intent.position == position.identifier and not intent.trade_id.startswith(NO_TRADE))
             or (position.comment == intent.tag and isinstance(intent.action, OPENINGS))
             or (intent.receipt is not None and intent.receipt.position == position.identifier)
             for intent in self.unfinished

@@ -7,6 +7,7 @@ from typing import Final
 
 from dtms.app.journal import new_intent
 from dtms.app.reconciled import last_outcome
+from dtms.app.standing import NO_TRADE
 from dtms.app.walk import each_intent
 from dtms.domain.action import Close, OpenTrade
 from dtms.domain.intent import Intent, IntentState, Planner, Precondition, intent_id, tag_of
@@ -39,7 +40,7 @@ class Stray:
     @property
     def trade_id(self) -> TradeId:
         """Return the name under which its closing stands in the journal; it is no trade's."""
-        return TradeId(f"stray:{self.identifier}")
+        return TradeId(f"{NO_TRADE}{self.identifier}")
 
 
 def strays(tx: LedgerRead) -> tuple[Stray, ...]:

@@ -19,6 +19,9 @@ _FIRST_PAUSE: Final = 10 * SECOND
 _LONGEST_PAUSE: Final = 15 * MINUTE
 _BLIND: Final = HOUR
 """Without any quote an order is tried so often all the same: perhaps it is the quotes that are broken."""
+_WISHED_PAUSE: Final = 5 * MINUTE
+_WISHED_BLIND: Final = 15 * MINUTE
+"""The same two for what a person wants closed."""
 _TOLD_AFTER: Final = 2 * MINUTE
 """What is over sooner calls nobody."""
 _SAME: Final = HOUR
@@ -33,7 +36,7 @@ class Closure:
         symbol: The broker's spelling.
         since: When an order was first answered "market closed".
         refused_at: When one was last.
-        times: How many were, running.
+        times: How many were although quotes had moved; one without any quote says nothing about the next quote.
         tick_at: The stamp of the newest quote at the last of them; None where none could be read.
         moved_at: When a newer quote was first seen since; None while there is none.
         ended_at: When an order was taken again, None before.
@@ -52,22 +55,20 @@ class Closure:
     @property
     def reopened_at(self) -> Millis | None:
         """When the market may be open again: quotes move and the pause is over; None while they do not move."""
-        if self.moved_at is None:
-            return self.ended_at
-        reopened = Millis(max(self.moved_at, self.refused_at + self._pause))
-        return reopened if self.ended_at is None else min(reopened, self.ended_at)
+        return self._reopened(_LONGEST_PAUSE)
 
     @property
     def span(self) -> Span:
         """The closed stretch, for counting open-market time."""
         return self.since, self.reopened_at
 
-    def holds(self, now: Millis) -> bool:
-        """Say whether orders wait for the market."""
+    def holds(self, now: Millis, *, wished: bool = False) -> bool:
+        """Say whether orders wait for the market; what a person has `wished` to be closed waits less long."""
         if self.ended_at is not None:
             return False
-        reopened = self.reopened_at
-        return now < (self.refused_at + _BLIND if reopened is None else reopened)
+        reopened = self._reopened(_WISHED_PAUSE if wished else _LONGEST_PAUSE)
+        blind = _WISHED_BLIND if wished else _BLIND
+        return now < (self.refused_at + blind if reopened is None else reopened)
 
     def is_news(self, now: Millis) -> bool:
         """Say whether a person is to be called: once it has lasted a while, then once a day."""
@@ -81,16 +82,20 @@ class Closure:
 
     def refused(self, now: Millis, tick_at: Millis | None) -> Closure:
         """Return the closure after a further order was answered "market closed"."""
-        return replace(self, refused_at=now, times=self.times + 1, tick_at=tick_at, moved_at=None)
+        times = self.times if self.moved_at is None else self.times + 1
+        return replace(self, refused_at=now, times=times, tick_at=tick_at, moved_at=None)
 
     def is_one_with(self, now: Millis) -> bool:
         """Say whether it lasts, or was over so shortly ago that a refusal now is of it and not the first of another one."""
         reopened = self.reopened_at
         return self.ended_at is None and (reopened is None or now - reopened < _SAME)
 
-    @property
-    def _pause(self) -> int:
-        return min(_LONGEST_PAUSE, _FIRST_PAUSE << min(self.times - 1, 20))
+    def _reopened(self, longest: int) -> Millis | None:
+        if self.moved_at is None:
+            return self.ended_at
+        pause = min(longest, _FIRST_PAUSE << min(self.times - 1, 20))
+        reopened = Millis(max(self.moved_at, self.refused_at + pause))
+        return reopened if self.ended_at is None else min(reopened, self.ended_at)
 
 
 def first_refusal(symbol: str, now: Millis, tick_at: Millis | None) -> Closure:

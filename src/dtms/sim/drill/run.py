@@ -10,6 +10,8 @@ from typing import Final
 
 import msgspec
 
+from dtms.app.closures import read_closures
+from dtms.core.settle import REOPENING_WAIT
 from dtms.domain.intent import Intent, IntentState
 from dtms.domain.units import SECOND, Millis
 from dtms.sim.drill.disk import MemoryDisk, NewDisk
@@ -116,11 +118,19 @@ def _recover(world: World, observer: Observer) -> int:
 
 
 def _until_open(world: World) -> int:
-    """Go to where every market has been open for a while; return how far that was."""
+    """Go to where every market has been open for a while, by the calendar and as was learnt; return how far that was."""
     now = world.clock.now
     opened = [world.market.hours(name).after_open(now, _AFTER_OPEN) for name in world.market.closed()]
-    world.clock.now = max([now, *opened])
+    world.clock.now = max([now, *opened, *_learnt(world, now)])
     return world.clock.now - now
+
+
+def _learnt(world: World, now: Millis) -> list[Millis]:
+    """Return until when closes wait for the spread of markets that the product has just learnt to be open again."""
+    with world.ground.disk.ledger.read() as tx:
+        spans = [closure.span for closure in read_closures(tx)]
+    ended = [(since, end) for since, end in spans if end is not None and end <= now]
+    return [Millis(end + _AFTER_OPEN) for since, end in ended if end - since >= REOPENING_WAIT]
 
 
 def _result(plan: SeedPlan, world: World, healed: int) -> SeedResult:
