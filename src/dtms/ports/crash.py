@@ -16,6 +16,8 @@ PLACES: Final = (
     "gateway.claimed",
     "gateway.before_send",
     "gateway.sending",
+    "gateway.delivered",
+    "gateway.answered",
     "gateway.sent",
     "gateway.acked",
     "gateway.unknown",
@@ -29,7 +31,12 @@ PLACES: Final = (
     "api.starting",
     "api.started",
 )
-"""Places in the code, by the role whose process passes them."""
+"""Places in the code, by the role whose process passes them.
+
+At `gateway.sending` nothing of an order has left the process, so it is surely not applied; at `gateway.answered` the broker's
+child has carried it out and nobody has read the answer. Between them, at `gateway.delivered`, the child has the order and dies
+with its parent: whether it left is nobody's to say, and either must come out right.
+"""
 
 COMMITS: Final = {
     "gateway": ("claim", "ack", "unknown", "conclude"),

@@ -97,12 +97,12 @@ def parts_of(settings: Settings, clock: Clock, ledger: Ledger, notifier: Notifie
     )
 
 
-def on_delivered(settings: Settings, clock: Clock) -> Callable[[str], None]:
-    """Return what is told of each call that the broker's child has: a drill ends the process there."""
+def on_carried(settings: Settings, clock: Clock) -> Callable[[str, str], None]:
+    """Return what is told of each call on its way to the broker's child and back: a drill ends the process there."""
     if not settings.crash_point:
-        return lambda _method: None
+        return lambda _method, _place: None
     crash = crash_points_of(settings.crash_point, settings.data_dir, clock.market_now)
-    return lambda method: crash.reach("gateway.sending") if method == SEND else None
+    return lambda method, place: crash.reach(f"gateway.{place}") if method == SEND else None
 
 
 def is_advisory(settings: Settings, kind: AccountKind) -> bool:

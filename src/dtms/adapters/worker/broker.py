@@ -62,7 +62,7 @@ class BrokerWorker:
         start_timeout_s: The same for building the broker, and for its first answer.
         turn_timeout_s: How long a read waits behind others; an order waits as long as a call may take, but goes first.
         pin: Shared by the workers of one account; one that takes the first account seen when None.
-        on_delivered: Told of each call by its name when the child has the whole request, in another thread.
+        on_carried: Told of each call by its name and of its place on the way, in another thread.
         log: Where the child's stdout and stderr go; None leaves them on our stderr.
         command: The child's command line; another one only in tests of broken children.
     """
@@ -77,7 +77,7 @@ class BrokerWorker:
         start_timeout_s: float = 30.0,
         turn_timeout_s: float = 1.5,
         pin: AccountPin | None = None,
-        on_delivered: Callable[[str], None] = lambda _method: None,
+        on_carried: Callable[[str, str], None] = lambda _method, _place: None,
         log: Path | None = None,
         command: Sequence[str] | None = None,
     ) -> None:
@@ -97,7 +97,7 @@ class BrokerWorker:
             call_timeout_s=call_timeout_s,
             start_timeout_s=start_timeout_s,
             pin=self._pin,
-            on_delivered=on_delivered,
+            on_carried=on_carried,
         )
         self._turns = Turns()
         self._order_turn_s = call_timeout_s

@@ -54,7 +54,7 @@ class ChildKeeper:
         call_timeout_s: After it a call's child is killed.
         start_timeout_s: The same for building the broker, and for its first answer.
         pin: The account that must be found.
-        on_delivered: Told of each call by its name when the child has the whole request.
+        on_carried: Told of each call by its name, and of its place on the way: see `ChildProcess.exchange`.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class ChildKeeper:
         call_timeout_s: float,
         start_timeout_s: float,
         pin: AccountPin,
-        on_delivered: Callable[[str], None],
+        on_carried: Callable[[str, str], None],
     ) -> None:
         self._setup = frame_of(setup)
         self._command = tuple(command)
@@ -76,7 +76,7 @@ class ChildKeeper:
         self._call_timeout_s = call_timeout_s
         self._start_timeout_s = start_timeout_s
         self._pin = pin
-        self._on_delivered = on_delivered
+        self._on_carried = on_carried
         self._offset: SeenOffset | None = None
         self._child: ChildProcess | None = None
         self._verified = False
@@ -143,8 +143,8 @@ class ChildKeeper:
             msg = f"{method}: {error}; nothing was sent"
             raise InvariantError(msg) from error
         try:
-            told = partial(self._on_delivered, method)
-            return child.exchange(self._number, frame, limit_s, on_delivered=told)
+            told = partial(self._on_carried, method)
+            return child.exchange(self._number, frame, limit_s, on_carried=told)
         except (NotDeliveredError, NoAnswerError) as error:
             self.drop(child, f"{method}: {error}")
             raise

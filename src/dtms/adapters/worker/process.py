@@ -43,7 +43,7 @@ class NoAnswerError(Exception):
 class _Job:
     number: int
     frame: bytes
-    on_delivered: Callable[[], None]
+    on_carried: Callable[[str], None]
     done: threading.Event = field(default_factory=threading.Event)
     delivered: bool = False
     reply: Reply | None = None
@@ -85,17 +85,18 @@ class ChildProcess:
         return self._over != "" or (process is not None and process.poll() is not None)
 
     def exchange(
-        self, number: int, frame: bytes, timeout_s: float, *, on_delivered: Callable[[], None] = lambda: None
+        self, number: int, frame: bytes, timeout_s: float, *, on_carried: Callable[[str], None] = lambda _place: None
     ) -> Reply:
         """Write a request and return the reply to it; after a failure the child is killed.
 
-        `on_delivered` is called, in another thread, when the child has the whole request and before its reply is read.
+        `on_carried` is called in another thread: with "sending" before anything is written, with "delivered" when the child
+        has the whole request, with "answered" when its whole reply is there and nobody has looked at it.
 
         Raises:
             NotDeliveredError: The child never had the whole request.
             NoAnswerError: It did not answer in time, died, or answered something else.
         """
-        job = _Job(number, frame, on_delivered)
+        job = _Job(number, frame, on_carried)
         with self._lock:
             if self._over:
                 raise NotDeliveredError(self._over)
@@ -170,18 +171,20 @@ class ChildProcess:
 
 def _carry(job: _Job, source: int, sink: int) -> None:
     """Write the request and read its reply; without one, `why` says what happened."""
+    job.on_carried("sending")
     try:
         write_frame(sink, job.frame)
     except OSError as error:
         job.why = f"it takes no request ({error})"
         return
     job.delivered = True
-    job.on_delivered()
+    job.on_carried("delivered")
     try:
         body = read_frame(source)
         if body is None:
             job.why = "it ended instead of answering"
             return
+        job.on_carried("answered")
         reply = read_reply(body)
     except (OSError, FrameError, msgspec.DecodeError) as error:
         job.why = f"its answer is broken ({error})"

@@ -21,7 +21,7 @@ from dtms.ports.broker import BrokerReads, BrokerWrites, GatewayReads, OffsetSou
 from dtms.ports.clock import Clock
 from dtms.ports.lease import SendingRight
 from dtms.services.broker_child import FACTORY, require_module
-from dtms.services.wiring import anchor_of, on_delivered
+from dtms.services.wiring import anchor_of, on_carried
 from dtms.settings import Settings, load_policy
 
 
@@ -103,7 +103,7 @@ def way_of(settings: Settings, clock: Clock) -> Way:
             now_ns=clock.boot_ns,
             call_timeout_s=settings.send_limit_s,
             pin=pin,
-            on_delivered=on_delivered(settings, clock),
+            on_carried=on_carried(settings, clock),
             log=settings.data_dir / "log" / f"{name}.log",
         )
         for name in ("broker-reads", "broker-orders")
