@@ -10,13 +10,15 @@ import pytest
 from tests.terminal.test_remote import Host
 
 from dtms.adapters.clocks import SystemClock
-from dtms.adapters.mt5 import Mt5Module
 from dtms.adapters.terminal.constants import Mt5
+from dtms.adapters.terminal.desk import MONDAY_NOON, SimDesk
 from dtms.adapters.terminal.module import SOCKET_VARIABLE
+from dtms.adapters.terminal.named import named
+from dtms.adapters.terminal.records import AccountSpec
 from dtms.domain.position import AccountKind
 from dtms.domain.units import Millis
 from dtms.errors import BrokerUnavailableError, SettingsError
-from dtms.services.broker_child import find_module, link_of
+from dtms.services.broker_child import find_module, link_to
 from dtms.services.gateway.way import way_of
 from dtms.settings import SIMULATED_MODULE, load_settings
 
@@ -79,20 +81,40 @@ def test_a_name_that_the_package_does_not_have_is_an_attribute_error(module: Any
         _ = module.positions_got
 
 
-def test_the_accounts_kind_is_what_the_module_says(host: Host, module: Any) -> None:
-    mt5: Mt5Module = module
-    link = link_of(mt5, account=None, server=None, magic=7, clock=lambda: Millis(host.start), path=str(host.path))
+@pytest.mark.usefixtures("module")
+def test_the_accounts_kind_is_what_the_module_says(host: Host) -> None:
+    link = link_to(
+        SIMULATED_MODULE, account=None, server=None, magic=7, clock=lambda: Millis(host.start), path=str(host.path)
+    )
 
     assert link.connect().kind is AccountKind.SIMULATED
 
 
-def test_a_terminal_that_is_not_there_is_unavailable_and_nothing_was_sent(tmp_path: Path, module: Any) -> None:
-    link = link_of(
-        module, account=None, server=None, magic=7, clock=lambda: Millis(0), path=str(tmp_path / "nobody.sock")
+@pytest.mark.usefixtures("module")
+def test_a_terminal_that_is_not_there_is_unavailable_and_nothing_was_sent(tmp_path: Path) -> None:
+    link = link_to(
+        SIMULATED_MODULE,
+        account=None,
+        server=None,
+        magic=7,
+        clock=lambda: Millis(0),
+        path=str(tmp_path / "nobody.sock"),
     )
 
     with pytest.raises(BrokerUnavailableError, match="IPC initialize failed"):
         link.connect()
+
+
+def test_terminals_in_one_process_are_found_by_a_name_each_and_only_while_they_are_named() -> None:
+    first, second = SimDesk(start=MONDAY_NOON), SimDesk(account=AccountSpec(login=7))
+    links = []
+    for desk in (first, second):
+        with named(desk.terminal) as name:
+            links.append(link_to(name, account=None, server=None, magic=7, clock=lambda: MONDAY_NOON))
+
+    assert [link.connect().login for link in links] == [10_000_042, 7]
+    with pytest.raises(SettingsError, match="cannot be imported"):
+        find_module(name)
 
 
 def test_a_package_that_is_not_installed_is_one_sentence_with_the_remedy() -> None:

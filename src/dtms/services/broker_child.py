@@ -35,8 +35,8 @@ class TerminalLink(Mt5Broker):
         return self._sender.send(action, position=position, tag=tag)
 
 
-def link_of(
-    mt5: Any,
+def link_to(
+    module: str,
     *,
     account: int | None,
     server: str | None,
@@ -45,17 +45,21 @@ def link_of(
     path: str | None = None,
     aliases: Mapping[str, str] | None = None,
 ) -> TerminalLink:
-    """Return the link over a module, not yet connected.
+    """Return the link over a module that is found by its name, not yet connected: the one factory of every run.
 
     Args:
-        mt5: The MetaTrader5 module, or one with its surface.
+        module: The module's name, `MetaTrader5` for the package.
         account: The login that must be found; None takes the first one seen.
         server: Its trade server, likewise.
         magic: The number under which this installation sends.
         clock: The market's clock, UTC.
         path: Which terminal to attach to; None is the one that runs.
         aliases: The policy's words for what the broker's symbols are.
+
+    Raises:
+        SettingsError: The module cannot be imported.
     """
+    mt5 = find_module(module)
     return TerminalLink(
         mt5,
         expected_login=account,
@@ -78,26 +82,25 @@ def build(
     clock_file: str | None,
     aliases: dict[str, str],
 ) -> TerminalLink:
-    """Return the link over a module that is found by its name, not yet connected.
+    """Return the link of a child process, not yet connected; its clock is the installation's.
 
     Args:
-        module: The module's name, `MetaTrader5` for the package.
-        path: As for `link_of`.
-        account: As for `link_of`.
-        server: As for `link_of`.
-        magic: As for `link_of`.
+        module: As for `link_to`.
+        path: As for `link_to`.
+        account: As for `link_to`.
+        server: As for `link_to`.
+        magic: As for `link_to`.
         anchor_file: Where the installation's anchor of the market's clock is kept: a child that starts later goes by it.
         clock_file: The tape's clock; None is the machine's.
-        aliases: As for `link_of`.
+        aliases: As for `link_to`.
 
     Raises:
         SettingsError: The module cannot be imported.
     """
     anchored = FileAnchor(Path(anchor_file))
     clock = AnchoredClock(anchored) if clock_file is None else TapeClock(Path(clock_file))
-    found = find_module(module)
-    return link_of(
-        found, account=account, server=server, magic=magic, clock=clock.market_now, path=path, aliases=aliases
+    return link_to(
+        module, account=account, server=server, magic=magic, clock=clock.market_now, path=path, aliases=aliases
     )
 
 

@@ -15,6 +15,7 @@ import structlog
 from dtms.adapters.instruments import InstrumentBook
 from dtms.adapters.mt5.server_time import ServerClock
 from dtms.adapters.sql import open_ledger
+from dtms.adapters.terminal.named import named
 from dtms.adapters.terminal.remote import RemoteTerminal
 from dtms.app.market_desk import MarketDesk
 from dtms.domain.market import Quote, Timeframe
@@ -24,7 +25,7 @@ from dtms.domain.score import MarketView
 from dtms.domain.units import SECOND, Lots, Millis, Price, Side
 from dtms.errors import BrokerError, InvariantError, MarketDataError
 from dtms.ports.clock import Clock
-from dtms.services.broker_child import TerminalLink, link_of
+from dtms.services.broker_child import TerminalLink, link_to
 from dtms.settings import Settings
 from dtms.sim.entries import Entries, Order, order_for
 from dtms.sim.entry import ENTRY_MAGIC, WARM_UP_BARS, Entry, open_at, views_of
@@ -264,9 +265,10 @@ def make_trader(
         BrokerUnavailableError: The terminal does not answer.
     """
     terminal = RemoteTerminal(settings.socket, timeout=CALL_LIMIT_S)
-    broker = link_of(
-        terminal, account=None, server=None, magic=ENTRY_MAGIC, clock=clock.market_now, aliases=policies.aliases
-    )
+    with named(terminal) as module:
+        broker = link_to(
+            module, account=None, server=None, magic=ENTRY_MAGIC, clock=clock.market_now, aliases=policies.aliases
+        )
     key = broker.connect().key
     # Its own view of the market: indicators only, kept in memory.
     ledger = open_ledger("sqlite://", account=key, clock=clock.market_now)

@@ -1,7 +1,7 @@
 """Everything in one process on virtual time: broker, gateway, DTMS server and exit manager over in-memory parts.
 
 The services are the same code as live; what differs is what `bootstrap` wired: a clock that is set, a ledger in memory, a
-terminal in the same process.
+terminal in the same process, which is found by a module's name as live.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from dtms.adapters.notify import MemoryNotifier
 from dtms.adapters.sql import open_ledger
 from dtms.adapters.terminal.backend import TerminalBackend
 from dtms.adapters.terminal.driver import TapeDriver, TapeEvent
+from dtms.adapters.terminal.named import named
 from dtms.adapters.terminal.oracle import OracleLog
 from dtms.adapters.terminal.records import AccountSpec
 from dtms.adapters.terminal.server import SimServer
@@ -37,7 +38,7 @@ from dtms.domain.verdict import Refusal, Verdict
 from dtms.ports.ledger import Ledger
 from dtms.services.api.app import make_api_app
 from dtms.services.api.live import simulated_parts as simulated_api_parts
-from dtms.services.broker_child import TerminalLink, link_of
+from dtms.services.broker_child import TerminalLink, link_to
 from dtms.services.server.live import make_simulated_app, simulated_parts
 from dtms.services.server.parts import Site
 from dtms.services.web.access import OneToken
@@ -146,7 +147,10 @@ def make_world(
     driver = TapeDriver(sim, tapes, start=start)
     clock.now = driver.start
     terminal = SimTerminal(sim, backend=TerminalBackend(sim, traits=FRESH))
-    broker = link_of(terminal, account=None, server=None, magic=MAGIC, clock=clock.market_now, aliases=policies.aliases)
+    with named(terminal) as module:
+        broker = link_to(
+            module, account=None, server=None, magic=MAGIC, clock=clock.market_now, aliases=policies.aliases
+        )
     key = broker.connect().key
     ledger = open_ledger(ledger_url, account=key, clock=clock.market_now, epoch="simulated")
     notifier = MemoryNotifier()

@@ -14,6 +14,7 @@ from dtms.adapters.clocks import AnchoredClock, MemoryAnchor
 from dtms.adapters.notify import MemoryNotifier
 from dtms.adapters.terminal.backend import TerminalBackend
 from dtms.adapters.terminal.link import Link
+from dtms.adapters.terminal.named import named
 from dtms.adapters.terminal.terminal import SimTerminal
 from dtms.app.gateway_pass import GatewayPass
 from dtms.app.kill import KillSwitch
@@ -26,7 +27,7 @@ from dtms.domain.policy import PolicyBook
 from dtms.errors import BrokerUnavailableError
 from dtms.ports.broker import GatewayReads
 from dtms.services.api.registrar import HttpRegistrar
-from dtms.services.broker_child import TerminalLink, link_of
+from dtms.services.broker_child import TerminalLink, link_to
 from dtms.services.gateway.main import next_epoch
 from dtms.services.server.live import make_simulated_app
 from dtms.services.server.parts import ServerParts, Site, acting
@@ -109,20 +110,18 @@ class Gateway:
         ground = self.ground
         parts = ground.parts(self.who)
         if self.broker is None:
-            self.broker = link_of(
-                SimTerminal(ground.backend.server, backend=ground.backend, link=ground.link),
-                account=ground.backend.server.state.account.login,
-                server=ground.backend.server.state.account.server,
-                magic=MAGIC,
-                clock=parts.clock.market_now,
-            )
-        account = self.broker.connect().key
+            account = ground.backend.server.state.account
+            with named(SimTerminal(ground.backend.server, backend=ground.backend, link=ground.link)) as module:
+                self.broker = link_to(
+                    module, account=account.login, server=account.server, magic=MAGIC, clock=parts.clock.market_now
+                )
+        key = self.broker.connect().key
         epoch = next_epoch(parts.ledger)
         sender = Sender(inner=self.broker, epoch=epoch, log=ground.log, clock=ground.clock.market_now)
         reads = Reads(who=self.who, door=self, hooks=ground.hooks, dice=ground.dice, quotes=ground.quotes)
         executor = bootstrap.make_executor(parts, reads, sender, epoch=epoch)
         reconciler = bootstrap.make_reconciler(
-            parts, reads, account=account, magic=MAGIC, causes=executor.modes, book=executor.book
+            parts, reads, account=key, magic=MAGIC, causes=executor.modes, book=executor.book
         )
         return bootstrap.make_gateway_pass(parts, executor, reconciler, self.broker)
 
