@@ -13,7 +13,7 @@ import dtms.adapters.mt5.orders as mt5_orders
 from dtms.adapters.mt5 import Mt5Sender
 from dtms.adapters.sql import sqlite
 from dtms.adapters.sql.writing import WriteTransaction
-from dtms.app import evidence, exit_cycle, journal, snapshots
+from dtms.app import children, evidence, exit_cycle, journal, preconditions, recognise, snapshots
 from dtms.app.doubt import Doubts, Settlement
 from dtms.app.executor import Executor
 from dtms.app.facts import FactKeeper
@@ -344,6 +344,35 @@ def no_reconcile_after_a_failed_pass(patch: Patch) -> None:
     patch.setattr(Reconciler, "want", lambda _reconciler: None)
 
 
+def a_part_counts_as_the_whole(patch: Patch) -> None:
+    """What was asked is booked as done: a reduction that was filled in part as a whole one."""
+    less = applied._less
+    patch.setattr(
+        applied, "_less", lambda trade, action, _receipt, *, partial: less(trade, action, None, partial=False)
+    )
+
+
+def pause_is_not_looked_at(patch: Patch) -> None:
+    """The exits go on under the kill switch's pause."""
+    load = exit_cycle.IntelligentExitManager._load
+
+    def careless(manager: Any) -> None:
+        load(manager)
+        manager._kill = None
+
+    patch.setattr(exit_cycle.IntelligentExitManager, "_load", careless)
+
+
+def compare_no_facts(patch: Patch) -> None:
+    """What the broker shows under a trade's number is taken for the trade, whatever its side and its entry are."""
+    patch.setattr(recognise, "another", lambda *_args: ())
+    patch.setattr(children, "another", lambda *_args: ())
+    patch.setattr(recognise, "other_facts", lambda *_args: ())
+    patch.setattr(preconditions, "other_facts", lambda *_args: ())
+    patch.setattr(recognise.Recogniser, "another", lambda *_args: False)
+    patch.setattr(recognise.Recogniser, "entry", lambda *_args: recognise.EntrySays.SAME)
+
+
 def green_over_a_failing_pass(patch: Patch) -> None:
     """A pass that fails again and again is counted, and told to nobody."""
 
@@ -377,6 +406,9 @@ PLANTED: tuple[Switch, ...] = (
     bars_before_quotes,
     no_reconcile_after_a_failed_pass,
     green_over_a_failing_pass,
+    a_part_counts_as_the_whole,
+    pause_is_not_looked_at,
+    compare_no_facts,
 )
 """All of them, by what they are called."""
 

@@ -7,12 +7,15 @@ from tests.drill.measure_planted import hunt
 from tests.drill.planted import (
     PLANTED,
     Switch,
+    a_part_counts_as_the_whole,
     bars_before_quotes,
+    compare_no_facts,
     exits_retry_at_once,
     green_over_a_failing_pass,
     no_reconcile_after_a_failed_pass,
     no_record_of_a_stop,
     omit_the_target,
+    pause_is_not_looked_at,
     planted,
     retry_on_time_out,
     send_before_writing,
@@ -22,6 +25,8 @@ from tests.drill.planted import (
 from dtms.sim.drill.run import run_seed
 
 _WITHIN = 12
+_FIRST: dict[Switch, int] = {a_part_counts_as_the_whole: 20_010, compare_no_facts: 20_030}
+"""Where not at 20,000: only few seeds have the account or the fault that such a bug needs."""
 _SAMPLE = {
     omit_the_target: "I6",
     retry_on_time_out: "I1",
@@ -32,12 +37,15 @@ _SAMPLE = {
     green_over_a_failing_pass: "I16",
     no_reconcile_after_a_failed_pass: "I16",
     exits_retry_at_once: "I12",
+    a_part_counts_as_the_whole: "I17",
+    pause_is_not_looked_at: "I18",
+    compare_no_facts: "I19",
 }
 
 
 @pytest.mark.parametrize(("switch", "law"), _SAMPLE.items(), ids=lambda value: getattr(value, "__name__", value))
 def test_a_planted_bug_is_found_within_a_few_seeds_by_the_law_that_it_breaks(switch: Switch, law: str) -> None:
-    found = hunt(switch.__name__, 20_000, most=_WITHIN)
+    found = hunt(switch.__name__, _FIRST.get(switch, 20_000), most=_WITHIN)
     assert found.law.split(" ")[0] == law, found
 
 

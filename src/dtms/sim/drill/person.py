@@ -41,6 +41,8 @@ _OPEN_SHARE: Final = 0.1
 _AGAIN: Final = 4 * SECOND
 """Before the second try at registering; twice as long before each further one, as programs do."""
 _AGAIN_MOST: Final = 32 * SECOND
+_PRESSED: Final = (KillLevel.PAUSE, KillLevel.PAUSE, KillLevel.PROTECT_ONLY, KillLevel.FLATTEN, None, None)
+"""What a press asks for, None for a release: a pause leaves the trades open, so most is to be seen under it."""
 _PROFILES: Final = ("intraday", "early", "early", "short", "stall")
 
 
@@ -402,7 +404,7 @@ class Operator:
     # ----- by command
 
     def _press(self) -> None:
-        level = self.dice.stream("operator").choice((*KillLevel, None))
+        level = self.dice.stream("operator").choice(_PRESSED)
 
         def press(api: MainApi) -> None:
             if level is None:

@@ -87,7 +87,7 @@ _RATES: Final[Mapping[Kind, tuple[float, float]]] = {
     Kind.FOREIGN: (0.002, 0.01),
     Kind.OUR_MAGIC: (0.002, 0.01),
     Kind.MONEY: (0.005, 0.03),
-    Kind.KILL_SWITCH: (0.001, 0.006),
+    Kind.KILL_SWITCH: (0.003, 0.02),
     Kind.RELEASE: (0.001, 0.005),
     Kind.REPEATED: (0.1, 0.5),
     Kind.EXITS: (0.005, 0.02),
@@ -104,6 +104,8 @@ _CALM_SHARE: Final = 0.05
 """Of the seeds, without any trouble at all."""
 _HOLIDAY_SHARE: Final = 0.2
 """Of the seeds, with a closure of the broker's own."""
+_ON_NETTING: Final = 0.01
+"""The least share of steps in which others deal on a netting account."""
 _MOST_TRADES: Final = (3, 3, 3, 3, 3, 8, 20)
 """Positions that the operator holds at most."""
 _CHANGE_SHARE: Final = 0.2
@@ -181,7 +183,7 @@ def _plan(seed: int, steps: int) -> SeedPlan:
     listings = tuple(dealt(LISTINGS[name], stream) for name in names)
     policy = _policy(stream)
     calm = stream.random() < _CALM_SHARE
-    rates = {} if calm else _rates(stream)
+    rates = {} if calm else _rates(stream, account)
     broker = FaultPlan(seed=seed) if calm else broker_plan(seed, stream, policy.operation.settle_s)
     if stream.random() < _CLOSING_SHARE:
         machine = replace(policy.machine, before_close_minutes=10.0, no_hedge_before_close_minutes=1.0, grace_s=0.0)
@@ -230,13 +232,15 @@ def _closures(stream: Random, start: Millis, listings: Sequence[Listing]) -> tup
     return (Closure(start=Millis(begins), end=Millis(begins + length), symbols=some, quoted=quoted),)
 
 
-def _rates(stream: Random) -> dict[Kind, float]:
+def _rates(stream: Random, account: AccountSpec) -> dict[Kind, float]:
     share = stream.choice((0.15, 0.3, 0.5))
     rates: dict[Kind, float] = {}
     for kind, (low, high) in _RATES.items():
         chosen, rate = stream.random() < share, low * (high / low) ** stream.random()
         if chosen:
             rates[kind] = rate
+    if not account.hedging:  # whoever deals on the symbol changes our position
+        rates[Kind.FOREIGN] = max(_ON_NETTING, rates.get(Kind.FOREIGN, 0.0))
     return rates
 
 

@@ -20,7 +20,8 @@ The laws are those of reliability.md section 11.1. Where each is checked:
 * I16 progress: `law_progress`, at each pass, after each step, and in a stretch without faults
 * I17 concluded as done: `law_concluded`, at the instant of each conclusion
 * I18 no exits at pause: `law_ledger`, at each commit of the API
-* I19 every fact: `law_orders`, the side and symbol of each main leg that is touched
+* I19 every fact: `law_orders`, the side and symbol of each main leg that is touched; `law_facts`, for how long another
+  position may be taken for a trade
 
 An error that no handler of the program expects is a finding too ("own error"), as is a law that the program itself finds
 broken ("own invariant").
@@ -38,6 +39,7 @@ from dtms.domain.market import Quote
 from dtms.domain.policy.machine import MachinePolicy
 from dtms.domain.units import SECOND, Millis
 from dtms.sim.drill.law_concluded import ConclusionLaw
+from dtms.sim.drill.law_facts import FactLaw
 from dtms.sim.drill.law_ledger import LedgerLaws
 from dtms.sim.drill.law_orders import OrderLaws
 from dtms.sim.drill.law_storm import StormLaw
@@ -79,6 +81,7 @@ class Watch:
     conclusions: ConclusionLaw = field(init=False)
     ledger: LedgerLaws = field(init=False)
     time: TimeLaws = field(init=False)
+    facts: FactLaw = field(init=False)
     storm: StormLaw = field(init=False)
     _checked_at: Millis | None = None
     _believed: dict[tuple[str, str], Quote] = field(default_factory=dict)
@@ -88,6 +91,7 @@ class Watch:
         self.conclusions = ConclusionLaw(self.record)
         self.ledger = LedgerLaws(self.record)
         self.time = TimeLaws(self.record, self.machine)
+        self.facts = FactLaw(self.record)
         self.storm = StormLaw(self.record, self.refusals_per_hour)
 
     @property
@@ -117,6 +121,7 @@ class Watch:
         self.refresh()
         able_ms = elapsed if self.able() else 0
         self.time.passed(able_ms)
+        self.facts.passed(able_ms)
         self.storm.check()
         return able_ms
 
