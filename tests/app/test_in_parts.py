@@ -107,3 +107,48 @@ def test_a_target_that_the_broker_drops_is_not_taken_for_kept_and_a_person_is_to
     assert rig.alerts() == ["unknown"]
     rig.pass_time(40)
     assert states(rig, trade, SetStop)[0] is IntentState.NOT_APPLIED
+
+
+def test_a_target_that_the_broker_drops_with_our_stop_is_put_back(rig: Rig) -> None:
+    trade = rig.managed(target=2_030.0)
+    rig.dealer.keeps = lambda request: Fill(drops_target=True) if request.action == Mt5.TRADE_ACTION_SLTP else AS_ASKED
+    rig.next_bar()
+    rig.decide(trade, -2.0)
+    rig.executor.tick()
+    rig.dealer.keeps = lambda _request: AS_ASKED
+    rig.pass_time(60)
+    held, after = rig.position(trade.identifier), rig.trade(trade.ticket)
+    assert held is not None
+    assert (held.target, after.target, after.stop) == (2_030.0, Price(2_030.0), held.stop)
+    assert trade.stop is not None
+    assert held.stop is not None
+    assert held.stop > trade.stop
+    assert rig.alerts().count("by_hand") == 1
+
+
+def test_a_target_that_is_dropped_again_and_again_is_put_back_once(rig: Rig) -> None:
+    trade = rig.managed(target=2_030.0)
+    rig.dealer.keeps = lambda request: Fill(drops_target=True) if request.action == Mt5.TRADE_ACTION_SLTP else AS_ASKED
+    rig.next_bar()
+    rig.decide(trade, -2.0)
+    rig.pass_time(120)
+    rig.next_bar()
+    rig.pass_time(120)
+    held, after = rig.position(trade.identifier), rig.trade(trade.ticket)
+    assert held is not None
+    assert (held.target, after.target) == (None, None)
+    assert len([i for i in rig.intents(trade) if i.rule == "target.put_back"]) == 1
+
+
+def test_a_target_that_a_hand_removes_after_our_stop_stays_removed(rig: Rig) -> None:
+    trade = rig.managed(target=2_030.0)
+    rig.next_bar()
+    rig.decide(trade, -2.0)
+    rig.executor.tick()
+    held = rig.position(trade.identifier)
+    assert held is not None
+    rig.order(action=Mt5.TRADE_ACTION_SLTP, position=held.ticket, sl=held.stop or 0.0, tp=0.0)
+    rig.pass_time(60)
+    after = rig.position(trade.identifier)
+    assert after is not None
+    assert (after.target, rig.trade(trade.ticket).target) == (None, None)

@@ -144,3 +144,17 @@ def test_the_next_wake_is_the_first_thing_that_may_happen_without_a_quote(rig: R
     assert trade.deadline is not None
     assert rig.clock.now < wake <= trade.deadline
     assert rig.trade(trade.ticket).deadline == Millis(trade.state_since + 75 * 60_000)
+
+
+def test_an_instrument_that_the_broker_changes_is_known_with_the_next_bar(rig: Rig) -> None:
+    trade = rig.managed()
+    before = rig.server.desk.symbol(SYMBOL, rig.clock.now).instrument
+    spec = rig.sim.state.specs[SYMBOL]
+    changed = replace(spec, contract_size=2.0 * spec.contract_size, stops_level=spec.stops_level + 40, volume_step=0.1)
+    rig.terminal.backend.respecify(changed)
+    scored(rig, trade, -1.0)
+    after = rig.server.desk.symbol(SYMBOL, rig.clock.now).instrument
+    assert after.contract_size == 2.0 * before.contract_size
+    assert after.money(1.0, 1.0) == 2.0 * before.money(1.0, 1.0)
+    assert after.volume_step == 0.1
+    assert after.stops_level > before.stops_level

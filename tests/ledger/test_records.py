@@ -99,6 +99,19 @@ def test_a_deal_is_counted_once(ledger: SqlLedger) -> None:
         assert read.deals(5) == ()
 
 
+def test_a_deal_that_the_broker_has_corrected_is_as_it_was_told_last_and_still_one_deal(ledger: SqlLedger) -> None:
+    told, corrected = deal(1), replace(deal(1), price=1.2345, profit=-7.5, commission=-1.0, swap=-0.25, fee=-0.5)
+    with ledger.write() as write:
+        assert write.add_deals([told, deal(2)]) == 2
+        assert write.add_deals([corrected]) == 0
+    with ledger.read() as read:
+        assert read.deals(1) == (corrected, deal(2))
+    before = ledger.revision()
+    with ledger.write() as write:
+        assert write.add_deals([corrected, deal(2)]) == 0
+    assert ledger.revision() == before
+
+
 def test_a_number_that_is_not_finite_is_never_written(ledger: SqlLedger) -> None:
     for broken in (float("nan"), float("inf")):
         with pytest.raises(InvalidDataError, match="not a finite number"), ledger.write() as write:

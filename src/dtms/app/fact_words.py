@@ -64,6 +64,14 @@ def put_back(trade: Trade, main: Position, rule: str, instrument: Instrument) ->
     )
 
 
+def target_dropped(trade: Trade, main: Position, instrument: Instrument) -> str:
+    """Say that the broker has dropped the target with a stop of ours, and that it is put back."""
+    return (
+        f"the broker said done to the stop {_level(main.stop, instrument)} and dropped the target "
+        f"{_level(trade.target, instrument)} with it; it is put back once. Where it is dropped again the position stays without"
+    )
+
+
 def _told(position: Position) -> str:
     return f"{position.side.name} {position.volume:g} {position.symbol} from {position.entry:.10g}"
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
-from dtms.app import by_hand, fact_words, journal
+from dtms.app import by_hand, dropped, fact_words, journal
 from dtms.app.absence import Absences
 from dtms.app.children import stranger, with_leg_facts
 from dtms.app.holding import hold
@@ -18,6 +19,7 @@ from dtms.app.naked import NakedWatch, with_naked
 from dtms.app.recognise import EntrySays, Recogniser
 from dtms.app.rewritten import rewriting
 from dtms.core.readdress import readdressed
+from dtms.domain.action import SetStop
 from dtms.domain.intent import Intent
 from dtms.domain.policy import Policy
 from dtms.domain.position import Deal, Position, PositionsRead
@@ -39,6 +41,13 @@ class Ends:
     gone: bool = False
     hedge_gone: bool = False
     another: bool = False
+
+
+class _Answers(NamedTuple):
+    """What is planned for what was seen: a hand's stop moved back, a target that an order has lost put back."""
+
+    counter: SetStop | None
+    lost: Intent | None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -96,12 +105,30 @@ class FactKeeper:
         changed = readdressed(changed, _moved(trade, changed))
         changed, ended = self._without_ended(changed, read, desk.policy)
         counter = by_hand.counter_move(changed, main, desk)
-        if changed == trade and counter is None:
+        lost = self._dropped(trade, main, desk)
+        if lost is not None:
+            changed = replace(changed, target=trade.target)
+        if changed == trade and counter is None and lost is None:
             return trade
         if changed.hold is not trade.hold and trade.hold is Hold.NONE:
             wrong = main if other is None or changed.hold is not Hold.ANOTHER else other
             words = fact_words.held(trade, changed, wrong, desk.instrument)
             self.notifier.alert(AlertKind.QUARANTINED, str(trade.ticket), words)
+        return self._written(trade, changed, _Answers(counter, lost), main, ended, desk, read.as_of)
+
+    def _written(
+        self,
+        trade: Trade,
+        changed: Trade,
+        answers: _Answers,
+        main: Position,
+        ended: tuple[Deal, ...],
+        desk: SymbolDesk,
+        now: Millis,
+    ) -> Trade:
+        """Write what was seen and plan what answers it, in one transaction; return the trade as the ledger has it then."""
+        told: list[str] = []
+        counter, lost = answers
         grown = replace(changed, version=trade.version + 1) if _public(changed) != _public(trade) else changed
         try:
             with self.ledger.write() as tx:
@@ -109,17 +136,26 @@ class FactKeeper:
                     return trade  # an order was planned since the book was read: what was seen may be its work
                 tx.add_deals(ended)
                 saved = trade if changed == trade else tx.save_trade(grown)
-                fresh = by_hand.record_hand(tx, trade, main, desk, read.as_of)
+                fresh = by_hand.record_hand(tx, trade, main, desk, now)
                 if counter is not None:
-                    saved = by_hand.plan_counter(tx, saved, main, counter, read.as_of, desk.policy)
+                    saved = by_hand.plan_counter(tx, saved, main, counter, now, desk.policy)
+                    if fresh:
+                        told.append(fact_words.put_back(trade, main, desk.policy.defence.by_hand, desk.instrument))
+                elif lost is not None and dropped.put_back(tx, saved, main, lost, desk, now):
+                    told.append(fact_words.target_dropped(trade, main, desk.instrument))
                 if grown is not changed:
-                    journal.tell_state(tx, saved, read.as_of, row="by_hand")
+                    journal.tell_state(tx, saved, now, row="by_hand")
         except StaleWriteError:
             return trade
-        if fresh and counter is not None:
-            words = fact_words.put_back(trade, main, desk.policy.defence.by_hand, desk.instrument)
+        for words in told:
             self.notifier.alert(AlertKind.BY_HAND, str(trade.ticket), words)
         return saved
+
+    def _dropped(self, trade: Trade, main: Position, desk: SymbolDesk) -> Intent | None:
+        if main.target is not None or trade.target is None:
+            return None
+        with self.ledger.read() as tx:
+            return dropped.dropped(tx, trade, main, desk)
 
     def _as_shown(self, trade: Trade, main: Position, says: EntrySays, desk: SymbolDesk, read: PositionsRead) -> Trade:
         """Return the trade with what is shown of it and of its children, held where that is not what it was."""

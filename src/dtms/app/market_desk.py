@@ -135,6 +135,7 @@ class MarketDesk:
         desk = self.symbol(symbol, now)
         if now < desk.next_close:
             return ()
+        self._renew(desk)
         rebuilt = now < desk.older_until and self._found_older(desk)
         self._catch_up(desk, now)
         views = desk.state.advance(now) if not rebuilt else _only(desk.state.catch_up(now))
@@ -147,8 +148,11 @@ class MarketDesk:
 
     def refresh(self, symbol: str, now: Millis) -> None:
         """Read the instrument again: levels, steps and contract may change under an open trade."""
-        desk = self.symbol(symbol, now)
-        desk.instrument = self.reads.instrument(symbol)
+        self._renew(self.symbol(symbol, now))
+
+    def _renew(self, desk: SymbolDesk) -> None:
+        """Read an instrument again, with each bar at the latest: tick value, contract, steps and levels do not stand still."""
+        desk.instrument = self.reads.instrument(desk.instrument.symbol)
 
     def next_wake(self) -> Millis | None:
         """Return when the next bar closes, None where nothing is watched."""

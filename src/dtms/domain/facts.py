@@ -107,7 +107,13 @@ _ROWS: Final = (
     FactRow(
         Fact.STOP_REMOVED, "stop", Meaning.RULED, "as a looser one; the time without a stop is measured and alarmed"
     ),
-    FactRow(Fact.TARGET, "target", Meaning.TAKEN, "it stays through our own stop changes, also where it was removed"),
+    FactRow(
+        Fact.TARGET,
+        "target",
+        Meaning.TAKEN,
+        "it stays through our own stop changes, also where it was removed; one that "
+        "the broker drops with a stop of ours is put back once",
+    ),
     FactRow(Fact.PRICE, "current", Meaning.IGNORED, "the market's; decisions are made on quotes"),
     FactRow(Fact.PROFIT, "profit", Meaning.IGNORED, "worked out by the broker from the price; shown"),
     FactRow(Fact.SWAP, "swap", Meaning.TAKEN, "breakeven pays what was debited"),

@@ -170,7 +170,7 @@ class LedgerWrite(LedgerRead, Protocol):
         ...
 
     def add_deals(self, deals: Sequence[Deal]) -> int:
-        """Insert deals that are not known yet; return how many were new."""
+        """Insert deals that are not known yet, and take over what the broker has corrected; return how many were new."""
         ...
 
     def put_exit_book(self, book: ExitBook) -> ExitBook:

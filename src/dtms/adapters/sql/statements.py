@@ -224,6 +224,15 @@ STOP_ADD = _add(STOPS, "id")
 STOPS_OF = _read(STOPS, rows.STOP).where(STOPS.c.trade_id == _p(STOPS.c.trade_id)).order_by(STOPS.c.id)
 
 DEAL_ADD = _add(DEALS).on_conflict_do_nothing(index_elements=["account", "deal_id"])
+FIGURES = ("price", "profit", "commission", "swap", "fee")
+"""What a broker may correct in a deal that was told already."""
+DEAL_CORRECT = (
+    update(DEALS)
+    .values({name: _p(DEALS.c[name]) for name in FIGURES})
+    .where(DEALS.c.account == bindparam("of", type_=Text()))
+    .where(DEALS.c.deal_id == bindparam("number", type_=BigInteger()))
+    .where(or_(*(DEALS.c[name] != bindparam(f"new_{name}", type_=DEALS.c[name].type) for name in FIGURES)))
+)
 DEALS_OF = _read(DEALS, rows.DEAL).where(DEALS.c.position == _p(DEALS.c.position)).order_by(DEALS.c.at, DEALS.c.deal_id)
 
 _BOOK = select(EXIT_BOOKS.c.body).join(TRADES, TRADES.c.trade_id == EXIT_BOOKS.c.trade_id)

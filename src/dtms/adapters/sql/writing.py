@@ -177,8 +177,17 @@ class WriteTransaction(ReadTransaction):
         self._change(sql.STOP_ADD, **rows.STOP.dump(record))
 
     def add_deals(self, deals: Sequence[Deal]) -> int:
-        """Insert deals that are not known yet; return how many were new."""
-        return sum(self._change(sql.DEAL_ADD, account=self._account, **rows.DEAL.dump(deal)) for deal in deals)
+        """Insert deals that are not known yet, and take over what the broker has corrected; return how many were new."""
+        return sum(self._new_deal(deal) for deal in deals)
+
+    def _new_deal(self, deal: Deal) -> bool:
+        row = rows.DEAL.dump(deal)
+        if self._change(sql.DEAL_ADD, account=self._account, **row):
+            return True
+        figures = {name: row[name] for name in sql.FIGURES}
+        named = {f"new_{name}": value for name, value in figures.items()}
+        self._change(sql.DEAL_CORRECT, of=self._account, number=deal.deal_id, **figures, **named)
+        return False
 
     def put_exit_book(self, book: ExitBook) -> ExitBook:
         """Insert or write exit rules on condition of their `seq` (0 = new); return them with their new seq."""

@@ -206,6 +206,7 @@ class ScriptedDesk(MarketDesk):
         desk = self.symbol(symbol, now)
         if now < desk.next_close:
             return ()
+        self._renew(desk)
         desk.next_close = Millis((now // self.bar + 1) * self.bar)
         view = self.script.newest(symbol, now, self.bar, MarketHours(desk.instrument.asset))
         if view is None or view is desk.view:
