@@ -9,6 +9,8 @@ from dtms.domain.instrument import AssetClass
 from dtms.domain.symbols import asset_class
 from dtms.domain.units import to_utc
 from dtms.sim.drill.instruments import CURRENCIES, LISTINGS
+from dtms.sim.drill.kinds import Kind
+from dtms.sim.drill.run import run_seed
 from dtms.sim.drill.swarm import SeedPlan, make_plan
 
 _PLANS: tuple[SeedPlan, ...] = tuple(make_plan(seed, 10) for seed in range(300))
@@ -67,3 +69,16 @@ def test_openings_may_be_later_than_the_settle_time_and_nothing_else() -> None:
         if isinstance(chance.fault, Late) and chance.fault.delay_ms >= plan.policy.operation.settle_s * 1_000
     }
     assert beyond == {Sent.OPEN}
+
+
+def test_others_deal_on_every_netting_account_that_has_any_trouble() -> None:
+    netting = [plan for plan in _PLANS if not plan.account.hedging and plan.rates]
+    assert netting
+    assert all(plan.rates[Kind.FOREIGN] > 0 for plan in netting)
+
+
+def test_brokers_change_contracts_correct_deals_and_give_other_names_and_numbers() -> None:
+    changes = {Kind.CONTRACT, Kind.CORRECTED, Kind.RENAMED, Kind.RENUMBERED}
+    assert changes <= {kind for plan in _PLANS for kind in plan.rates}
+    struck = {kind for seed in (32_012, 32_049, 32_149) for kind in run_seed(seed, 400).faults if kind in changes}
+    assert struck == changes

@@ -81,6 +81,15 @@ class Kind(StrEnum):
     SLOW_CALL = "broker: slow call"
     """A call of the terminal takes a second or more."""
 
+    CONTRACT = "broker: contract"
+    """A lot becomes another size, and a tick is worth another sum."""
+    CORRECTED = "broker: deal corrected"
+    """A deal is booked anew at another price."""
+    RENAMED = "broker: symbol renamed"
+    """A position is shown under another symbol."""
+    RENUMBERED = "broker: renumbered"
+    """A position is shown under another identifier, and no deal tells why."""
+
     BAD_TICK = "market: bad tick"
     """A crossed, absurd or old quote is read."""
     GAP = "market: gap"

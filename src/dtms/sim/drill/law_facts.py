@@ -15,6 +15,9 @@ from dtms.sim.drill.record import Record
 
 _SEEN_MS: Final = 60 * SECOND
 """Of time in which the system could work, and in which no order of the trade was on its way: facts wait for those."""
+_GONE_MS: Final = 180 * SECOND
+"""An absence proves nothing: deals that tell of it are waited for, for a minute, and a restart begins to wait anew."""
+_GONE: Final = "the broker shows no position of it"
 _A_STEP_MS: Final = 2 * SECOND
 _LOTS: Final = 1e-6
 _TICKS: Final = 1.5
@@ -36,15 +39,17 @@ class FactLaw:
         kept = {trade_id: self._since.get(trade_id, 0) for trade_id in wrong}
         self._since = {trade_id: since + (0 if trade_id in busy else step) for trade_id, since in kept.items()}
         for trade_id, since in self._since.items():
-            if since > _SEEN_MS:
+            if since > (_GONE_MS if wrong[trade_id] == _GONE else _SEEN_MS):
                 detail = f"trade {trade_id}: {wrong[trade_id]}; for {since / 1e3:.0f} s it is neither known nor held"
                 self.record.report("I19 seen", detail, trade_id)
 
     def _unseen(self, trade: Trade) -> str:
         """Return how the broker's position is not what the ledger takes it for, "" where it is or where nobody acts on it."""
         held = self.record.position(trade.identifier)
-        if held is None or trade.hold is not Hold.NONE or trade.owner is Owner.NONE:
+        if trade.hold is not Hold.NONE or trade.owner is Owner.NONE:
             return ""
+        if held is None:
+            return _GONE
         return unlike(trade, held, self.record.tick(trade.symbol))
 
 

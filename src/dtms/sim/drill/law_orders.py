@@ -158,11 +158,14 @@ class OrderLaws:
         """I9: only managed positions and their children are touched; a flatten closes all that is in our name."""
         if entry.kind in _OPENINGS:
             self._opened(entry, intent)
-        elif intent is not None and intent.rule == flatten.RULE and entry.identifier in self._in_our_name:
+        elif intent is not None and intent.rule == flatten.RULE and self._is_in_our_name(entry):
             return
         elif entry.identifier not in self.record.mains and entry.identifier not in self.record.children:
             detail = f"{entry.kind} of {entry.tag} touched position {entry.identifier}, which is not ours"
             self.record.report("I9 foreign", detail)
+
+    def _is_in_our_name(self, entry: OracleEntry) -> bool:
+        return entry.identifier in self._in_our_name or entry.identifier in self.record.renumbered
 
     def _the_trade(self, entry: OracleEntry) -> None:
         """I19: a main leg that is touched is on its trade's side and symbol; nothing of ours turns one round."""

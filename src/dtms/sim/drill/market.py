@@ -11,6 +11,7 @@ from dtms.adapters.terminal.server import SimServer
 from dtms.domain.calendar import MarketHours
 from dtms.domain.market import Quote
 from dtms.domain.units import MINUTE, SECOND, Millis
+from dtms.sim.drill.broker_changes import NEW_NAME
 from dtms.sim.drill.dice import Dice
 from dtms.sim.drill.instruments import Listing
 from dtms.sim.drill.kinds import Kind
@@ -51,15 +52,16 @@ class Market:
             each.name: _Symbol(listing=each, bid=each.price, hours=MarketHours(each.spec.asset)) for each in listings
         }
         self._moved_at = clock()
+        self.quoted: Callable[[str], None] = lambda _symbol: None
         self.spoilt: set[tuple[str, int, float, float]] = set()
 
     def is_open(self, symbol: str, at: Millis) -> bool:
         """Say whether the week's hours let the broker deal in a symbol at an instant."""
-        return self._symbols[symbol].hours.is_open(at)
+        return self._symbols[symbol.removesuffix(NEW_NAME)].hours.is_open(at)
 
     def hours(self, symbol: str) -> MarketHours:
         """Return the hours of a symbol."""
-        return self._symbols[symbol].hours
+        return self._symbols[symbol.removesuffix(NEW_NAME)].hours
 
     def closed(self) -> tuple[str, ...]:
         """Return the symbols that are out of session now."""
@@ -111,6 +113,7 @@ class Market:
         quote = Quote(symbol=name, at=now, bid=bid, ask=round(bid + spread, spec.digits))
         symbol.recent = [*symbol.recent[-2:], quote]
         self._sim.on_quote(quote)
+        self.quoted(name)
 
     def spoiled(self, quote: Quote) -> Quote:
         """Return a quote as it arrives: most do unharmed.

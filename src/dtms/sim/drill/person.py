@@ -20,6 +20,7 @@ from dtms.domain.units import SECOND, Millis, Side, Ticket
 from dtms.domain.verdict import KillLevel
 from dtms.errors import StaleWriteError
 from dtms.services.web.in_process import call
+from dtms.sim.drill.broker_changes import NEW_NAME
 from dtms.sim.drill.dice import Dice
 from dtms.sim.drill.instruments import Listing
 from dtms.sim.drill.kinds import Kind
@@ -338,7 +339,7 @@ class Operator:
             )
 
     def _seen(self, symbol: str) -> tuple[Quote, SymbolSpec, float]:
-        atr = next(listing.atr for listing in self.listings if listing.name == symbol)
+        atr = next(each.atr for each in self.listings if each.name == symbol.removesuffix(NEW_NAME))
         return self.sim.state.quotes[symbol], self.sim.state.specs[symbol], atr
 
     def _levels(self, held: SimPosition, stop: float | None, target: float | None) -> None:

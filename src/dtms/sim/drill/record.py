@@ -55,6 +55,8 @@ class Record:
     """Of the quote that each process goes by, for each symbol: its own instant, and when it was seen to go by it."""
     relevelled: AbstractSet[str] = frozenset()
     """Our changes of levels that the broker kept otherwise than asked, by tag."""
+    renumbered: AbstractSet[int] = frozenset()
+    """What the broker shows under another identifier than it had."""
     unknown: set[str] = field(default_factory=set)
     """Intents whose outcome was ever unknown."""
     _revision: int = -1

@@ -25,6 +25,7 @@ from dtms.domain.policy import PolicyBook
 from dtms.domain.units import HOUR, SECOND, Millis
 from dtms.errors import BrokerError, BrokerUnavailableError, InvariantError, LedgerError, MarketDataError
 from dtms.ports.broker import GatewayReads
+from dtms.sim.drill.broker_changes import BrokerChanges
 from dtms.sim.drill.clock import DrillClock
 from dtms.sim.drill.dice import Dice
 from dtms.sim.drill.disk import MemoryDisk, NewDisk
@@ -76,6 +77,8 @@ class World:
         self.sim.close(*plan.closures)
         self.market.move()
         backend = TerminalBackend(self.sim, traits=plan.traits)
+        self.changes = BrokerChanges(sim=self.sim, backend=backend, dice=self.dice, specs=specs, lonely=self._lonely)
+        self.market.quoted = self.changes.mirror
         self.link = FaultyLink(backend, self.injector)
         self.tap = TappedLink(self.link, self._call_takes_time)
         account = plan.account
@@ -109,6 +112,7 @@ class World:
             notifier=self.ground.notifier,
             clock=self.clock.market_now,
             relevelled=self.dealer.relevelled,
+            renumbered=self.changes.renumbered,
         )
         self.progress = ProgressLaws(self)
         self.watch = Watch(
@@ -165,6 +169,7 @@ class World:
             self._trouble()
             self.market.move()
             self._start_what_is_down()
+            self.changes.act()
             self.operator.act()
             self._turns()
             self.prober.maybe()
@@ -244,6 +249,11 @@ class World:
         if self.api is None and now >= self._restart_at["api"]:
             self.api = MainApi(ground=self.ground, app=self._app, fed=self._fed)
             self._fresh["api"] = 0
+
+    def _lonely(self) -> frozenset[int]:
+        legs = {trade.trade_id for trade in self.record.open if trade.legs}
+        busy = {intent.trade_id for intent in self.record.unfinished} | legs
+        return frozenset(trade.identifier for trade in self.record.open if trade.trade_id not in busy)
 
     def _app(self) -> ASGIApp:
         if self.server is None:
