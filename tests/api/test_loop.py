@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,9 +11,14 @@ from structlog.testing import capture_logs
 
 from dtms import bootstrap
 from dtms.adapters.notify import MemoryNotifier
+from dtms.app import journal
 from dtms.client import Identity, ServerIdentity
 from dtms.client.transport import Transport
 from dtms.client.wire import Reply, Request, TransportError
+from dtms.domain.action import Reduce
+from dtms.domain.intent import Planner
+from dtms.domain.position import PositionsRead
+from dtms.domain.units import Lots
 from dtms.errors import BrokerUnavailableError, InvalidDataError, LedgerUnavailableError
 from dtms.services.api.loop import ApiReadiness, DtmsWatch, ExitPace, Periodic, look_at_broker
 from dtms.services.server.sight import SeenReads
@@ -123,6 +128,44 @@ def test_a_hedged_trade_is_left_alone(rig: Rig) -> None:
     climb(rig, to=1.1005)
     rig.world.act()
     assert (rig.world.trade(ticket).stop, rig.exits.manager.stats.proposals) == (stop, 0)
+
+
+def test_the_exits_leave_a_trade_alone_that_the_defence_has_planned_something_for(rig: Rig) -> None:
+    ticket = rig.world.managed()
+    trade = rig.world.trade(ticket)
+    half = Reduce(ticket=trade.ticket, remaining=Lots(round(trade.volume / 2, 2)))
+    planned = journal.new_intent(
+        trade,
+        half,
+        decision_id="d",
+        owner=Planner.DTMS,
+        rule="defence.partial",
+        now=rig.world.clock.now,
+        priced_expiry_s=60.0,
+    )
+    with rig.world.ledger.write() as tx:
+        assert tx.add_intent(planned)
+    rig.pace.step()
+    climb(rig, to=1.1005)
+    assert (rig.exits.manager.stats.proposals, rig.exits.manager.stats.deferrals > 0) == (0, True)
+
+
+def test_what_was_decided_on_an_older_version_of_a_trade_is_not_planned(rig: Rig) -> None:
+    ticket = rig.world.managed()
+    rig.pace.step()
+    read = rig.seen.positions
+
+    def overtaken() -> PositionsRead:
+        """Answer while somebody else writes the trade: it is asked once something is proposed."""
+        trade = rig.world.trade(ticket)
+        with rig.world.ledger.write() as tx:
+            tx.save_trade(replace(trade, version=trade.version + 1))
+        return read()
+
+    rig.seen.positions = overtaken  # type: ignore[method-assign]
+    climb(rig, to=1.1005)
+    stats = rig.exits.manager.stats
+    assert (stats.proposals, stats.lost_races > 0) == (0, True)
 
 
 @dataclass

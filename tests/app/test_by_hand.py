@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from tests.app.rig import SYMBOL, Rig
+from tests.app.test_gateway import plan
 
 from dtms.adapters.terminal.constants import Mt5
 from dtms.adapters.terminal.recorder import AppliedKind
@@ -15,10 +16,10 @@ from dtms.app.book import KILL_FACT
 from dtms.app.explain import explain
 from dtms.app.person import Person
 from dtms.app.registration import RefusalKind, RegistrationRefusedError
-from dtms.domain.action import OpenTrade
+from dtms.domain.action import CloseHedge, OpenTrade
 from dtms.domain.policy import DefencePolicy, OperationPolicy, Policy
 from dtms.domain.records import StopRecord
-from dtms.domain.trade import Hold, Owner, Trade, TradeState
+from dtms.domain.trade import Hold, Leg, LegKind, Owner, Trade, TradeState
 from dtms.domain.units import Lots, Millis, Price, Side, Ticket
 from dtms.domain.verdict import KillLevel
 from dtms.ports.notifier import AlertKind
@@ -115,6 +116,18 @@ def test_a_move_back_that_is_refused_for_a_while_calls_once() -> None:
     rig.dealer.refuses = lambda _request: None
     rig.pass_time(400)
     assert rig.alerts().count("by_hand") == 1
+
+
+def test_a_move_back_that_is_refused_for_a_while_waits_two_seconds_before_the_next_try() -> None:
+    rig = Rig(policy=policy("reassert"))
+    trade = rig.managed()
+    rig.settle()
+    rig.dealer.refuses = lambda request: Mt5.TRADE_RETCODE_FROZEN if request.magic == 77 else None
+    rig.hand_stop(trade.ticket, 1_988.0)
+    rig.pass_time(2, step=0.5)
+    first = len(rig.writes.sent)
+    rig.pass_time(3, step=0.5)
+    assert (first, len(rig.writes.sent)) == (1, 3)
 
 
 def test_explain_tells_what_a_hand_has_set_and_that_a_trade_is_held(rig: Rig) -> None:
@@ -396,6 +409,45 @@ def test_a_hedge_closed_by_hand_is_a_fall_back_to_the_second_warning_and_no_seco
     rig.fall(after, -6.0)
     assert rig.applied(AppliedKind.OPEN) == opened
     assert rig.trade(trade.ticket).volume == Lots(0.25)
+
+
+def test_while_an_order_on_a_hedge_is_in_doubt_its_absence_says_nothing(rig: Rig) -> None:
+    trade = rig.hedged()
+    assert trade.hedge is not None
+    rig.writes.fate = lambda _action: "answer_lost"
+    plan(rig, trade, CloseHedge(ticket=trade.ticket, hedge=trade.hedge.ticket))
+    rig.executor.tick()
+    for _ in range(6):
+        rig.wait(1)
+        rig.server.monitor.tick()
+    after = rig.trade(trade.ticket)
+    assert (after.state, len(after.legs), after.pending) == (_S.HEDGED, 1, None)
+    rig.pass_time(15)
+    assert rig.trade(trade.ticket).legs == ()
+
+
+def test_the_deals_of_a_child_that_a_hand_has_closed_are_the_trades(rig: Rig) -> None:
+    trade = rig.managed()
+    added = rig.open(volume=0.3)
+    leg = Leg(
+        kind=LegKind.RE_ADD,
+        ticket=added.ticket,
+        identifier=added.identifier,
+        side=added.side,
+        volume=Lots(added.volume),
+        entry=added.entry,
+        stop=trade.stop,
+        target=None,
+        opened_at=rig.clock.now,
+    )
+    rig.put(replace(trade, legs=(leg,), children=(leg.identifier,)))
+    rig.pass_time(2)
+    rig.price(2_005.0)
+    rig.hand_close(added.ticket)
+    rig.pass_time(15)
+    assert rig.trade(trade.ticket).legs == ()
+    with rig.ledger.read() as tx:
+        assert [deal.entry.value for deal in tx.deals(added.identifier)] == ["in", "out"]
 
 
 def test_a_hedge_that_only_blinks_is_not_gone(rig: Rig) -> None:

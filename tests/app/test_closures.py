@@ -12,10 +12,11 @@ from tests.app.test_limits import DONE, NOT_SENT
 
 from dtms.adapters.terminal.closures import Closure as Holiday
 from dtms.adapters.terminal.constants import Mt5
-from dtms.app.closures import FACT
+from dtms.app.closures import FACT, Closures
 from dtms.domain.action import Close
 from dtms.domain.closure import Closure
 from dtms.domain.intent import IntentState
+from dtms.domain.receipt import Outcome, Receipt, Rejection
 from dtms.domain.trade import TradeState
 from dtms.domain.units import HOUR, MINUTE, SECOND, Millis
 from dtms.domain.verdict import KillLevel
@@ -188,3 +189,16 @@ def test_a_refusal_long_after_a_market_seemed_open_is_another_closure() -> None:
     assert first.is_one_with(Millis(MINUTE + HOUR - 1))
     assert not first.is_one_with(Millis(MINUTE + HOUR))
     assert first.span == (0, MINUTE)
+
+
+def test_an_order_that_the_broker_takes_ends_the_closure_at_that_instant() -> None:
+    rig = Rig()
+    known = Closures(ledger=rig.ledger, reads=rig.broker, notifier=rig.notifier)
+    begun = rig.clock.now
+    refused = Receipt(outcome=Outcome.REJECTED, code=Mt5.TRADE_RETCODE_MARKET_CLOSED, rejection=Rejection.MARKET_CLOSED)
+    known.answered(SYMBOL, refused, begun)
+    taken = Millis(begun + 3 * MINUTE)
+    known.answered(SYMBOL, Receipt(outcome=Outcome.APPLIED, code=Mt5.TRADE_RETCODE_DONE), taken)
+    later = Millis(taken + MINUTE)
+    known.answered(SYMBOL, Receipt(outcome=Outcome.APPLIED, code=Mt5.TRADE_RETCODE_DONE), later)
+    assert known.spans(SYMBOL) == ((begun, taken),)

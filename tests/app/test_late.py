@@ -79,3 +79,22 @@ def test_a_stop_that_is_found_after_its_trade_was_closed_is_recorded_too(rig: Ri
     assert ended(rig, moved)[0] is IntentState.APPLIED
     with rig.ledger.read() as tx:
         assert moved.intent_id in [record.intent_id for record in tx.stops(trade.trade_id)]
+
+
+def test_nothing_is_sent_to_a_position_that_others_have_added_to_at_the_same_price() -> None:
+    rig = Rig(account=_NETTING)
+    trade = rig.managed()
+    stop = plan(rig, trade, tighter(trade))
+    done = rig.order(action=Mt5.TRADE_ACTION_DEAL, type=Mt5.ORDER_TYPE_BUY, volume=0.5)
+    assert done.retcode == Mt5.TRADE_RETCODE_DONE
+    rig.carry_out()
+    assert (ended(rig, stop), rig.writes.sent) == ((IntentState.REJECTED, Rejection.PRECONDITION), [])
+
+
+def test_a_stop_goes_to_a_position_that_a_hand_has_taken_from_since() -> None:
+    rig = Rig()
+    trade = rig.managed()
+    stop = plan(rig, trade, tighter(trade))
+    rig.hand_close(trade.ticket, 0.4)
+    rig.carry_out()
+    assert ended(rig, stop) == (IntentState.APPLIED, None)

@@ -199,6 +199,18 @@ def test_only_what_left_is_counted_again_after_a_restart() -> None:
     assert (before, rig.executor.gate.limits.today) == (2, 2)
 
 
+def test_each_try_of_an_order_is_counted_again_after_a_restart() -> None:
+    rig = limited()
+    trade = rig.managed()
+    rig.dealer.refuses = lambda _request: Mt5.TRADE_RETCODE_REQUOTE
+    plan(rig, trade, Close(ticket=trade.ticket))
+    rig.carry_out()
+    before = rig.executor.gate.limits.today
+    rig.start(epoch=2)
+    assert before > 1
+    assert rig.executor.gate.limits.today == before
+
+
 def test_the_kill_switch_closes_with_every_budget_spent() -> None:
     rig = limited(sends_per_day=10)
     trade = rig.managed()

@@ -171,3 +171,15 @@ def test_a_plan_that_is_refused_for_a_day_is_tried_every_half_hour_at_most() -> 
     assert 10 <= len(times) <= 3 + 2 + 4 + 12
     assert times[-1] - times[-2] >= 30 * MINUTE
     assert rig.alerts().count("parked") == 1
+
+
+def test_a_refusal_days_after_two_others_begins_a_new_count() -> None:
+    rig = limited()
+    trade = rig.managed()
+    refuse(rig, FIFO)
+    storm(rig, trade, 2)
+    rig.wait(2 * DAY / SECOND)
+    storm(rig, trade, 2, first=10)
+    assert alerts(rig, trade.trade_id) == []
+    storm(rig, trade, 1, first=20)
+    assert len(alerts(rig, trade.trade_id)) == 1

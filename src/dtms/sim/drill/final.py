@@ -109,6 +109,7 @@ def last_checks(world: World) -> None:
     _nothing_lost(world, intents)
     _exactly_once(world, intents)
     _no_strays(world, intents, trades)
+    _targets_back(world)
     _audited(world, intents, audit)
     if not world.record.found:
         _recovery_is_start(world)
@@ -271,6 +272,17 @@ def _no_strays(world: World, intents: tuple[Intent, ...], trades: tuple[Trade, .
         ):
             world.record.report(
                 "I7 stray", f"position {entry.identifier}, opened by {entry.tag}, belongs to no open trade"
+            )
+
+
+def _targets_back(world: World) -> None:
+    """I6: a target that the broker dropped with a stop of ours is put back, or a person was told."""
+    for trade in world.record.open:
+        lost = world.watch.orders.dropped.get(trade.identifier)
+        told = world.record.alerted(trade, AlertKind.BY_HAND) or trade.hold is not Hold.NONE
+        if lost is not None and trade.owner is not Owner.NONE and not told:
+            world.record.report(
+                "I6 target kept", f"target {lost} of trade {trade.trade_id} was dropped and nobody was told"
             )
 
 

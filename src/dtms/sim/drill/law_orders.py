@@ -59,6 +59,8 @@ class OrderLaws:
     _last_stem: dict[int, str] = field(default_factory=dict)
     _opened_with: dict[int, float] = field(default_factory=dict)
     """Lots of each position as whoever opened it wanted it."""
+    dropped: dict[int, float] = field(default_factory=dict)
+    """Targets that the broker dropped with a stop of ours, by position, until they are back or others have changed it."""
     _in_our_name: set[int] = field(default_factory=set)
     """Positions that another program opened with our magic: nobody but a flatten may close them."""
 
@@ -72,6 +74,7 @@ class OrderLaws:
                 if entry.magic == MAGIC:
                     self._in_our_name.add(entry.identifier)
             self.record.by_others.add(entry.identifier)
+            self.dropped.pop(entry.identifier, None)
             self._changed[entry.identifier] = entry.at
             self._last_stem[entry.identifier] = ""
             return
@@ -135,12 +138,16 @@ class OrderLaws:
             return  # somebody was faster than an order that the broker applied late: nobody can prevent that
         if entry.tag in self.record.relevelled:
             self.record.by_others.add(entry.identifier)  # the broker has not done what it was asked
+            if entry.target_before is not None and entry.target_after is None:
+                self.dropped[entry.identifier] = entry.target_before
             return
         before, after = entry.stop_before, entry.stop_after
         if before is not None and (after is None or entry.side * (after - before) < -_TICK):
             detail = f"{entry.tag} moved the stop of {entry.identifier} from {before} to {after}"
             self.record.report("I6 ratchet", detail)
-        if entry.target_before != entry.target_after:
+        lost = self.dropped.pop(entry.identifier, None)
+        back = lost is not None and entry.target_before is None and entry.target_after == lost
+        if entry.target_before != entry.target_after and not back:
             detail = (
                 f"{entry.tag} moved the target of {entry.identifier} from {entry.target_before} to {entry.target_after}"
             )
