@@ -94,3 +94,14 @@ def test_what_is_pressed_is_shown(ledger: SqlLedger, dtms: Command) -> None:
         "open: 0 managed, 0 in dtms's name and not managed, an unknown number of others",
     )
     assert second.startswith("ledger: protect_only, pressed by ")
+
+
+def test_pressing_where_no_dtms_works_says_where_to_look_and_makes_nothing(
+    dtms: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "elsewhere"
+    monkeypatch.setenv("DTMS_DATA_DIR", str(folder))
+    ended = dtms("kill", "flatten")
+    assert (ended.code, folder.exists()) == (2, False)
+    assert f"there is no folder {folder}, so no dtms works on it" in ended.err
+    assert "set DTMS_DATA_DIR to the data folder of the running dtms" in ended.err

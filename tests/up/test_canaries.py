@@ -219,6 +219,7 @@ def test_no_process_command_page_metric_file_or_table_holds_a_secret(
         for role in (*ROLES, "terminal"):
             heard.add(f"arguments of {role}", Path(f"/proc/{up.processes.supervisor.pid(role)}/cmdline").read_bytes())
     files = looked_into(heard, settings)
+    assert [each.name for each in settings.data_dir.rglob("*") if each.stat().st_mode & 0o077] == []
     heard.add("the ledger", ledger.contents(settings))
     heard.add("the alerts", b"".join(sink.told))
 

@@ -32,15 +32,20 @@ for magic in ({OUR_MAGIC}, 7):
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory, weather: Tape) -> Iterator[Up]:
-    with running(install(tmp_path_factory.mktemp("u")), weather, start=FALL, bars=120, speed=60.0) as made:
+    with running(install(tmp_path_factory.mktemp("u")), weather, start=FALL, bars=900, speed=60.0) as made:
         yield made
 
 
-def dtms(up: Up, *arguments: str) -> str:
-    """Run a command and return what it printed."""
+def ran(up: Up, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command."""
     environment = {**os.environ, **environment_of(up.plan.settings), "COLUMNS": "200"}
     command = [sys.executable, "-m", "dtms.cli.main", *arguments]
-    ended = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=60)
+
+
+def dtms(up: Up, *arguments: str) -> str:
+    """Run a command that succeeds, and return what it printed."""
+    ended = ran(up, *arguments)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
 
@@ -57,6 +62,7 @@ def tickets(up: Up) -> list[int]:
 def test_what_is_ours_and_unmanaged_is_shown_everywhere_and_closed_by_flatten_alone(up: Up) -> None:
     assert up.plan.settings.magic == OUR_MAGIC
     up.begin()
+    assert dtms(up, "trades") == "no trade is managed\n"
     opened = subprocess.run(
         [sys.executable, "-c", LOST, str(up.plan.settings.socket)], capture_output=True, text=True, check=True
     )
@@ -79,8 +85,16 @@ def test_what_is_ours_and_unmanaged_is_shown_everywhere_and_closed_by_flatten_al
     left = json.loads(dtms(up, "kill", "--json"))["ledger"]["left"]
     assert left == {"managed": [], "unmanaged": [ours], "foreign": 1}
 
-    # Flatten says what is left, closes what is ours, and says so when it is done.
-    assert f"open: 0 managed, 1 ({ours}) in dtms's name and not managed, 1 of others" in dtms(up, "kill", "flatten")
+    # Without a stop it is not adopted, and the command says what is missing.
+    refused = ran(up, "adopt", str(ours))
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert f"position {ours} has no stop at the broker, and a trade needs one; say which: --stop-loss" in refused.stderr
+
+    # Flatten says what is left, which may be closed by then, and closes what is ours alone.
+    (said,) = [line for line in dtms(up, "kill", "flatten").splitlines() if line.startswith("open: ")]
+    assert said in {
+        f"open: 0 managed, {left} in dtms's name and not managed, 1 of others" for left in (f"1 ({ours})", 0)
+    }
     wait_until(lambda: tickets(up) == [foreign], "the closing")
     wait_until(lambda: unmanaged(up) == [], "the end of it in the lists")
     assert "open: 0 managed, 0 in dtms's name and not managed, 1 of others" in dtms(up, "kill")

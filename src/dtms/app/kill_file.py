@@ -65,6 +65,12 @@ def write_word(path: Path, level: KillLevel, actor: str) -> None:
     """
     try:
         write_whole(path, f"{level}\n{_printable(actor)}\n".encode())
+    except FileNotFoundError as error:
+        msg = (
+            f"kill switch file {path} cannot be written: there is no folder {path.parent}, so no dtms works on it; "
+            "set DTMS_DATA_DIR to the data folder of the running dtms (dtms up tells it)"
+        )
+        raise SettingsError(msg) from error
     except OSError as error:
         msg = f"kill switch file {path} cannot be written: {error.strerror}; make its folder writable"
         raise SettingsError(msg) from error

@@ -8,6 +8,7 @@ import typer
 
 from dtms.cli import options
 from dtms.cli.output import NotFoundError, UnreachableError, emit
+from dtms.errors import SettingsError
 
 StateName = Annotated[str | None, typer.Option("--state", help="Only trades in this state.")]
 SymbolName = Annotated[str | None, typer.Option("--symbol", help="Only trades of this symbol.")]
@@ -77,7 +78,12 @@ def trades(
         return
     from dtms.cli.show import TRADE_COLUMNS, UNMANAGED_COLUMNS, show_rows, trade_row, unmanaged_row
 
-    show_rows("Trades", TRADE_COLUMNS, (trade_row(each) for each in answer["trades"]))
+    if answer["trades"]:
+        show_rows("Trades", TRADE_COLUMNS, (trade_row(each) for each in answer["trades"]))
+    else:
+        typer.echo(
+            "no trade is managed" if state is None and symbol is None else "no trade is managed that is asked for"
+        )
     if answer["unmanaged"]:
         title = "In dtms's name, and managed by no trade: adopt, release or close each"
         show_rows(title, UNMANAGED_COLUMNS, (unmanaged_row(each) for each in answer["unmanaged"]))
@@ -159,6 +165,9 @@ def adopt(
     if position is None:
         msg = f"ticket {ticket} is not open at the broker; open are {', '.join(str(p['ticket']) for p in found) or 'none'}"
         raise NotFoundError(msg)
+    if stop_loss is None and position["stop"] is None:
+        msg = f"position {ticket} has no stop at the broker, and a trade needs one; say which: --stop-loss PRICE"
+        raise SettingsError(msg)
     body = {
         "ticket": ticket,
         "symbol": position["symbol"],

@@ -297,7 +297,7 @@ def _say_where(settings: Settings, took_s: float) -> None:
     say(f"  DTMS server        {settings.server_url}/dtms/status")
     say(f"  order gateway      {settings.gateway_url}/health/ready")
     said = f"export DTMS_DATA_DIR={shlex.quote(str(settings.data_dir))}"
-    say(f"  data and logs      {settings.data_dir}  (for dtms adopt and release: {said})")
+    say(f"  data and logs      {settings.data_dir}  (for adopt, release, confirm and kill: {said})")
 
 
 def _screen(started: Up, *, quiet: bool) -> Screen:

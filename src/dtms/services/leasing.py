@@ -19,10 +19,12 @@ from dtms.errors import LedgerError, SettingsError
 from dtms.ports.clock import Clock
 from dtms.ports.lease import FencedError
 from dtms.ports.notifier import AlertKind, Notifier
+from dtms.private_files import read_start, write_once
 from dtms.settings import Settings
 
 OWNER_FILE: Final = "owner"
 PLACE_BEAT_S: Final = 1.0
+_WORD_MOST: Final = 64
 
 _log = structlog.get_logger("dtms.leasing")
 
@@ -38,12 +40,9 @@ def owner_of(settings: Settings) -> str:
     path = settings.data_dir / OWNER_FILE
     try:
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            with path.open("x", encoding="ascii") as fresh:
-                fresh.write(secrets.token_hex(8))
-        except FileExistsError:
-            pass
-        word = path.read_text(encoding="ascii").strip()
+        if not path.exists():
+            write_once(path, secrets.token_hex(8).encode())
+        word = read_start(path, _WORD_MOST).decode("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         msg = (
             f"{path} cannot be written or read ({error}); make the data folder writable or set DTMS_DATA_DIR to another"

@@ -13,6 +13,7 @@ from dtms.adapters.terminal.remote import HostControl
 from dtms.adapters.terminal.traits import FRESH, Traits, traits_text
 from dtms.domain.units import SECOND, Millis, to_iso
 from dtms.errors import BrokerUnavailableError
+from dtms.private_files import make_private
 from dtms.services.supervise.supervisor import Role
 from dtms.settings import Settings
 from dtms.sim.tapes import covering
@@ -77,6 +78,7 @@ class TapeTerminal:
         """
         self._tell_time(None)
         self._tape_path.unlink(missing_ok=True)  # what lies under its name is replaced, not written through
+        make_private(self._tape_path)
         write_tape(self.run.tape, self._tape_path)
 
     def begin(self) -> None:
