@@ -45,7 +45,7 @@ test: check ## Run every check and every test
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m tapes
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not tapes and not long" --durations=20 --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE_FLOOR)
 
-test-long: $(DEV)/.done ## Run what only repeats at length: many seeds, many requests, many kills (some 15 minutes)
+test-long: $(DEV)/.done ## Run what only repeats at length: many seeds, many requests, many kills (some 25 minutes)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m long
 
 bench-quick: $(DEV)/.done ## Time the parts that need no peer (under 60 s)
