@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 import requests
-from tests.up.conftest import FALL, install, running, seen
+from tests.up.conftest import FALL, install, running, seen, wait_until
 
 from dtms.adapters.files.tape import Tape
 from dtms.app.flatten import RULE
@@ -41,8 +41,14 @@ def _open(up: Up, direction: str) -> None:
     body = {"symbol": "XAUUSD", "direction": direction, "volume": 0.4, "stop_loss": round(quote.bid - side * 24, 2)}
     token = load_or_make_token(settings.data_dir / "token")
     headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": direction}
-    answer = requests.post(f"{settings.api_url}/api/trades", json=body, headers=headers, timeout=20)
-    assert answer.status_code == 201, answer.text
+    answers: list[str] = []
+
+    def done() -> bool:
+        answer = requests.post(f"{settings.api_url}/api/trades", json=body, headers=headers, timeout=20)
+        answers.append(answer.text)
+        return answer.status_code == 201
+
+    wait_until(done, "the opening, once the symbol's history is loaded")
 
 
 class _Pressing:

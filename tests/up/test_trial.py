@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -93,15 +94,20 @@ def _friday(installed: Installed, weather: Tape, told: Trial) -> None:
         info = up.trader.terminal.symbol_info("XAUUSD")
         told.watched = info is None or bool(info.select)
         opened = time.monotonic()
-        told.adopted = [_adopt(up, ticket) for ticket in told.opened[:3]]
-        ended = time.monotonic()  # this machine's figures, by -s
-        print(f"adopted within {ended - ready:.1f} s of ready, {ended - opened:.1f} s of them for three `dtms adopt`")
+        ends = [opened]
+        for ticket in told.opened[:3]:
+            told.adopted.append(_adopt(up, ticket))
+            ends.append(time.monotonic())
+        each = ", ".join(f"{after - before:.1f}" for before, after in pairwise(ends))  # this machine's figures, by -s
+        print(f"adopted within {ends[-1] - ready:.1f} s of ready; `dtms adopt` took {each} s")
         _lose_everything(up)
         told.ready_at = up.trader.clock.market_now()
         told.kept = [position.ticket for position in up.trader.broker.positions().positions]
         told.held = [trade.ticket for trade in _open(up)]
         wait_until(lambda: len(_decided_since(up, told.ready_at)) == len(_open(up)), "a decision of each trade")
         told.decided = _decided_since(up, told.ready_at)
+        minutes = [(bar - told.ready_at) / MINUTE for bar in told.decided.values()]
+        print(f"decided on bars that closed at most {max(minutes):.1f} min of the tape after ready")
         wait_until(lambda: bool(up.broker.status()["state"] == "ended"), "the market's close", within_s=300.0)
 
 
