@@ -26,7 +26,6 @@ from dtms.sim import simulate, wire
 from dtms.sim.entries import Every
 from dtms.sim.simulate import findings, make_run
 from dtms.sim.tapes import cut
-from dtms.sim.world import World
 
 ACCOUNT = "DTMS-Simulated:10000042"
 FALL = Millis(1_715_622_600_000)
@@ -69,18 +68,6 @@ def every_nth_commit_lost(url: str, nth: int) -> Iterator[Callable[[], int]]:
             admin.execute(drop.encode())
 
 
-def again(world: World, act: Callable[[World], None]) -> None:
-    """What every service's loop does: a pass that lost is made again."""
-    for _ in range(20):
-        try:
-            act(world)
-        except StaleWriteError:
-            continue
-        return
-    msg = "the services were still losing after 20 passes"
-    raise AssertionError(msg)
-
-
 def ask_again(ask: Callable[..., tuple[int, dict[str, Any]]], *asked: Any) -> tuple[int, dict[str, Any]]:
     """What a client does that is told that somebody wrote first."""
     for _ in range(20):
@@ -94,8 +81,7 @@ def test_a_system_whose_commits_are_lost_now_and_then_does_what_an_undisturbed_o
     emptied_postgres: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calm = run("sqlite://")
-    act, ask = World.act, wire.ask
-    monkeypatch.setattr(World, "act", lambda world: again(world, act))
+    ask = wire.ask
     monkeypatch.setattr(simulate, "ask", lambda *asked: ask_again(ask, *asked))
     url = emptied_postgres(ACCOUNT)
     with every_nth_commit_lost(url, 5) as lost:

@@ -4,25 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from dtms import bootstrap
 from dtms.adapters.files.tape import Tape
-from dtms.adapters.mt5 import Mt5Sender
 from dtms.bootstrap import Parts
 from dtms.domain.policy import Policy, PolicyBook
 from dtms.domain.units import Millis
 from dtms.replay.weather import make_tape
-from dtms.services.api.app import make_api_app
-from dtms.services.api.live import simulated_parts as simulated_api_parts
-from dtms.services.server.live import make_simulated_app, simulated_parts
-from dtms.services.server.parts import Site
-from dtms.services.web.access import OneToken
-from dtms.services.web.guard import Gate, loopback_policy
-from dtms.services.web.offload import inline
 from dtms.settings import load_policy
 from dtms.sim.entries import parse_entries
+from dtms.sim.services import Told, start_services
 from dtms.sim.simulate import Run, make_run
-from dtms.sim.wire import InProcessDtms
-from dtms.sim.world import API_PORT, SERVER_PORT, SERVER_URL, TOKEN
 
 WARM = 500
 """Bars that are history when a run begins."""
@@ -62,25 +52,7 @@ def restart(run: Run) -> None:
     """Throw every service away and start them anew on the same ledger and terminal: what they remembered is lost."""
     world = run.world
     parts = Parts(ledger=world.ledger, clock=world.clock, policies=world.policies, notifier=world.notifier)
-    desk = bootstrap.make_desk(parts, world.broker, scored=False)
-    server = bootstrap.make_server(parts, world.broker, desk, advisory=False, on_verdict=run.tally.on_verdict)
-    executor = bootstrap.make_executor(parts, world.broker, Mt5Sender(world.broker), epoch=world.executor.epoch + 1)
-    executor.recover()
-    site = Site(simulated_parts(parts, server, world.broker, act=executor.tick))
-    app = make_simulated_app(site, gate=Gate(loopback_policy(SERVER_PORT), OneToken(TOKEN)))
-    dtms = InProcessDtms(ledger=world.ledger, app=app)
-    api_parts = simulated_api_parts(
-        parts, world.broker, desk, server=app, server_url=SERVER_URL, token=TOKEN, act=executor.tick
-    )
-    world.api = make_api_app(api_parts, gate=Gate(loopback_policy(API_PORT), OneToken(TOKEN)), offload=inline)
-    world.exits = bootstrap.make_exit_manager(
-        parts,
-        world.broker,
-        desk,
-        server_url=SERVER_URL,
-        sleep=world.clock.sleep,
-        transport=dtms,
-        on_deferral=run.tally.on_deferral,
-        on_refusal=run.tally.on_refusal,
-    )
-    world.desk, world.server, world.executor, world.dtms = desk, server, executor, dtms
+    tally = run.tally
+    told = Told(verdict=tally.on_verdict, deferral=tally.on_deferral, refusal=tally.on_refusal)
+    world.services = start_services(parts, world.broker, clock=world.clock, told=told)
+    world.act()

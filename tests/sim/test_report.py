@@ -38,6 +38,7 @@ KEYS = [
     "naked_ms_max",
     "invariant_violations",
     "violations",
+    "failed_passes",
     "net_profit",
     "unmanaged_net_profit",
     "expectancy_r",

@@ -9,6 +9,7 @@ import pytest
 from tests.sim.tapes import WARM, cut, restart, run_of, weather, wide_rails
 
 from dtms.adapters.terminal.recorder import AppliedKind
+from dtms.app.monitor import Monitor
 from dtms.domain.policy import Policy, PolicyBook
 from dtms.domain.trade import TradeState
 from dtms.domain.units import Millis
@@ -150,3 +151,36 @@ def test_the_clock_of_the_run_ends_at_the_tapes_end(ridden: Run) -> None:
     tape, _ = weather(LIVE)
     assert ridden.world.clock.now >= Millis(tape.bars[-1].start)
     assert not ridden.world.step()
+
+
+def test_a_broker_that_is_gone_for_a_while_fails_passes_and_breaks_no_law() -> None:
+    run = run_of(*weather(60))
+    flags = run.world.terminal.backend.flags
+    steps = 0
+    while run.world.step():
+        run._watch_bars()
+        steps += 1
+        flags.connected = not 100 <= steps < 108
+    found = findings(run)
+    assert steps > 200
+    assert set(found.failed_passes or ()) == {"dtms-server BrokerUnavailableError"}
+    assert found.violations == ()
+    assert run.world.services.failures[-1].at < run.world.clock.now - 600_000
+
+
+def test_a_fault_of_our_own_ends_no_run_and_is_a_broken_law(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = run_of(*weather(20))
+    tick, calls = Monitor.tick, [0]
+
+    def broken(monitor: Monitor) -> None:
+        calls[0] += 1
+        if calls[0] == 30:
+            raise ZeroDivisionError
+        tick(monitor)
+
+    monkeypatch.setattr(Monitor, "tick", broken)
+    run.run()
+    found = findings(run)
+    assert found.failed_passes == {"dtms-server ZeroDivisionError": 1}
+    assert [violation.law for violation in found.violations] == ["no pass fails on a fault of ours"]
+    assert calls[0] > 60

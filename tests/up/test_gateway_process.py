@@ -31,8 +31,9 @@ from dtms.services.gateway.loop import ExecutorLoop
 from dtms.services.gateway.main import next_epoch
 from dtms.services.gateway.way import way_of
 from dtms.settings import load_policy
+from dtms.sim.services import MAGIC
 from dtms.sim.tapes import cut
-from dtms.sim.world import MAGIC, World, make_world
+from dtms.sim.world import World, make_world
 
 STOP = 2_440.0
 
@@ -61,7 +62,7 @@ class Planned:
     def plan(self) -> None:
         """Register the position: its first stop is planned."""
         entry = next(p.entry for p in self.world.broker.positions().positions if p.ticket == self.ticket)
-        self.world.server.registry.register(
+        self.world.services.registry.register(
             Registration(ticket=Ticket(self.ticket), symbol="XAUUSD", side=Side.BUY, entry=entry, volume=0.4, stop=STOP)
         )
 
@@ -69,7 +70,7 @@ class Planned:
 def _in_sight(world: World) -> bool:
     """Say whether quote and history have reached the terminal, which only asking brings about."""
     try:
-        world.server.desk.symbol("XAUUSD", world.clock.now)
+        world.services.desk.symbol("XAUUSD", world.clock.now)
         return world.broker.quote("XAUUSD").bid > 0
     except MarketDataError:
         return False
@@ -157,7 +158,7 @@ def test_a_gateway_that_was_replaced_sends_nothing_and_says_so(planned: Planned)
         trade = tx.trade(Ticket(planned.ticket))
         assert trade is not None
         tx.save_trade(trade)
-    planned.world.server.registry.release(Ticket(planned.ticket))
+    planned.world.services.registry.release(Ticket(planned.ticket))
     planned.world.terminal.order_send(
         {"action": Mt5.TRADE_ACTION_SLTP, "position": planned.ticket, "symbol": "XAUUSD", "sl": 0.0, "tp": 0.0}
     )

@@ -31,6 +31,12 @@ SETTLE_EVERY_NS: Final = 250_000_000
 MOST_ROUNDS: Final = 20
 """Rounds of one pass at most: what goes on changing longer is gone on with in the next, and the beat is not lost."""
 
+LOOK_EVERY_S: Final = 0.005
+"""How often the ledger is asked whether anybody wrote: a decision leaves within a few of these."""
+
+LONGEST_PAUSE_S: Final = 2.0
+"""Between two tries after failures: shorter than the 3 s after which a beat counts as lost."""
+
 PATIENCE: Final = 5
 """Passes running that a terminal that reconnects, or a person's query that holds a row, may cost before an alarm."""
 
@@ -50,6 +56,7 @@ class GatewayPass:
         on_fenced: Ends the process, whose place another has taken.
         recovered: Whether what was on its way at the last gateway's end is in doubt now, and known.
         beat_ns: When the last whole pass ended, boot time; 0 before the first.
+        changed: How many intents the last pass changed: what another waits for may have come about.
     """
 
     executor: Executor
@@ -64,10 +71,17 @@ class GatewayPass:
     on_fenced: Callable[[FencedError], None] = lambda _error: None
     recovered: bool = False
     beat_ns: int = 0
+    changed: int = 0
     ending: bool = False
     _started: bool = False
     _revision: int = -1
     _ticked_ns: int = 0
+
+    @property
+    def pause_s(self) -> float:
+        """Return how long to wait until the next pass: longer after each failure."""
+        failures = self.health.failures
+        return LOOK_EVERY_S if failures == 0 else min(0.1 * 2.0 ** min(failures, 10), LONGEST_PAUSE_S)
 
     def run(self) -> Exception | None:
         """Recover where that is still to be done, and do what there is to do; return what it failed on, None: nothing."""
@@ -104,6 +118,7 @@ class GatewayPass:
             LedgerError: Nothing can be read or written.
             BrokerError: What was done could not be concluded now; the ledger has it, and the next pass goes on.
         """
+        self.changed = 0
         if not self._holds():
             self.beat_ns = self.clock.boot_ns()
             return
@@ -124,7 +139,9 @@ class GatewayPass:
         if changed or now_ns - self._ticked_ns >= SETTLE_EVERY_NS:
             self._revision, self._ticked_ns = revision, now_ns
             for _ in range(MOST_ROUNDS):
-                if not self.executor.tick() or self.ending:
+                done = self.executor.tick()
+                self.changed += done
+                if not done or self.ending:
                     break
             else:
                 self._revision = -1

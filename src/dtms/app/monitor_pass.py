@@ -19,6 +19,10 @@ from dtms.errors import BrokerError, InvariantError, LedgerError
 from dtms.ports.clock import Clock
 from dtms.ports.notifier import AlertKind, Notifier
 
+PASS_EVERY_S: Final = 0.25
+LONGEST_PAUSE_S: Final = 2.0
+"""Between two tries after failures: shorter than the 3 s after which a beat counts as lost."""
+
 BROKER_PATIENCE: Final = 5
 """Passes running that a silent broker may cost before somebody is called for the process: some 5 s."""
 
@@ -67,6 +71,11 @@ class MonitorPass:
     health: PassHealth
     lock: AbstractContextManager[object]
     recovered: bool = False
+
+    @property
+    def pause_s(self) -> float:
+        """Return how long to wait until the next pass, where nobody asks for one: longer after each failure."""
+        return min(PASS_EVERY_S * 2.0 ** min(self.health.failures, 10), LONGEST_PAUSE_S)
 
     def run(self) -> Exception | None:
         """Recover, or make one pass; return what it failed on, None where it was whole."""

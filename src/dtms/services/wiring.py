@@ -16,6 +16,7 @@ from dtms.adapters.files.news import read_calendar
 from dtms.adapters.gateway_client import GatewayClient
 from dtms.adapters.notify import LogTarget, QueueNotifier, Target, apprise_target
 from dtms.adapters.worker.methods import SEND
+from dtms.app.monitor_pass import PASS_EVERY_S
 from dtms.bootstrap import Parts
 from dtms.domain.position import Account, AccountKind
 from dtms.errors import BrokerUnavailableError, SettingsError
@@ -32,7 +33,6 @@ from dtms.settings import Settings, load_policy
 GATEWAY_PATIENCE_S: Final = 30.0
 """How long a starting service waits for the gateway: it may be starting too, or be restarted."""
 
-PASS_EVERY_S: Final = 0.25
 FASTEST_WAKE_S: Final = 0.03
 """On a tape a loop is woken this often at most: each pass asks the gateway a few times."""
 

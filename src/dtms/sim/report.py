@@ -68,6 +68,8 @@ class Findings:
     views: Sequence[MarketView]
     assumptions: Sequence[str]
     doubts: Sequence[Doubt] = ()
+    failed_passes: Mapping[str, int] | None = None
+    """How often each process's pass failed, and on what; None where nobody counted: live the alerts tell it."""
     refused_entries: Sequence[str] = field(default_factory=tuple)
 
 
@@ -95,6 +97,7 @@ def report_of(found: Findings) -> dict[str, object]:
         "naked_ms_max": max(found.naked_ms.values(), default=0),
         "invariant_violations": len(found.violations),
         "violations": [asdict(violation) for violation in found.violations[:20]],
+        "failed_passes": None if found.failed_passes is None else dict(sorted(found.failed_passes.items())),
         "net_profit": _sum(result.managed for result in found.results),
         "unmanaged_net_profit": _sum(result.unmanaged for result in found.results),
         "expectancy_r": _mean([result.managed_r for result in found.results]),

@@ -22,11 +22,12 @@ from dtms.domain.verdict import Refusal, Verdict
 from dtms.errors import MarketDataError
 from dtms.sim.entries import Entries, Order, order_for
 from dtms.sim.entry import ENTRY_MAGIC, WARM_UP_BARS, Entry, money_of, open_at, views_of
-from dtms.sim.invariants import Books, check, naked_ms, read_books
+from dtms.sim.invariants import Books, Violation, check, naked_ms, read_books
 from dtms.sim.report import Findings, TradeResult
+from dtms.sim.services import API_URL, MAGIC, SERVER_URL, TOKEN, Services, Told
 from dtms.sim.tapes import bars_run, covering
 from dtms.sim.wire import ask
-from dtms.sim.world import API_URL, MAGIC, SERVER_URL, TOKEN, World, make_world
+from dtms.sim.world import World, make_world
 
 
 @dataclass(slots=True, kw_only=True)
@@ -81,7 +82,7 @@ class Run:
         """Show the entries the history before the run, as a program sees it that has been running; nothing is opened."""
         if self._warm:
             return
-        desk = self.world.desk.symbol(self.symbol, self.world.clock.now)
+        desk = self.world.services.desk.symbol(self.symbol, self.world.clock.now)
         # What has closed since the run began is no history: it is acted on below.
         for view in views_of(self.world.driver.history(self.symbol)[-WARM_UP_BARS:], desk, self.world.driver.start):
             self._seen_view = view.at
@@ -103,7 +104,7 @@ class Run:
             self._warm_up()
         except MarketDataError:
             return  # the broker's market cannot be seen before its first quotes
-        view = self.world.desk.symbol(self.symbol, self.world.clock.now).view
+        view = self.world.services.desk.symbol(self.symbol, self.world.clock.now).view
         if view is None or view.at <= self._seen_view:
             return
         self._seen_view = view.at
@@ -118,7 +119,7 @@ class Run:
         ]
         if len(held) >= self.signals.max_open:
             return
-        desk = self.world.desk.symbol(self.symbol, self.world.clock.now)
+        desk = self.world.services.desk.symbol(self.symbol, self.world.clock.now)
         atr = desk.atr
         order = None if atr is None else order_for(self.signals, side, quote, atr, desk.instrument)
         if order is None:
@@ -154,14 +155,14 @@ class Run:
             "stop_loss": order.stop,
             "take_profit": order.target,
         }
-        status, answer = ask(self.world.dtms.app, "POST", f"{SERVER_URL}/dtms/trade/enable", TOKEN, asked)
+        status, answer = ask(self.world.services.dtms.app, "POST", f"{SERVER_URL}/dtms/trade/enable", TOKEN, asked)
         if status != HTTPStatus.CREATED:
             entry.refused = f"{answer.get('code')}: {answer.get('detail')}"
             return
         entry.registered = True
         policy = self.world.policies.default.exits
         rules = {"profile": policy.default_profile}
-        status, answer = ask(self.world.api, "PUT", f"{API_URL}/api/exits/{entry.ticket}", TOKEN, rules)
+        status, answer = ask(self.world.services.api, "PUT", f"{API_URL}/api/exits/{entry.ticket}", TOKEN, rules)
         if status not in (HTTPStatus.OK, HTTPStatus.CREATED):
             entry.refused = f"{answer.get('code')}: {answer.get('detail')}"
 
@@ -192,9 +193,7 @@ def make_run(
         account=AccountSpec(balance=signals.balance),
         instruments=book,
         ledger_url=ledger_url,
-        on_verdict=tally.on_verdict,
-        on_deferral=tally.on_deferral,
-        on_refusal=tally.on_refusal,
+        told=Told(verdict=tally.on_verdict, deferral=tally.on_deferral, refusal=tally.on_refusal),
     )
     shadow = SimServer(
         now=world.clock.market_now,
@@ -237,14 +236,24 @@ def findings(run: Run) -> Findings:
         refusals=tuple(run.tally.refusals),
         rails=run.tally.rails,
         deferrals=run.tally.deferrals,
-        fallbacks=world.exits.manager.stats.fallbacks,
+        fallbacks=world.services.exits.manager.stats.fallbacks,
         naked_ms=naked_ms(entries, books, now),
-        violations=check(entries, books, until=now),
+        violations=(*check(entries, books, until=now), *_own_faults(world.services)),
+        failed_passes=Counter(f"{each.who} {type(each.error).__name__}" for each in world.services.failures),
         verdicts=tuple(run.tally.verdicts),
         views=tuple(run.tally.views),
         assumptions=(*run.notes, *world.driver.assumptions),
         doubts=run.doubts,
         refused_entries=tuple(entry.refused for entry in run.entries if entry.refused),
+    )
+
+
+def _own_faults(services: Services) -> tuple[Violation, ...]:
+    """Return the passes that failed on a fault of ours: live a person is called, here it is what the run found."""
+    return tuple(
+        Violation(law="no pass fails on a fault of ours", at=each.at, position=0, detail=f"{each.who}: {each.error!r}")
+        for each in services.failures
+        if each.own
     )
 
 

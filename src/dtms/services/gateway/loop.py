@@ -12,11 +12,7 @@ from dtms.app.gateway_pass import GatewayPass
 from dtms.errors import DtmsError
 from dtms.services.web.health import ReadyReport, causes_words, ledger_word, progress_word
 
-LOOK_EVERY_S: Final = 0.005
-"""How often the ledger is asked whether anybody wrote: a decision leaves within a few of these."""
-
 BEAT_LIMIT_NS: Final = 3_000_000_000
-_LONGEST_PAUSE_S: Final = 2.0
 
 _log = structlog.get_logger("dtms.gateway")
 
@@ -59,8 +55,7 @@ class ExecutorLoop:
         while not self.work.ending:
             self.work.run()
             self._passes += 1
-            failures = self.work.health.failures
-            self._pause(LOOK_EVERY_S if failures == 0 else min(0.1 * 2 ** min(failures, 10), _LONGEST_PAUSE_S))
+            self._pause(self.work.pause_s)
 
     def report(self, broker: Callable[[], object]) -> ReadyReport:
         """Return whether the gateway can do its work; blocks for the broker's answer."""

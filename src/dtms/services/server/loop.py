@@ -12,10 +12,6 @@ from dtms.app.monitor_pass import MonitorPass
 from dtms.errors import LedgerError
 from dtms.services.web.health import ReadyReport, causes_words, ledger_word, progress_word
 
-PASS_EVERY_S: Final = 0.25
-LONGEST_PAUSE_S: Final = 2.0
-"""Between two tries after failures: shorter than the 3 s after which a beat counts as lost."""
-
 BEAT_LIMIT_NS: Final = 3_000_000_000
 _log = structlog.get_logger("dtms.server")
 
@@ -118,4 +114,4 @@ class MonitorLoop:
             self.work.run()
             self._passes += 1
             if not self._ending.is_set():
-                self._pause(min(PASS_EVERY_S * 2 ** min(self.failures, 10), LONGEST_PAUSE_S))
+                self._pause(self.work.pause_s)

@@ -14,7 +14,7 @@ from dtms.domain.action import OpenHedge, OpenTrade, ReAdd, Reduce
 from dtms.domain.intent import Intent, IntentState
 from dtms.domain.units import Millis
 from dtms.sim.drill.record import Record
-from dtms.sim.world import MAGIC
+from dtms.sim.services import MAGIC
 
 _OPERATIONS: Final = frozenset(
     {

@@ -25,7 +25,7 @@ from dtms.sim.drill.dice import Dice
 from dtms.sim.drill.instruments import Listing
 from dtms.sim.drill.kinds import Kind
 from dtms.sim.drill.processes import DtmsServer, MainApi
-from dtms.sim.world import MAGIC, SERVER_URL, TOKEN
+from dtms.sim.services import MAGIC, SERVER_URL, TOKEN
 
 ENTRY_MAGIC: Final = 7
 FOREIGN_MAGIC: Final = 99

@@ -17,7 +17,7 @@ from dtms.services.web.in_process import call
 from dtms.sim.drill.dice import Dice
 from dtms.sim.drill.processes import DtmsServer
 from dtms.sim.drill.record import Record
-from dtms.sim.world import SERVER_URL, TOKEN
+from dtms.sim.services import SERVER_URL, TOKEN
 
 _SHARE: Final = 0.12
 _AUTH: Final = {"Authorization": f"Bearer {TOKEN}"}

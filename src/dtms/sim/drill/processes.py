@@ -42,8 +42,8 @@ from dtms.sim.drill.hooks import Hooks, Points
 from dtms.sim.drill.kinds import Kind
 from dtms.sim.drill.script import ScoreScript, ScriptedDesk
 from dtms.sim.drill.ways import Door, DtmsWay, HttpWay, QuoteTrouble, Reads, Sender, SendLog, Wire
+from dtms.sim.services import MAGIC, SERVER_PORT, SERVER_URL, TOKEN
 from dtms.sim.wire import InProcessDtms
-from dtms.sim.world import MAGIC, SERVER_PORT, SERVER_URL, TOKEN
 
 
 @dataclass(slots=True, kw_only=True)

@@ -40,7 +40,7 @@ from dtms.sim.drill.script import ScoreScript
 from dtms.sim.drill.swarm import SeedPlan, with_spread
 from dtms.sim.drill.watch import Watch, WatchedOracle
 from dtms.sim.drill.ways import ServerDiedError, TappedLink
-from dtms.sim.world import MAGIC
+from dtms.sim.services import MAGIC
 
 Answer = TypeVar("Answer")
 
