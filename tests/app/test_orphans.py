@@ -65,7 +65,7 @@ def test_an_orphan_is_called_by_name_once_with_what_to_do_and_never_touched(rig:
     for word in (
         "BUY 0.2 XAUUSD",
         f"ticket {orphan.ticket}",
-        "stop 1985.0",
+        "stop 1985",
         f"`dtms adopt {orphan.ticket}`",
         "dtms release",
     ):

@@ -80,7 +80,7 @@ def test_a_stop_at_the_broker_without_a_record_holds_the_trade(rig: Rig) -> None
     rig.hand_stop(trade.ticket, 1_995.0)
     rig.put(replace(trade, stop=Price(1_995.0), version=trade.version + 1))  # the ledger follows and writes no record
     rig.settle()
-    held(rig, trade, "its stop 1995.0 at the broker has no record")
+    held(rig, trade, "its stop 1995.00 at the broker has no record")
 
 
 def test_a_stop_that_the_ledger_loosens_without_a_grant_holds_the_trade(rig: Rig) -> None:
@@ -91,7 +91,7 @@ def test_a_stop_that_the_ledger_loosens_without_a_grant_holds_the_trade(rig: Rig
     rig.hand_stop(trade.ticket, 1_990.0)
     rig.put(replace(first, stop=Price(1_990.0), version=first.version + 1))
     rig.settle()
-    held(rig, trade, "its stop was loosened from 1995.0 to 1990.0 without a grant")
+    held(rig, trade, "its stop was loosened from 1995.00 to 1990.00 without a grant")
 
 
 def test_an_order_held_for_not_applied_that_sets_its_stop_at_last_holds_the_trade() -> None:
@@ -100,7 +100,7 @@ def test_an_order_held_for_not_applied_that_sets_its_stop_at_last_holds_the_trad
     late = undone(rig, trade, 1_980.0)
     rig.hand_stop(trade.ticket, 1_980.0)
     rig.settle()
-    held(rig, trade, f"order {late.intent_id}, held for not applied, has set its stop to 1980.0")
+    held(rig, trade, f"order {late.intent_id}, held for not applied, has set its stop to 1980.00")
     assert rig.trade(trade.ticket).stop == 1_980.0  # shown as it is; a person decides
 
 
@@ -118,7 +118,7 @@ def test_a_position_that_one_of_our_orders_made_larger_holds_the_trade() -> None
     order = undone(rig, trade, 1_991.0)
     rig.order(action=Mt5.TRADE_ACTION_DEAL, type=Mt5.ORDER_TYPE_BUY, volume=0.5, sl=1_990.0, comment=order.tag)
     rig.settle()
-    held(rig, trade, f"our order {order.tag} made it larger: 1.0 has become 1.5")
+    held(rig, trade, f"our order {order.tag} made it larger: 1.00 has become 1.50")
 
 
 def test_a_position_that_a_hand_made_larger_is_not_our_fault() -> None:
@@ -139,7 +139,7 @@ def test_a_hedge_that_stays_larger_than_its_parent_holds_the_trade(rig: Rig) -> 
     rig.pass_time(9)
     assert rig.trade(trade.ticket).hold is Hold.NONE
     rig.pass_time(4)
-    held(rig, trade, "its hedge of 0.25 is larger than the 0.1 that are left")
+    held(rig, trade, "its hedge of 0.25 is larger than the 0.10 that are left")
 
 
 def test_a_clean_life_with_every_state_breaks_no_law(rig: Rig) -> None:

@@ -19,7 +19,7 @@ from dtms.domain.market import Bar, Quote, Timeframe
 from dtms.domain.position import Account, AccountKind, Deal, DealEntry, DealReason, Position, PositionsRead
 from dtms.domain.records import Event, EventKind
 from dtms.domain.units import Millis, Side, Ticket
-from dtms.ports.broker import BrokerReads
+from dtms.ports.broker import ServedReads
 from dtms.services.gateway import make_gateway_app
 from dtms.services.web.access import OneToken
 from dtms.services.web.guard import Gate, loopback_policy
@@ -163,14 +163,14 @@ def reads() -> FixedReads:
     )
 
 
-GatewayMaker = Callable[[BrokerReads], ASGIApp]
+GatewayMaker = Callable[[ServedReads], ASGIApp]
 
 
 @pytest.fixture
 def make_app() -> GatewayMaker:
     """Make the application over any reads."""
 
-    def make(broker: BrokerReads) -> ASGIApp:
+    def make(broker: ServedReads) -> ASGIApp:
         world = World(events=[Event(seq=1, kind=EventKind.STATE, ticket=None, at=NOW, body="{}")])
         return make_gateway_app(
             broker,

@@ -51,12 +51,16 @@ def test_positions_are_words_numbers_and_utc_times_with_the_reads_own_token(gate
 
 
 def test_every_other_read_has_its_instant_and_a_growing_token(gateway: Any) -> None:
-    paths = ["/account", "/quotes?symbols=EURUSDc", "/bars/EURUSDc", "/instruments/EURUSDc", "/deals?position=10"]
+    paths = ["/account", "/quotes?symbols=EURUSDc", "/bars/EURUSDc", "/instruments/EURUSDc", "/symbols"]
 
     answers = [told(gateway, path) for path in paths]
 
     assert [answer["token"] for answer in answers] == [1, 2, 3, 4, 5]
     assert {answer["as_of"] for answer in answers} == {"2023-11-14T22:13:20.000+00:00"}
+
+
+def test_the_symbols_are_those_of_market_watch(gateway: Any) -> None:
+    assert told(gateway, "/symbols")["symbols"] == ["EURUSDc", "SILENT"]
 
 
 def test_bars_are_five_minutes_unless_asked_otherwise(gateway: Any) -> None:
@@ -211,6 +215,7 @@ def test_the_document_describes_every_read(gateway: Any) -> None:
         "/metrics",
         "/positions",
         "/quotes",
+        "/symbols",
     }
     assert all(set(item) == {"get"} for item in document["paths"].values())
     account = document["components"]["schemas"]["AccountWire"]

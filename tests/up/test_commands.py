@@ -119,6 +119,14 @@ def test_a_released_trade_is_not_found_any_more(services: Services) -> None:
     assert held.stop is not None
 
 
+def test_config_check_tells_the_policy_of_each_symbol_in_market_watch(services: Services) -> None:
+    answer = json.loads(services.run("config", "check", "--json").stdout.splitlines()[-1])
+
+    shown = {info.name for info in services.up.trader.terminal.symbols_get() or () if info.select}
+    assert {each["symbol"] for each in answer["symbols"]} == shown
+    assert {each["told_by"] for each in answer["symbols"]} == {"the broker"}
+
+
 @pytest.mark.parametrize("command", ["trade", "explain", "adopt", "release"])
 def test_what_is_unknown_ends_with_4(command: str, services: Services) -> None:
     ended = services.run(command, "987654321")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dtms.app.rewritten import rewriting
+from dtms.domain.figures import plain
 from dtms.domain.instrument import Instrument
 from dtms.domain.position import Position
 from dtms.domain.trade import Hold, Trade
@@ -11,7 +12,7 @@ from dtms.domain.trade import Hold, Trade
 def over(trade: Trade, shown: Position) -> str:
     """Say that a trade has ended although something is open under its identifier."""
     return (
-        f"the {trade.side.name} {trade.volume:g} {trade.symbol} was closed or turned round by others: its deals tell its "
+        f"the {trade.side.name} {plain(trade.volume)} {trade.symbol} was closed or turned round by others: its deals tell its "
         f"end. What is open under its number now, {_told(shown)}, is not managed and not touched; look after it, or take it "
         f"in with: dtms adopt {shown.ticket}"
     )
@@ -22,8 +23,8 @@ def unproved(trade: Trade, shown: Position | None) -> str:
     if shown is None:
         return f"position {trade.identifier} is not in the broker's list and no closing deals tell why; decide by hand"
     return (
-        f"the broker shows {_told(shown)} instead of {trade.side.name} {trade.volume:g} {trade.symbol} from "
-        f"{trade.entry:.10g}, and no deals tell how: nothing is sent for it; compare it with the broker, then: "
+        f"the broker shows {_told(shown)} instead of {trade.side.name} {plain(trade.volume)} {trade.symbol} from "
+        f"{plain(trade.entry)}, and no deals tell how: nothing is sent for it; compare it with the broker, then: "
         f"dtms release {trade.ticket}"
     )
 
@@ -40,9 +41,7 @@ def held(before: Trade, after: Trade, main: Position, instrument: Instrument) ->
                 f"either; look after it, then: dtms release {after.ticket}"
             )
         case Hold.BY_HAND:
-            change = (
-                f"the stop was moved from {_level(before.stop, instrument)} to {_level(main.stop, instrument)} by hand"
-            )
+            change = f"the stop was moved from {instrument.shown_level(before.stop)} to {instrument.shown_level(main.stop)} by hand"
         case Hold.ENTRY:
             change = (
                 f"the broker shows the entry {instrument.shown(main.entry)} instead of "
@@ -59,7 +58,7 @@ def put_back(trade: Trade, main: Position, rule: str, instrument: Instrument) ->
     again = " once: where it is moved again it stays" if rule == "floor" else ""
     change = "removed" if main.stop is None else f"loosened to {instrument.shown(main.stop)}"
     return (
-        f"the stop was {change} by hand and is put back to {_level(trade.stop, instrument)}{again} (by_hand = {rule}); "
+        f"the stop was {change} by hand and is put back to {instrument.shown_level(trade.stop)}{again} (by_hand = {rule}); "
         f"to keep a looser stop, release the trade or set by_hand = yield"
     )
 
@@ -67,14 +66,10 @@ def put_back(trade: Trade, main: Position, rule: str, instrument: Instrument) ->
 def target_dropped(trade: Trade, main: Position, instrument: Instrument) -> str:
     """Say that the broker has dropped the target with a stop of ours, and that it is put back."""
     return (
-        f"the broker said done to the stop {_level(main.stop, instrument)} and dropped the target "
-        f"{_level(trade.target, instrument)} with it; it is put back once. Where it is dropped again the position stays without"
+        f"the broker said done to the stop {instrument.shown_level(main.stop)} and dropped the target "
+        f"{instrument.shown_level(trade.target)} with it; it is put back once. Where it is dropped again the position stays without"
     )
 
 
 def _told(position: Position) -> str:
-    return f"{position.side.name} {position.volume:g} {position.symbol} from {position.entry:.10g}"
-
-
-def _level(price: float | None, instrument: Instrument) -> str:
-    return "none" if price is None else instrument.shown(price)
+    return f"{position.side.name} {plain(position.volume)} {position.symbol} from {plain(position.entry)}"

@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 
 from dtms.app.modes import ModeKeeper
 from dtms.app.passing import PassingReads
+from dtms.domain.figures import plain
 from dtms.domain.modes import Cause
 from dtms.domain.position import Account, Deal, DealReason, PositionsRead
 from dtms.domain.units import Millis
@@ -111,5 +112,5 @@ class MarginReads(PassingReads):
         for deal in deals:
             if deal.reason is DealReason.STOP_OUT and deal.deal_id not in self._told:
                 self._told.add(deal.deal_id)
-                words = f"position {deal.position} on {deal.symbol} was closed by the broker: {deal.volume:g} lots"
+                words = f"position {deal.position} on {deal.symbol} was closed by the broker: {plain(deal.volume)} lots"
                 self._modes.set(Cause.STOP_OUT, words)

@@ -17,6 +17,7 @@ from dtms.app.registration import Registration
 from dtms.app.strays import close_bare
 from dtms.domain.action import OpenTrade
 from dtms.domain.exits import ExitBook
+from dtms.domain.figures import plain
 from dtms.domain.intent import Intent, IntentState
 from dtms.domain.policy import PolicyBook
 from dtms.domain.position import Position
@@ -202,7 +203,7 @@ class Outbox:
                 closing = close_bare(tx, position, self.clock.market_now(), rejected=rejected)
         reason = f"{answer.reason}; it stands without its stop and is being closed" if closing else answer.reason
         if closing or answer.word is RegisterWord.REFUSED:
-            stop = "without a stop" if position.stop is None else f"with stop {position.stop}"
+            stop = "without a stop" if position.stop is None else f"with stop {plain(position.stop)}"
             detail = f"the position is open {stop} and not managed by DTMS: {reason}"
             self.notifier.alert(AlertKind.UNPROTECTED, str(position.ticket), detail)
         silent = answer.word is RegisterWord.UNREACHABLE

@@ -14,6 +14,7 @@ from dtms.app.reconciled import orphan_on
 from dtms.app.strays import Stray
 from dtms.app.walk import each_intent
 from dtms.domain.action import Action, Close, CloseHedge, OpenHedge, OpenTrade, ReAdd, Reduce, SetStop
+from dtms.domain.figures import plain
 from dtms.domain.instrument import Instrument
 from dtms.domain.intent import Intent, IntentState
 from dtms.domain.position import Position, PositionsRead
@@ -62,8 +63,9 @@ def not_the_trade(trade: Trade, position: Position, instrument: Instrument) -> t
     facts = other_facts(trade, position, instrument)
     if not facts:
         return None
-    shown = f"{position.side.name} {position.volume} {position.symbol} from {position.entry}"
-    told = f"{trade.side.name} {trade.volume} {trade.symbol} from {trade.entry_at_broker}"
+    price, lots = instrument.shown, instrument.shown_lots
+    shown = f"{position.side.name} {lots(position.volume)} {position.symbol} from {price(position.entry)}"
+    told = f"{trade.side.name} {lots(trade.volume)} {trade.symbol} from {price(trade.entry_at_broker)}"
     return (
         Rejection.PRECONDITION,
         f"{', '.join(facts)} of position {position.identifier} changed: {shown}, trade {told}",
@@ -78,8 +80,8 @@ def not_the_stray(known: Iterable[Stray], position: Position) -> tuple[Rejection
     same = (position.side.name, position.symbol) == (stray.side, stray.symbol)
     if same and position.volume - stray.volume <= LOTS_NOISE:
         return None
-    shown = f"{position.side.name} {position.volume:g} {position.symbol}"
-    told = f"{stray.side} {stray.volume:g} {stray.symbol}"
+    shown = f"{position.side.name} {plain(position.volume)} {position.symbol}"
+    told = f"{stray.side} {plain(stray.volume)} {stray.symbol}"
     return Rejection.PRECONDITION, f"position {position.identifier} is {shown} by now, {told} was ours"
 
 
@@ -88,22 +90,28 @@ def mismatch(
 ) -> tuple[Rejection, str] | None:
     """Return why the fresh read contradicts what the decision saw; None where it may be sent."""
     seen, action = intent.precondition, intent.action
+    level, lots = instrument.shown_level, instrument.shown_lots
     match action:
         case SetStop():
             if not (
                 instrument.same_price(position.stop, seen.stop) and instrument.same_price(position.target, seen.target)
             ):
                 return Rejection.PRECONDITION, (
-                    f"stop {position.stop} and target {position.target} are not {seen.stop} and {seen.target} any more"
+                    f"stop {level(position.stop)} and target {level(position.target)} are not {level(seen.stop)} and "
+                    f"{level(seen.target)} any more"
                 )
             loosens = position.stop is not None and instrument.is_tighter(position.side, position.stop, action.stop)
             if loosens and not action.widens:
-                return Rejection.LOOSENS, f"stop {action.stop} would loosen {position.stop}"
+                return Rejection.LOOSENS, f"stop {level(action.stop)} would loosen {level(position.stop)}"
         case Reduce() | OpenHedge() | ReAdd():
             if seen.volume is None or not instrument.same_lots(position.volume, seen.volume):
-                return Rejection.PRECONDITION, f"volume {position.volume} is not {seen.volume} any more"
+                seen_lots = "unknown" if seen.volume is None else lots(seen.volume)
+                return Rejection.PRECONDITION, f"volume {lots(position.volume)} is not {seen_lots} any more"
             if isinstance(action, Reduce) and action.remaining >= position.volume:
-                return Rejection.PRECONDITION, f"remaining {action.remaining} is not less than {position.volume}"
+                return (
+                    Rejection.PRECONDITION,
+                    f"remaining {lots(action.remaining)} is not less than {lots(position.volume)}",
+                )
         case Close(by=by) if by is not None:
             if all(other.ticket != by for other in read.positions):
                 return Rejection.PRECONDITION, f"position {by} to close against is not open any more"

@@ -6,6 +6,7 @@ import math
 
 from dtms.app.market_desk import SymbolDesk
 from dtms.app.registration import RefusalKind, Registration, RegistrationRefusedError
+from dtms.domain.figures import plain
 from dtms.domain.position import Position
 from dtms.domain.trade import Trade
 from dtms.domain.units import Price
@@ -75,10 +76,12 @@ def _check_facts(wanted: Registration, position: Position, desk: SymbolDesk) -> 
         detail = f"ticket {wanted.ticket} is a {position.side.name} of {position.symbol} at the broker"
         raise RegistrationRefusedError(RefusalKind.CONFLICT, detail, "direction")
     if abs(position.entry - wanted.entry) > _PRICE_TOLERANCE_TICKS * instrument.tick_size:
-        detail = f"ticket {wanted.ticket} was opened at {position.entry}, not at {wanted.entry}"
+        detail = (
+            f"ticket {wanted.ticket} was opened at {instrument.shown(position.entry)}, not at {plain(wanted.entry)}"
+        )
         raise RegistrationRefusedError(RefusalKind.CONFLICT, detail, "entry")
     if not instrument.same_lots(position.volume, wanted.volume):
-        detail = f"ticket {wanted.ticket} has {instrument.shown_lots(position.volume)} lots, not {wanted.volume}"
+        detail = f"ticket {wanted.ticket} has {instrument.shown_lots(position.volume)} lots, not {plain(wanted.volume)}"
         raise RegistrationRefusedError(RefusalKind.CONFLICT, detail, "volume")
     _check_levels(wanted, desk)
     if wanted.profile not in desk.policy.exits.names:
@@ -103,9 +106,10 @@ def _initial_stop(wanted: Registration, position: Position, stop: Price, desk: S
     given = wanted.initial_stop
     initial = stop if given is None else desk.instrument.nearest(given)
     if wanted.side * (position.entry - initial) <= 0:
+        shown = desk.instrument.shown
         raise RegistrationRefusedError(
             RefusalKind.RISK_UNKNOWN,
-            f"initial_stop {initial} is not on the losing side of the entry {position.entry}; give the first stop",
+            f"initial_stop {shown(initial)} is not on the losing side of the entry {shown(position.entry)}; give the first stop",
             "initial_stop",
         )
     return initial

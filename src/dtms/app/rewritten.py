@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from dtms.domain.figures import plain
 from dtms.domain.position import Position
 from dtms.domain.trade import Trade
 
@@ -28,6 +29,6 @@ def rewriting(trade: Trade, main: Position) -> str:
     if not split and 1.0 / _GREATEST_MOVE <= prices <= _GREATEST_MOVE:
         return ""
     return (
-        f"the broker shows {main.volume} lots from {main.entry} instead of {trade.volume} from {trade.entry} (a split, or "
-        "another unit?): the trade is observed only; check its stop, release it, and register it again"
+        f"the broker shows {plain(main.volume)} lots from {plain(main.entry)} instead of {plain(trade.volume)} from "
+        f"{plain(trade.entry)} (a split, or another unit?): the trade is observed only; check its stop, release it, and register it again"
     )

@@ -17,6 +17,7 @@ from dtms.app.kill import KillSwitch
 from dtms.app.sending_limits import SendingLimits
 from dtms.app.walk import OPENINGS
 from dtms.domain.action import RiskDirection, risk_of
+from dtms.domain.figures import plain
 from dtms.domain.intent import Intent
 from dtms.domain.modes import Cause
 from dtms.domain.policy import OperationPolicy, PolicyBook
@@ -145,11 +146,11 @@ class SendGate:
             return None
         most, all_together = self._policy.max_lots_per_action, self._policy.max_lots_account
         if action.volume > most:
-            return Rejection.LIMIT_REACHED, f"{action.volume:g} lots are more than the {most:g} of one action"
+            return Rejection.LIMIT_REACHED, f"{plain(action.volume)} lots are more than the {plain(most)} of one action"
         held = sum(position.volume for position in read.positions)
         if held + action.volume > all_together:
             return Rejection.LIMIT_REACHED, (
-                f"{action.volume:g} lots more than the {held:g} that are open would pass the account's {all_together:g}"
+                f"{plain(action.volume)} lots more than the {plain(held)} that are open would pass the account's {plain(all_together)}"
             )
         return None
 

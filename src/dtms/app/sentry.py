@@ -67,7 +67,7 @@ class Sentry:
             intents = tuple(each_intent(tx, trade.trade_id))
         self._looked[trade.trade_id] = key
         if grew:
-            self._grown(trade, position, intents)
+            self._grown(trade, position, intents, instrument)
         if not same:
             _late(trade, position, intents, instrument)
 
@@ -91,11 +91,14 @@ class Sentry:
             self._seen[trade.trade_id] = _Seen(key, trade.version, trade.stop, since)
             self._versions(trade, last)
             self._stops(trade, position, last, instrument)
+        lots = instrument.shown_lots
         if since is not None and now - since >= PAIR_MOST and trade.hedge is not None:
             self._seen[trade.trade_id] = replace(self._seen[trade.trade_id], uneven_since=now)
-            raise _broken(trade, f"its hedge of {trade.hedge.volume} is larger than the {trade.volume} that are left")
+            raise _broken(
+                trade, f"its hedge of {lots(trade.hedge.volume)} is larger than the {lots(trade.volume)} that are left"
+            )
 
-    def _grown(self, trade: Trade, position: Position, intents: tuple[Intent, ...]) -> None:
+    def _grown(self, trade: Trade, position: Position, intents: tuple[Intent, ...], instrument: Instrument) -> None:
         opening = {i.tag for i in intents if isinstance(i.action, OPENINGS)}
         others = {intent.tag for intent in intents} - opening
         try:
@@ -105,9 +108,9 @@ class Sentry:
             return
         ours = next((deal for deal in deals if deal.entry is DealEntry.IN and deal.comment in others), None)
         if ours is not None:
-            raise _broken(
-                trade, f"our order {ours.comment} made it larger: {trade.volume} has become {position.volume}"
-            )
+            lots = instrument.shown_lots
+            grew = f"{lots(trade.volume)} has become {lots(position.volume)}"
+            raise _broken(trade, f"our order {ours.comment} made it larger: {grew}")
 
     def _versions(self, trade: Trade, last: _Seen | None) -> None:
         if last is not None and trade.version < last.version:
@@ -127,11 +130,12 @@ class Sentry:
                 for record in records
                 if instrument.same_price(record.new, trade.stop)
             )
+        level = instrument.shown_level
         if not any(instrument.same_price(record.new, position.stop) for record in records):
-            raise _broken(trade, f"its stop {position.stop} at the broker has no record")
+            raise _broken(trade, f"its stop {level(position.stop)} at the broker has no record")
         if not excused:
             was = None if last is None else last.stop
-            raise _broken(trade, f"its stop was loosened from {was} to {trade.stop} without a grant")
+            raise _broken(trade, f"its stop was loosened from {level(was)} to {level(trade.stop)} without a grant")
 
 
 def _late(trade: Trade, position: Position, intents: tuple[Intent, ...], instrument: Instrument) -> None:
@@ -142,7 +146,8 @@ def _late(trade: Trade, position: Position, intents: tuple[Intent, ...], instrum
         action = intent.action
         late = intent.state is IntentState.NOT_APPLIED and intent.position == trade.identifier
         if late and isinstance(action, SetStop) and instrument.same_price(action.stop, position.stop):
-            raise _broken(trade, f"order {intent.intent_id}, held for not applied, has set its stop to {position.stop}")
+            stop = instrument.shown(position.stop)
+            raise _broken(trade, f"order {intent.intent_id}, held for not applied, has set its stop to {stop}")
 
 
 def _loosened(trade: Trade, before: Price | None, instrument: Instrument) -> bool:

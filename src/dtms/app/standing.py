@@ -16,6 +16,7 @@ from dtms.app.evidence import LOTS_NOISE
 from dtms.app.tags import is_tag
 from dtms.app.walk import OPENINGS, openings_since
 from dtms.domain.action import OpenTrade, ReAdd
+from dtms.domain.figures import plain
 from dtms.domain.intent import UNFINISHED, Intent, IntentState
 from dtms.domain.position import DealEntry, Position
 from dtms.domain.trade import Trade
@@ -64,8 +65,8 @@ class Orphan:
     @property
     def words(self) -> str:
         """Return what it is, for a person."""
-        stop = "NO stop" if self.stop is None else f"stop {self.stop}"
-        return f"{self.side} {self.volume} {self.symbol}, ticket {self.ticket}, {stop}"
+        stop = "NO stop" if self.stop is None else f"stop {plain(self.stop)}"
+        return f"{self.side} {plain(self.volume)} {self.symbol}, ticket {self.ticket}, {stop}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,7 +57,8 @@ def check(
 ) -> None:
     """Look at all that a start needs, as the start does; ends with its exit code where it would not start.
 
-    Shows as well which policy each symbol gets: the account's open ones where the gateway runs, and those named.
+    Shows as well which policy each symbol gets: those in Market Watch and the open ones where the gateway runs, and those
+    named.
     """
     from dtms.cli.output import exit_of
     from dtms.services.preflight import findings
@@ -111,17 +112,18 @@ def policies_of(settings: Settings, policies: PolicyBook, named: tuple[str, ...]
 
 
 def _seen(settings: Settings, named: tuple[str, ...]) -> dict[str, Any]:
-    """Return the specifications that a running gateway gives of the named symbols and of those with open positions."""
+    """Return the specifications that a running gateway gives: of the named symbols, the open ones, and Market Watch."""
     from urllib.parse import quote
 
     from dtms.cli.http import ask
 
     try:
         positions = ask("GET", f"{settings.gateway_url}/positions", service="order gateway")["positions"]
+        watched = ask("GET", f"{settings.gateway_url}/symbols", service="order gateway")["symbols"]
     except (UnreachableError, FailedError, NotFoundError, KeyError):
         return {}
     found: dict[str, Any] = {}
-    for symbol in dict.fromkeys((*(str(each["symbol"]) for each in positions), *named)):
+    for symbol in dict.fromkeys((*(str(each["symbol"]) for each in positions), *map(str, watched), *named)):
         url = f"{settings.gateway_url}/instruments/{quote(symbol, safe='')}"
         try:
             found[symbol] = ask("GET", url, service="order gateway")["instrument"]

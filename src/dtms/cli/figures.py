@@ -6,8 +6,9 @@ A figure of which nothing is known is shown whole: what is rounded away may be t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any, Final
+
+from dtms.domain.figures import SAME, plain
 
 PRICES: Final = frozenset(
     [
@@ -42,18 +43,15 @@ MONEY: Final = frozenset(
     ]
 )
 RATIOS: Final = frozenset(["total_r", "r_multiple", "expectancy_r", "cost_r", "managed_minus_unmanaged_r"])
-_SAME: Final = 1e-9
-"""Share of a figure within which its digits tell all of it: noise of binary fractions."""
 
 
 def figure(value: float, digits: int | None = None) -> str:
     """Return a number with so many digits, more where fewer would tell another number; all that matter without digits."""
     if digits is not None:
         text = f"{value:.{digits}f}"
-        if abs(float(text) - value) <= _SAME * max(1.0, abs(value)):
+        if abs(float(text) - value) <= SAME * max(1.0, abs(value)):
             return text
-    short = f"{Decimal(f'{value:.12g}'):f}"
-    return short if abs(float(short) - value) <= _SAME * abs(value) else repr(value)
+    return plain(value)
 
 
 def digits_of(answer: Mapping[str, Any]) -> tuple[int | None, int | None]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dtms.domain.figures import rough
 from dtms.domain.policy.rails import RailsPolicy
 from dtms.domain.verdict import RailFacts
 
@@ -61,7 +62,9 @@ def _spread(facts: RailFacts, policy: RailsPolicy) -> RailAnswer:
     if facts.spread is None or facts.spread_median is None:
         return RailAnswer(rail, allowed=False, reason="the spread or its median is unknown")
     limit = policy.spread_factor * facts.spread_median
-    return RailAnswer(rail, allowed=facts.spread <= limit, reason=f"the spread is {facts.spread:g}, limit {limit:g}")
+    return RailAnswer(
+        rail, allowed=facts.spread <= limit, reason=f"the spread is {rough(facts.spread)}, limit {rough(limit)}"
+    )
 
 
 def _margin(facts: RailFacts, policy: RailsPolicy) -> RailAnswer:

@@ -82,6 +82,10 @@ class Instrument:
         """Return a price or a distance of prices with the instrument's digits."""
         return f"{price:.{self.digits}f}"
 
+    def shown_level(self, price: float | None) -> str:
+        """Return a stop or target with the instrument's digits, "none" where there is none."""
+        return "none" if price is None else self.shown(price)
+
     def shown_lots(self, volume: float) -> str:
         """Return a volume with the digits of its step."""
         return f"{volume:.{self.volume_digits}f}"

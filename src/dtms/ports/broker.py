@@ -48,6 +48,18 @@ class BrokerReads(Protocol):
         ...
 
 
+class ServedReads(BrokerReads, Protocol):
+    """What the gateway serves to the others."""
+
+    def market_watch(self) -> tuple[str, ...]:
+        """Return the broker's names of the symbols in Market Watch.
+
+        Raises:
+            BrokerUnavailableError: It could not be told.
+        """
+        ...
+
+
 class GatewayReads(BrokerReads, Protocol):
     """What the gateway reads beside: it alone has to tell whether an order that it sent is still under way."""
 

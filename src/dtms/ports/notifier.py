@@ -16,7 +16,6 @@ class AlertKind(StrEnum):
     DTMS_UNREACHABLE = "dtms_unreachable"
     PARKED = "parked"
     BREAKER = "breaker"
-    UNCALIBRATED = "uncalibrated"
     HALT = "halt"
     MODE = "mode"
     ORPHAN = "orphan"

@@ -1,4 +1,4 @@
-"""`BrokerReads` over values at hand: a broker that says what it was given. For tests and examples."""
+"""`ServedReads` over values at hand: a broker that says what it was given. For tests and examples."""
 
 from __future__ import annotations
 
@@ -44,6 +44,11 @@ class FixedReads:
         """Return all open positions."""
         self._require_up()
         return self.positions_now
+
+    def market_watch(self) -> tuple[str, ...]:
+        """Return every symbol that exists."""
+        self._require_up()
+        return tuple(self.instruments)
 
     def quote(self, symbol: str) -> Quote:
         """Return the last quote; raises `StaleDataError` where there has been none."""

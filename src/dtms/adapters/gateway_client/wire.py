@@ -177,6 +177,12 @@ class InstrumentAnswer(_Read, frozen=True, kw_only=True):
     instrument: InstrumentWire
 
 
+class SymbolsAnswer(_Read, frozen=True, kw_only=True):
+    """The answer of /symbols: the broker's names of what stands in Market Watch."""
+
+    symbols: list[str]
+
+
 class PositionsAnswer(_Read, frozen=True, kw_only=True):
     """The answer of /positions; here `as_of` and `token` are the broker read's own."""
 

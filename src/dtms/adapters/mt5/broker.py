@@ -238,13 +238,15 @@ class Mt5Broker:
                     if tick is not None:
                         self.server_clock.observe(symbol, tick.time_msc)
 
+    def market_watch(self) -> tuple[str, ...]:
+        """Return the names of the symbols that the terminal shows, as it spells them."""
+        return tuple(info.name for info in self.link.ask("symbols_get", self._mt5.symbols_get) if info.select)
+
     def _market_watch(self) -> tuple[str, ...]:
         """Return the symbols that have ticks, those that were asked about first."""
         now = self._clock()
         if not self._listed or self._listed_at is None or not 0 <= now - self._listed_at < _LIST_AGAIN:
-            self._listed = tuple(
-                info.name for info in self.link.ask("symbols_get", self._mt5.symbols_get) if info.select
-            )
+            self._listed = self.market_watch()
             self._listed_at = now
         return tuple(dict.fromkeys((*self._watched, *self._listed)))
 

@@ -19,6 +19,7 @@ from dtms.adapters.mt5.link import LINK_EXCEPTIONS
 from dtms.adapters.mt5.mending import Habits, Tries
 from dtms.adapters.mt5.surface import OrderSendResult, Request
 from dtms.domain.action import Action, Close, CloseHedge, OpenHedge, OpenTrade, ReAdd, Reduce, SetStop, kind_of
+from dtms.domain.figures import plain
 from dtms.domain.position import Position
 from dtms.domain.receipt import Outcome, Receipt, Rejection
 from dtms.domain.units import DAY, SECOND, Side
@@ -134,7 +135,9 @@ class Mt5Sender:
                 terms = self._terms(parent.symbol, tries)
                 volume = self._cut(parent.symbol, action.volume, terms)
                 if volume <= 0:
-                    return _refused(Rejection.INVALID_VOLUME, f"{action.volume} lots are less than the symbol's step")
+                    return _refused(
+                        Rejection.INVALID_VOLUME, f"{plain(action.volume)} lots are less than the symbol's step"
+                    )
                 return orders.open_position(parent.symbol, action, volume, terms)
             case SetStop() | Reduce() | Close() | CloseHedge():
                 return self._touch(action, _required(action, position), tries)
@@ -163,14 +166,17 @@ class Mt5Sender:
         instrument = self._broker.instrument(position.symbol)
         if position.volume < action.remaining or instrument.same_lots(position.volume, action.remaining):
             return Receipt(
-                outcome=Outcome.APPLIED, code=_LOCAL, goal_met=True, comment=f"the volume is {position.volume} already"
+                outcome=Outcome.APPLIED,
+                code=_LOCAL,
+                goal_met=True,
+                comment=f"the volume is {plain(position.volume)} already",
             )
         terms = self._terms(position.symbol, tries)
         volume = self._cut(position.symbol, instrument.lots_down(position.volume - action.remaining), terms)
         if instrument.is_flat(volume) or not instrument.tradable(action.remaining):
             return _refused(
                 Rejection.INVALID_VOLUME,
-                f"closing {position.volume - action.remaining!r} of {position.volume} lots to leave {action.remaining}: "
+                f"closing {plain(position.volume - action.remaining)} of {plain(position.volume)} lots to leave {plain(action.remaining)}: "
                 f"both must be on the step of {instrument.volume_step} and at least {instrument.volume_min}",
             )
         return orders.close(position, volume, terms)

@@ -151,6 +151,10 @@ class BrokerWorker:
         """Return the orders at the market that are not finished."""
         return self._ask(methods.WORKING)
 
+    def market_watch(self) -> tuple[str, ...]:
+        """Return the names of the symbols in Market Watch."""
+        return self._ask(methods.MARKET_WATCH)
+
     def quote(self, symbol: str) -> Quote:
         """Return the last quote."""
         return self._ask(methods.QUOTE, symbol)

@@ -127,6 +127,11 @@ class FaultyBroker:
         self._fails("working_orders")
         return (WorkingOrder(order=7, symbol=SYMBOL, position=position().identifier, comment="a tag"),)
 
+    def market_watch(self) -> tuple[str, ...]:
+        """Return the one symbol."""
+        self._fails("market_watch")
+        return (SYMBOL,)
+
     def quote(self, symbol: str) -> Quote:
         """Return a quote."""
         fault = self._fails("quote")

@@ -74,6 +74,7 @@ DEALS: Final = Read[tuple[Deal, ...]]("deals", tuple[int], tuple[Deal, ...])
 DEALS_BETWEEN: Final = Read[tuple[Deal, ...]]("deals_between", tuple[Millis, Millis], tuple[Deal, ...])
 
 WORKING: Final = Read[tuple[WorkingOrder, ...]]("working_orders", tuple[()], tuple[WorkingOrder, ...])
+MARKET_WATCH: Final = Read[tuple[str, ...]]("market_watch", tuple[()], tuple[str, ...])
 
 SEEN_OFFSET: Final = Read[SeenOffset | None]("seen_offset", tuple[()], SeenOffset | None)
 RECALL_OFFSET: Final = Read[None]("recall_offset", tuple[SeenOffset], None)
@@ -81,7 +82,7 @@ RECALL_OFFSET: Final = Read[None]("recall_offset", tuple[SeenOffset], None)
 READS: Final[dict[str, Read[Any]]] = {
     read.name: read
     for read in (
-        *(ACCOUNT, INSTRUMENT, POSITIONS, QUOTE, BARS, DEALS, DEALS_BETWEEN, WORKING),
+        *(ACCOUNT, INSTRUMENT, POSITIONS, QUOTE, BARS, DEALS, DEALS_BETWEEN, WORKING, MARKET_WATCH),
         *(SEEN_OFFSET, RECALL_OFFSET),
     )
 }

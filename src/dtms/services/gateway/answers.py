@@ -46,6 +46,14 @@ def instrument(desk: Desk, symbol: str) -> bytes:
     return msgspec.json.encode(wire.InstrumentAnswer(as_of=to_iso(taken.as_of), token=taken.token, instrument=found))
 
 
+def symbols(desk: Desk) -> bytes:
+    """Answer /symbols."""
+    taken = desk.take(lambda reads: reads.market_watch())
+    return msgspec.json.encode(
+        wire.SymbolsAnswer(as_of=to_iso(taken.as_of), token=taken.token, symbols=sorted(taken.value))
+    )
+
+
 def bars(desk: Desk, symbol: str, timeframe: Timeframe, count: int) -> bytes:
     """Answer /bars/{symbol}.
 

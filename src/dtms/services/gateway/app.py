@@ -18,7 +18,7 @@ from dtms.adapters.gateway_client import wire
 from dtms.domain.market import Timeframe
 from dtms.domain.units import Millis
 from dtms.errors import InvalidDataError
-from dtms.ports.broker import BrokerReads
+from dtms.ports.broker import ServedReads
 from dtms.ports.clock import Clock
 from dtms.services.gateway import answers
 from dtms.services.gateway.desk import Desk
@@ -39,7 +39,7 @@ SymbolParameter = Annotated[SymbolField, PathParameter()]
 
 
 def make_gateway_app(
-    reads: BrokerReads,
+    reads: ServedReads,
     *,
     ready: Callable[[], ReadyReport],
     ledger: EventSource,
@@ -110,6 +110,10 @@ def _add_market(api: Api, desk: Desk, offload: Offload) -> None:
     @api.get("/instruments/{symbol:path}", responses=api.answers(wire.InstrumentAnswer), dependencies=[Depends(only())])
     async def instrument(symbol: SymbolParameter) -> Response:
         return _json(await offload(partial(answers.instrument, desk, symbol)))
+
+    @api.get("/symbols", responses=api.answers(wire.SymbolsAnswer), dependencies=[Depends(only())])
+    async def symbols_shown() -> Response:
+        return _json(await offload(partial(answers.symbols, desk)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Final, Generic, TypeVar
 
 from dtms.domain.units import Millis
 from dtms.errors import BrokerUnavailableError
-from dtms.ports.broker import BrokerReads
+from dtms.ports.broker import ServedReads
 from dtms.ports.clock import Clock
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ class Desk:
     """
 
     def __init__(
-        self, reads: BrokerReads, clock: Clock, lock: threading.Lock | None = None, *, patience_s: float = PATIENCE_S
+        self, reads: ServedReads, clock: Clock, lock: threading.Lock | None = None, *, patience_s: float = PATIENCE_S
     ) -> None:
         self._reads = reads
         self._clock = clock
@@ -46,7 +46,7 @@ class Desk:
         self._patience_s = patience_s
         self._token = 0
 
-    def take(self, ask: Callable[[BrokerReads], T]) -> Taken[T]:
+    def take(self, ask: Callable[[ServedReads], T]) -> Taken[T]:
         """Ask the broker; blocks.
 
         Raises:

@@ -17,7 +17,7 @@ from dtms.app.lease import LeasedWrites
 from dtms.domain.position import Account
 from dtms.domain.server_offset import SeenOffset
 from dtms.errors import SettingsError
-from dtms.ports.broker import BrokerReads, BrokerWrites, GatewayReads, OffsetSource
+from dtms.ports.broker import BrokerWrites, GatewayReads, OffsetSource, ServedReads
 from dtms.ports.clock import Clock
 from dtms.ports.lease import SendingRight
 from dtms.services.broker_child import FACTORY, require_module
@@ -39,7 +39,7 @@ class Way:
         close: Leaves the broker.
     """
 
-    served: BrokerReads
+    served: ServedReads
     reads: GatewayReads
     writes: BrokerWrites
     leased: Callable[[SendingRight], BrokerWrites]
