@@ -51,7 +51,7 @@ _DATE: Final = re.compile(
 )
 _ZONE_BEHIND: Final = re.compile(r" [A-Z][A-Za-z]+/[A-Za-z_]+$")
 _TIME: Final = re.compile(
-    r"[T ,;_]*(?:(?P<h>\d{1,2}):(?P<m>\d\d)(?::(?P<s>\d\d)(?:[.,:](?P<f>\d+))?)?"
+    r"[TD ,;_]*(?:(?P<h>\d{1,2}):(?P<m>\d\d)(?::(?P<s>\d\d)(?:[.,:](?P<f>\d+))?)?"
     r"|(?P<ch>\d\d)(?P<cm>\d\d)(?P<cs>\d\d)?[ .]?(?P<cf>\d{3,9})?)?"
     r" ?(?:(?P<half>[AaPp])\.?[Mm]\.?)? ?(?P<zone>[A-Z]{1,4})? ?(?P<off>[+-]\d\d:?(?:\d\d)?)?$"
 )

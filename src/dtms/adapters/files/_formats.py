@@ -45,6 +45,11 @@ FORMATS: Final = (
     Format(name="MetaTrader's API", names=_names("tick_volume", "spread", "real_volume"), server_clock=True),
     Format(name="MetaTrader's API (ticks)", names=_names("bid", "ask", "time_msc", "flags"), server_clock=True),
     Format(name="MetaTrader's API (ticks)", names=_names("bid", "ask", "flags"), server_clock=True),
+    Format(
+        name="MetaTrader (Darwinex's recorder)",
+        names=_names("time_milliseconds", "bid", "ask", "spread"),
+        server_clock=True,
+    ),
     Format(name="MetaTrader", names=_names("tick_volume"), server_clock=True),
     Format(name="MetaTrader 5", names=_names("<date>", "<time>", "<tickvol>"), server_clock=True),
     Format(name="MetaTrader 5 (ticks)", names=_names("<date>", "<time>", "<bid>", "<ask>"), server_clock=True),
@@ -59,6 +64,7 @@ FORMATS: Final = (
     Format(name="TradeStation", names=_names("date", "time", "up", "down"), day_first=False, stamps_end=True),
     Format(name="FirstRate Data", file=r"firstrate|_1min_(adj|unadj)", zone="America/New_York"),
     Format(name="Nautilus", names=_names("ts_event", "ts_init"), zone="UTC"),
+    Format(name="BitMEX", cell=r"\d{4}-\d\d-\d\dD\d\d:", zone="UTC"),
     Format(name="TrueFX", headless=True, cell=r"[A-Z]{3}/[A-Z]{3}$", zone="UTC"),
 )
 """In the order in which they are tried."""

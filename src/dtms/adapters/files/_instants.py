@@ -41,6 +41,9 @@ def to_utc(clocked: Clocked, rows: Rows, layout: Layout) -> list[Millis]:
     zone = _zone(clocked, rows, layout)
     if zone is None:
         return [Millis(at) for at in rows.times]
+    fixed = zone.fixed
+    if fixed is not None:
+        return [Millis(at - fixed) for at in rows.times]
     starts = []
     earliest = 0
     for line, local in zip(rows.lines, rows.times, strict=True):

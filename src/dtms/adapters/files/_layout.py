@@ -25,6 +25,7 @@ REMEDY: Final = (
 _VOLUMES: Final = ("volume", "tick_volume", "vol", "real_volume")
 """The first of these that a tape of bars has is its volume."""
 
+_INSTRUMENT_ID: Final = "instrument_id"
 _CLOCK: Final = re.compile(r"\d{1,2}:\d\d|\d{1,6}$|\d{9}$")
 _DATE: Final = re.compile(
     r"(\d{8}|\d{4}[-./]\d{1,2}[-./]\d{1,2}|\d{1,2}[-./]\d{1,2}[-./]\d{2,4}|[\w ,-]*[A-Za-z]{3}[\w ,-]*)$"
@@ -93,7 +94,7 @@ def layout_of(path: Path, table: Table, options: TapeOptions, remarks: Remarks) 
         if kinds is None:
             raise unknown(path, 1, "no header, and rows of no known shape", table)
         meanings = [Meaning(kind=kind) for kind in kinds]
-    meanings = _of_symbol(path, table, meanings, options, remarks)
+    meanings = _of_symbol(path, table, _without_numbers(table, meanings), options, remarks)
     places = _places(path, table, meanings)
     form = format_of(path, table)
     bid, ask, mid = _prices(path, table, places)
@@ -143,6 +144,17 @@ def _told(path: Path, table: Table, columns: Mapping[str, str]) -> list[Meaning]
             raise unknown(path, table.header_line, why, table)
         found[place] = replace(meaning_of(table.header[place]) if table.header else Meaning(), kind=kind)
     return found
+
+
+def _without_numbers(table: Table, meanings: list[Meaning]) -> list[Meaning]:
+    """Leave an instrument's number, which Databento writes beside or in place of its symbol: it names nobody's tape."""
+    first = table.rows[0] if table.rows else ()
+    return [
+        Meaning()
+        if each.kind == "symbol" and i < len(first) and first[i].isdigit() and _INSTRUMENT_ID in table.header[i]
+        else each
+        for i, each in enumerate(meanings)
+    ]
 
 
 def _of_symbol(

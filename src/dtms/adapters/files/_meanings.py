@@ -19,9 +19,9 @@ _WORDS: Final[dict[str, str]] = {
     "'ts event' 'ts event ns' 'event time' 'local time' 'gmt time' 'server time' 'time server' 'quote time' 'rate datetime' "
     "'rate date time' ratedatetime 'tick time' zeit hora heure ora czas fecha 'fecha hora' 'datum zeit' 'time period start' "
     "snapshottime 'snapshot time' mts 'kline open time' 'window start' uhrzeit",
-    "date": "date day datum data 'trade date' 'trading day' dtyyyymmdd yyyymmdd 'bar date'",
+    "date": "date day datum data 'trade date' 'trading day' dtyyyymmdd yyyymmdd 'bar date' 'date ymd' 'date mdy' 'date dmy'",
     "ms_of_day": "'ms of day'",
-    "msc": "'time msc' 'timestamp ms' 'time ms'",
+    "msc": "'time msc' 'timestamp ms' 'time ms' 'time milliseconds'",
     "close_time": "'close time' closetime 'close timestamp' 'end time' 'time end' 'time close' 'time period end' 'period end' 'ts init' "
     "'kline close time'",
     "open": "open o opening first 'open price' otwarcie ouverture eroffnung eroeffnung erster apertura abertura aper offnung",
@@ -29,9 +29,9 @@ _WORDS: Final[dict[str, str]] = {
     "low": "low l min minimum lo lowest 'low price' najnizszy bas tief tagestief minimo minima",
     "close": "close c closing 'close price' zamkniecie cloture fermeture fermer schluss schlusskurs cierre chiusura fechamento",
     "price": "price last 'last price' 'trade price' p kurs dernier ultimo zuletzt",
-    "bid": "bid b geld 'bid price' bidprice 'best bid' 'best bid price' 'rate bid' ratebid 'bid px' 'bid rate' 'bid 1' 'bid close price'",
+    "bid": "bid b geld 'bid price' bidprice 'best bid' 'best bid price' 'rate bid' ratebid 'bid px' 'bid rate' 'bid 1' 'bid close price' 'bid px 00'",
     "ask": "ask a offer brief 'ask price' askprice 'best ask' 'best ask price' 'best offer' 'rate ask' rateask 'ask px' 'ask rate' "
-    "'ask 1' 'offer price'",
+    "'ask 1' 'offer price' 'ask px 00'",
     "volume": "volume 'volume base' volumefrom 'base volume' 'total volume' volumen wolumen 'trade volume' 'volume traded'",
     "tick_volume": "'tick volume' tickvol 'tick vol' tickqty 'tick qty' ticks 'tick count'",
     "vol": "vol v qty quantity amount size",
@@ -40,7 +40,7 @@ _WORDS: Final[dict[str, str]] = {
     "real_volume": "'real volume' 'volume real'",
     "spread": "spread 'spread points' 'avg spread' 'average spread'",
     "symbol": "symbol ticker pair instrument 'currency pair' currencypair product asset ric 'instrument id' epic tic "
-    "'symbol name'",
+    "'symbol name' 'format ticker'",
     "flags": "flags flag",
 }
 """Names by what they mean, in small letters without accents; quotes keep words together."""

@@ -106,7 +106,7 @@ def scale_of(path: Path, symbol: str, prices: list[float]) -> tuple[float, str |
     if not sane:
         return 1.0, None
     middle = sane[len(sane) // 2]
-    for divisor, unit in ((1.0, "price"), (round(1 / pip), "pips"), (round(10 / pip), "points")):
+    for divisor, unit in ((1.0, "price"), (round(1 / pip), "pips"), (round(10 / pip), "points"), (1e9, "billionths")):
         if low <= middle / divisor <= high:
             note = f"prices are in {unit} ({middle:g}) and were divided by {divisor:g}"
             return divisor, None if divisor == 1 else note

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -42,8 +45,25 @@ class _Loaded:
     member: str = ""
 
 
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """Keep the collector still: rows are millions of small objects without a cycle, and it would walk them all again and again."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
 def read(path: Path, options: TapeOptions) -> Tape:
     """Return the tape in a file; see `dtms.adapters.files.tape.read_tape`."""
+    with _nothing_collected():
+        return _read(path, options)
+
+
+def _read(path: Path, options: TapeOptions) -> Tape:
     given = path
     path, sibling = sides_of(given)
     remarks = Remarks()

@@ -132,6 +132,9 @@ def _of_symbol(
 def _with_prices(records: list[tuple[int, Row]], layout: Layout, remarks: Remarks) -> list[tuple[int, Row]]:
     """Leave rows out that have no price at all: a minute without one, or a deal in a file of quotes."""
     prices = (*layout.bid, *(layout.ask or ()))
+    first = prices[0]
+    if not any(row[first] in _BLANK for _, row in records):
+        return records
     kept = [(line, row) for line, row in records if any(row[i] not in _BLANK for i in prices)]
     if len(kept) < len(records):
         remarks.note(f"{len(records) - len(kept)} rows without any price were left out")
@@ -166,6 +169,9 @@ def _columns(path: Path, lines: list[int], rows: list[Row], layout: Layout, rema
     zeros = gaps and layout.form.server_clock
 
     def numbers(place: int) -> list[float]:
+        quick = None if gaps or mark != "." else _plain_numbers([row[place] for row in rows])
+        if quick is not None:
+            return quick
         return _read(path, lines, rows, place, layout, lambda cell: _price(cell, mark, gaps=gaps, zeros=zeros))
 
     def volumes(place: int | None) -> list[float | None]:
@@ -188,6 +194,16 @@ def _columns(path: Path, lines: list[int], rows: list[Row], layout: Layout, rema
         spreads=[] if layout.spread is None else numbers(layout.spread),
         digits=max(len(cell.partition(mark)[2]) for cell in prices[width - 1]),
     )
+
+
+def _plain_numbers(cells: list[str]) -> list[float] | None:
+    """Return a column of plain numbers, which nearly every one is, at once; None where any cell is another thing."""
+    if "_" in "".join(cells):
+        return None
+    try:
+        return list(map(float, cells))
+    except ValueError:
+        return None
 
 
 def _rest(volume: float | None, bought: float | None) -> float | None:

@@ -23,6 +23,7 @@ _LOOK: Final = 60
 """Lines in which a header and the first row must be."""
 
 _NUMBER: Final = re.compile(r"[$€£]?[+-]?(?:\d[\d.,' ]*|\.\d+)(?:[eE][+-]?\d+)?%?$")
+_BEGIN: Final = 80
 _SHOWN: Final = 3
 _WIDE: Final = 100
 
@@ -67,6 +68,7 @@ def table_of(path: Path, content: Content, remarks: Remarks) -> Table:
         return _of_polars(path, content)
     if content.text.lstrip().startswith("[["):
         return _of_json(path, content.text)
+    _refuse_no_table(path, content.text)
     own = content.text.startswith(OWN_MARK)
     lines = content.text.splitlines()
     first = 0
@@ -100,6 +102,29 @@ def table_of(path: Path, content: Content, remarks: Remarks) -> Table:
         separator=separator,
         own=own,
     )
+
+
+_NO_TABLE: Final = (
+    (re.compile(r"<(!doctype|html|\?xml)", re.IGNORECASE), "is a web page or XML, no tape", "download the data itself"),
+    (
+        re.compile(r"version https://git-lfs"),
+        "is a pointer of Git LFS, not the data",
+        "fetch the data with git lfs pull",
+    ),
+    (
+        re.compile(r"\{"),
+        "is a JSON object, no list of rows",
+        "give CSV, or a JSON list of [time, open, high, low, close] rows",
+    ),
+)
+"""What is saved in place of a tape now and then, by how it begins: its name and the way out."""
+
+
+def _refuse_no_table(path: Path, text: str) -> None:
+    begin = text.lstrip()[:_BEGIN]
+    for pattern, why, remedy in _NO_TABLE:
+        if pattern.match(begin):
+            raise defect(path, None, f"{why}; it begins {' '.join(begin.split())!r}", remedy)
 
 
 def is_data(cells: Sequence[str]) -> bool:

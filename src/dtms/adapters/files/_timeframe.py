@@ -11,7 +11,7 @@ from pathlib import Path
 from dtms.adapters.files._defects import defect
 from dtms.adapters.files._zones import wall_clock
 from dtms.domain.market import Timeframe
-from dtms.domain.units import HOUR, MINUTE, Millis
+from dtms.domain.units import HOUR, MINUTE, SECOND, Millis
 
 _UNLIKELY = 100_000
 """Steps running that are all whole multiples of a coarser timeframe are no gaps once chance makes that rarer than 1 in this:
@@ -55,6 +55,9 @@ def infer_timeframe(path: Path, times: Sequence[int]) -> Timeframe:
     for timeframe in Timeframe:
         if timeframe.value == usual:
             return timeframe
+    if 0 < usual < MINUTE:
+        why = f"its bars are mostly {usual / SECOND:g} s apart, finer than the M1 that a simulation is played by"
+        raise defect(path, None, why, "export the tape as M1, or give the quotes themselves")
     why = (
         f"its bars are mostly {usual / MINUTE:g} minutes apart, which is none of {', '.join(t.name for t in Timeframe)}"
     )

@@ -49,6 +49,12 @@ class Zone:
     """Milliseconds that the clock runs ahead of `tz`."""
     _offsets: dict[int, tuple[int, ...]] = field(default_factory=dict, repr=False)
 
+    @property
+    def fixed(self) -> int | None:
+        """Return how far this clock is ahead of UTC where that never changes, in milliseconds; else None."""
+        offset = self.tz.utcoffset(None) if isinstance(self.tz, timezone) else None
+        return None if offset is None else offset // _MILLISECOND + self.ahead
+
     def candidates(self, local: int) -> tuple[int, ...]:
         """Return the instants with this wall clock: one, two where it is turned back, none where it is put forward."""
         slot = local // _SLOT
