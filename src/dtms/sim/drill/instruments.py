@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from random import Random
 from typing import Final
 
@@ -37,39 +38,38 @@ class Listing:
         return canonical(self.spec.name)
 
 
-_INDEX: Final = SymbolSpec(
+_in_dollars: Final = partial(
+    SymbolSpec,
+    currency_base="USD",
+    currency_profit="USD",
+    currency_margin="USD",
+    digits=2,
+    volume_min=1.0,
+    volume_step=1.0,
+)
+"""What is quoted, paid and margined in dollars, to the cent, and traded by the piece."""
+
+_INDEX: Final = _in_dollars(
     name="US500",
     description="A future on 500 shares: a quarter of a point a tick, the CME's grid",
     path="Indices\\US500",
     asset=AssetClass.INDEX,
-    digits=2,
     tick_size=0.25,
     contract_size=50.0,
-    volume_min=1.0,
     volume_max=100.0,
-    volume_step=1.0,
     spread_typical=0.25,
-    currency_base="USD",
-    currency_profit="USD",
-    currency_margin="USD",
     stops_level=0,
     commission_per_lot=2.0,
 )
-_SHARE: Final = SymbolSpec(
+_SHARE: Final = _in_dollars(
     name="#SHARE",
     description="A share: whole pieces, no leverage of its own, cents",
     path="Stocks\\#SHARE",
     asset=AssetClass.OTHER,
-    digits=2,
     tick_size=0.01,
     contract_size=1.0,
-    volume_min=1.0,
     volume_max=10_000.0,
-    volume_step=1.0,
     spread_typical=0.04,
-    currency_base="USD",
-    currency_profit="USD",
-    currency_margin="USD",
     stops_level=5,
     commission_per_lot=0.02,
 )
