@@ -55,7 +55,7 @@ drill: $(DEV)/.done ## Run the fault simulator: 500 worlds of 400 steps (some 4 
 	$(BIN)/dtms drill simulate --seeds 500 --steps 400 --jobs $(JOBS)
 
 planted: $(DEV)/.done ## Hunt each planted bug with the simulator and write docs/planted-bugs.md (some 10 minutes)
-	$(BIN)/python -m tests.drill.measure_planted --jobs $(JOBS)
+	$(BIN)/python -m tests.drill.measure_planted --jobs $(JOBS) --write
 
 lock: ## Renew the hash-locked requirements (needs uv)
 	uv pip compile pyproject.toml --generate-hashes --no-emit-index-url --universal --no-strip-extras --python-version 3.11 --quiet -o requirements/run.txt

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.app.rig import Rig
+from tests.app.rig import SYMBOL, Rig
 from tests.app.test_gateway import end_of, ended, hedge, plan
 
 from dtms.adapters.terminal.constants import Mt5
 from dtms.app import journal
 from dtms.app.flatten import RULE
+from dtms.app.opening_checks import OpeningRefusedError, Order, checked
 from dtms.app.sending_limits import Backoff, SendingLimits
 from dtms.app.urgency import Urgency, urgency_of
 from dtms.domain.action import Action, Close, Reduce, SetStop
@@ -23,7 +24,7 @@ from dtms.domain.modes import Cause
 from dtms.domain.policy import OperationPolicy, Policy
 from dtms.domain.receipt import Rejection
 from dtms.domain.trade import Trade
-from dtms.domain.units import DAY, SECOND, Lots, Millis, Price
+from dtms.domain.units import DAY, SECOND, Lots, Millis, Price, Side
 from dtms.domain.verdict import KillLevel
 
 NS = 1_000_000_000
@@ -280,6 +281,17 @@ def test_what_adds_risk_is_refused_where_the_account_would_hold_too_much() -> No
 
 
 # ----- what waits
+
+
+def test_what_is_open_on_a_symbol_counts_towards_its_limit() -> None:
+    rig = Rig()
+    instrument = replace(rig.broker.instrument(SYMBOL), volume_limit=2.0)
+    order = Order(symbol=SYMBOL, side=Side.BUY, volume=1.0, risk_money=None, stop=1_990.0, target=None, profile=None)
+    quote = rig.broker.quote(SYMBOL)
+    assert checked(order, instrument, quote, 4.0, 1.0).volume == 1.0
+    with pytest.raises(OpeningRefusedError) as refused:
+        checked(order, instrument, quote, 4.0, 1.5)
+    assert refused.value.code == "volume_limit"
 
 
 def test_too_many_actions_that_wait_are_told_once_and_again_when_it_happens_again() -> None:

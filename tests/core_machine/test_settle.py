@@ -230,6 +230,14 @@ def test_a_required_step_that_came_to_nothing_is_tried_again(how: StepEnd) -> No
     assert (pending(settled).attempt, pending(settled).retry_at) == (2, NOW + SECOND)
 
 
+def test_a_later_step_whose_price_grew_too_old_does_not_undo_what_was_done_before_it() -> None:
+    begun = begin(warned(), -4.0)
+    step = pending(begun).steps[0]
+    second = replace(pending(begun), steps=(step, replace(step, price_based=True)), step=1)
+    settled = end(replace(begun, trade=replace(begun.trade, pending=second)), StepEnd.CANCELLED)
+    assert (pending(settled).step, pending(settled).attempt) == (1, 2)
+
+
 def test_a_hedge_falls_back_to_a_reduction_and_that_to_a_tighter_stop() -> None:
     fallen = rejected(begin(in_l2(), -6.0), Rejection.NO_MONEY)
     assert actions(pending(fallen).steps)[1:] == [Reduce(ticket=TICKET, remaining=Lots(0.5))]

