@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from tests.app.rig import Rig
@@ -15,10 +16,12 @@ from dtms.adapters.terminal.records import AccountSpec
 from dtms.app import money
 from dtms.app.registration import RefusalKind, RegistrationRefusedError
 from dtms.app.strays import strays
+from dtms.domain.instrument import Instrument
 from dtms.domain.position import Position
 from dtms.domain.trade import Hold, Trade, TradeState
 from dtms.domain.units import Lots, Side
 from dtms.domain.verdict import KillLevel
+from dtms.errors import InvalidDataError
 from dtms.ports.notifier import AlertKind
 
 _S = TradeState
@@ -210,6 +213,31 @@ def test_a_renamed_symbol_is_not_traded_under_its_old_name(rig: Rig) -> None:
     rig.pass_time(15)
     fall_on(rig, trade)
     assert (rig.trade(trade.ticket).hold, rig.alerts(), rig.writes.sent) == (Hold.ANOTHER, ["quarantined"], [])
+
+
+class Delisted:
+    """Reads of a broker that knows a symbol under its new name alone."""
+
+    def __init__(self, reads: Any) -> None:
+        self._reads = reads
+
+    def instrument(self, symbol: str) -> Instrument:
+        msg = f"the broker does not know {symbol}"
+        raise InvalidDataError(msg)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reads, name)
+
+
+def test_a_symbol_that_was_renamed_while_everything_was_down_holds_its_trade(rig: Rig) -> None:
+    trade = rig.managed()
+    rig.settle()
+    rig.reads.shown = lambda position: replace(position, symbol="XAUUSD.r")
+    rig.reads = Delisted(rig.reads)  # type: ignore[assignment]
+    rig.start(epoch=2)
+    rig.pass_time(30)
+    assert (rig.trade(trade.ticket).hold, rig.writes.sent) == (Hold.ANOTHER, [])
+    assert rig.alerts().count("quarantined") == 1
 
 
 def test_a_child_that_is_shown_on_the_other_side_is_left_alone_and_its_trade_is_held(rig: Rig) -> None:

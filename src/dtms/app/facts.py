@@ -16,7 +16,7 @@ from dtms.app.children import stranger, with_leg_facts
 from dtms.app.holding import hold
 from dtms.app.market_desk import SymbolDesk
 from dtms.app.naked import NakedWatch, with_naked
-from dtms.app.recognise import EntrySays, Recogniser
+from dtms.app.recognise import EntrySays, Recogniser, another
 from dtms.app.rewritten import rewriting
 from dtms.core.readdress import readdressed
 from dtms.domain.action import SetStop
@@ -88,6 +88,12 @@ class FactKeeper:
         with self.ledger.write() as tx:
             tx.add_deals(deals)
         return Ends(hedge_gone=True)
+
+    def renamed(self, trade: Trade, read: PositionsRead, unfinished: Iterable[Intent], policy: Policy) -> None:
+        """Hold a trade whose position is another one by now although its market cannot be read: its symbol was renamed."""
+        main = read.find(trade.identifier)
+        if main is not None and another(trade, None, main):
+            self.ends(trade, read, unfinished, policy)
 
     def reconcile(self, trade: Trade, read: PositionsRead, unfinished: tuple[Intent, ...], desk: SymbolDesk) -> Trade:
         """Take over what was changed at the broker by others; return the trade as the ledger has it then."""

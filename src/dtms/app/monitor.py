@@ -141,7 +141,9 @@ class Monitor:
             readable = frozenset(self.desk.symbols())
             for trade in page.trades:
                 if trade.symbol not in readable:
-                    continue  # it was never read since the start; `progress` has it
+                    # It was never read since the start: `progress` has it. What it is not any more is seen all the same.
+                    self.facts.renamed(trade, read, page.of(trade.trade_id), self.desk.policies.default)
+                    continue
                 try:
                     self._trade(trade, page.of(trade.trade_id), read, page.kill, now)
                 except MarketDataError as error:
