@@ -235,6 +235,10 @@ SCENARIOS = (
             *at("app/test_monitor.py", "test_a_bar_is_decided_once_however_many_passes_see_it"),
             *at("core_score/test_laws.py", "test_a_bar_that_comes_again_changes_nothing_and_is_counted"),
             *at(
+                "server/test_bars_law.py",
+                "test_a_decision_is_made_of_every_bar_that_was_shown_by_then_and_of_nothing_later",
+            ),
+            *at(
                 "ticks/test_feed.py",
                 "test_a_bar_off_the_minute_is_dropped_and_counted_and_the_symbol_is_scored_all_the_same",
             ),

@@ -80,8 +80,14 @@ SCENARIOS = (
     Scenario(
         number=35,
         group=Group.BROKER,
-        words="Stops level, step or tick of an instrument change in the middle of a trade: quantised anew, no loop of invalid requests.",
+        words="Stops level, step, tick or contract of an instrument change in the middle of a trade, or its name: quantised anew or held, no loop of invalid requests.",
         tests=(
+            *at("app/test_monitor.py", "test_an_instrument_that_the_broker_changes_is_known_with_the_next_bar"),
+            *at(
+                "app/test_facts.py",
+                "test_a_renamed_symbol_is_not_traded_under_its_old_name",
+                "test_a_symbol_that_was_renamed_while_everything_was_down_holds_its_trade",
+            ),
             *at(
                 "scenarios/test_at_the_broker.py",
                 "test_a_coarser_tick_in_the_middle_of_a_trade_puts_the_next_stop_on_the_new_grid",
@@ -97,7 +103,7 @@ SCENARIOS = (
                 "test_a_symbol_that_the_broker_lost_does_not_hold_up_the_others",
             ),
         ),
-        kinds=("respecified",),
+        kinds=("respecified", "broker: contract", "broker: symbol renamed"),
     ),
     Scenario(
         number=36,
@@ -128,6 +134,7 @@ SCENARIOS = (
         tests=at(
             "scenarios/test_at_the_broker.py", "test_a_position_that_the_broker_splits_is_frozen_and_a_person_called"
         ),
+        kinds=("broker: deal corrected", "broker: renumbered"),
         later="A cash dividend that only moves the price is not told apart from the market.",
     ),
     Scenario(
