@@ -130,6 +130,21 @@ def test_a_move_back_that_is_refused_for_a_while_waits_two_seconds_before_the_ne
     assert (first, len(rig.writes.sent)) == (1, 3)
 
 
+@pytest.mark.parametrize("side", Side)
+def test_a_stop_that_a_coarser_grid_does_not_hold_is_moved_back_to_the_next_tighter_price(side: Side) -> None:
+    rig = Rig(policy=policy("floor"))
+    stop, grid = (1_990.13, 1_990.25) if side is Side.BUY else (2_010.12, 2_010.0)
+    trade = rig.managed(side, stop=stop, target=2_000.0 + side * 30.13)
+    rig.settle()
+    rig.terminal.backend.respecify(replace(rig.sim.state.specs[SYMBOL], tick_size=0.25))
+    rig.next_bar()
+    rig.settle()
+    assert rig.writes.sent == []
+    rig.hand_stop(trade.ticket, 2_000.0 - side * 15.0, 2_000.0 + side * 30.25)
+    rig.pass_time(10)
+    assert (stop_of(rig, trade), rig.trade(trade.ticket).stop, len(rig.writes.sent)) == (grid, Price(grid), 1)
+
+
 def test_explain_tells_what_a_hand_has_set_and_that_a_trade_is_held(rig: Rig) -> None:
     trade = rig.managed()
     rig.settle()

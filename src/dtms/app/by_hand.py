@@ -89,7 +89,9 @@ def counter_move(trade: Trade, main: Position, desk: SymbolDesk) -> SetStop | No
         wanted = trade.initial_stop
     if wanted is None or desk.instrument.same_price(main.stop, wanted) or trade.hold is not Hold.NONE:
         return None
-    return SetStop(ticket=trade.ticket, stop=wanted, target=trade.target)
+    # The broker's grid may be coarser by now than it was when the levels were set: off it, it would refuse them for ever.
+    target = None if trade.target is None else desk.instrument.nearest(trade.target)
+    return SetStop(ticket=trade.ticket, stop=desk.instrument.stop(trade.side, wanted), target=target)
 
 
 def plan_counter(tx: LedgerWrite, trade: Trade, main: Position, action: SetStop, now: Millis, policy: Policy) -> Trade:
