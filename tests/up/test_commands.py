@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from tests.up.conftest import FALL, install, moved, running
+from tests.up.conftest import FALL, install, moved, running, wait_until
 
 from dtms.adapters.files.tape import Tape
+from dtms.adapters.terminal.constants import Mt5
 from dtms.domain.units import Lots, Price, Side
 from dtms.services.supervise.process_group import environment_of
 from dtms.sim.entries import Order
@@ -117,6 +118,22 @@ def test_a_released_trade_is_not_found_any_more(services: Services) -> None:
     assert "trade_unknown" in gone.stderr
     held = next(p for p in services.up.trader.broker.positions().positions if p.ticket == ticket)
     assert held.stop is not None
+
+
+def test_a_stop_that_a_person_loosens_is_put_back_and_explain_says_so(services: Services) -> None:
+    ticket = services.open()
+    services.ask("adopt", str(ticket))
+    terminal = services.up.trader.terminal
+    (before,) = terminal.positions_get(ticket=ticket) or ()
+    loosened = {"action": Mt5.TRADE_ACTION_SLTP, "position": ticket, "symbol": "XAUUSD", "sl": before.sl - 5.0}
+    assert terminal.order_send({**loosened, "tp": before.tp}) is not None
+
+    def put_back() -> bool:
+        (now,) = terminal.positions_get(ticket=ticket) or ()
+        return bool(now.sl == before.sl)
+
+    wait_until(put_back, "the stop to be put back")
+    assert "by hand and put back to" in services.ask("explain", str(ticket))["sentence"]
 
 
 def test_config_check_tells_the_policy_of_each_symbol_in_market_watch(services: Services) -> None:
