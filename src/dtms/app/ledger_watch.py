@@ -57,7 +57,7 @@ class LedgerWatch:
         self._looked_ns = now_ns
         try:
             with self.ledger.write() as tx:
-                tx.set_fact(f"written.{self.role}", str(self.clock.market_now()))
+                tx.touch(f"written.{self.role}", str(self.clock.market_now()))
         except StaleWriteError:
             return  # another writer was first: it can be written
         except FencedError:

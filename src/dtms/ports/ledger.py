@@ -205,6 +205,10 @@ class LedgerWrite(LedgerRead, Protocol):
         """Write or, with None, remove a named fact."""
         ...
 
+    def touch(self, name: str, value: str) -> None:
+        """Write a named fact that nobody decides on: the revision does not grow."""
+        ...
+
     def add_reply(self, reply: Reply) -> None:
         """Store an answer under its idempotency key."""
         ...

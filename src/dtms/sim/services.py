@@ -48,6 +48,9 @@ TOKEN = "simulated-simulated-simulated-simulated-sim"  # noqa: S105 - guards not
 """The bearer token inside a simulation: it protects nothing, the same guard is just passed the same way."""
 
 MOST_ROUNDS: Final = 20
+PERIODIC: Final = 30 * SECOND
+"""A service that has nothing new to look at looks all the same so often."""
+
 _EXITS_AGAIN_S: Final = CYCLE_NS / 1e9
 
 
@@ -92,6 +95,8 @@ class Services:
     api: ASGIApp
     failures: list[Failure] = field(default_factory=list)
     _again_at: Millis | None = None
+    _gateway_at: Millis = field(default=Millis(0))
+    _gateway_saw: int = -1
 
     def turn(self) -> None:
         """Let each run, until nothing changes any more at this instant."""
@@ -100,7 +105,10 @@ class Services:
         self.dtms.push(self.exits.client, self.clock.boot_ns())
         self._run("dtms-api", self.exits.work)
         for _ in range(MOST_ROUNDS):
+            if not self._gateway_is_due():
+                break
             self._run("dtms-gateway", self.gateway)
+            self._gateway_at, self._gateway_saw = self.clock.now, self.gateway.ledger.revision()
             if not self.gateway.changed:
                 break
             self._run("dtms-server", self.defence)
@@ -110,6 +118,13 @@ class Services:
         wanted = self.defence.monitor.next_wake()
         again = self._again_at
         return min((at for at in (wanted, again) if at is not None), default=None)
+
+    def _gateway_is_due(self) -> bool:
+        """Return whether the gateway may have something to do: a pass that would find nothing new is skipped for a while."""
+        if self.clock.now - self._gateway_at >= PERIODIC or self._again_at is not None:
+            return True
+        page = self.gateway.executor.book.page()
+        return page.revision != self._gateway_saw or bool(page.unfinished) or bool(page.causes)
 
     def _run(self, who: str, work: GatewayPass | MonitorPass | ExitPass[StateCache]) -> None:
         error = work.run()

@@ -24,12 +24,10 @@ from dtms.adapters.terminal.terminal import SimTerminal
 from dtms.adapters.terminal.traits import FRESH
 from dtms.bootstrap import Parts
 from dtms.domain.policy import PolicyBook
-from dtms.domain.units import SECOND, Millis
+from dtms.domain.units import Millis
 from dtms.ports.ledger import Ledger
 from dtms.services.broker_child import TerminalLink, link_to
-from dtms.sim.services import MAGIC, Services, Told, start_services
-
-_PERIODIC = 30 * SECOND
+from dtms.sim.services import MAGIC, PERIODIC, Services, Told, start_services
 
 
 @dataclass(slots=True, kw_only=True)
@@ -78,7 +76,7 @@ class World:
 
     def _next_wake(self) -> Millis:
         wanted = self.services.next_wake()
-        periodic = Millis(self._last_pass + _PERIODIC)
+        periodic = Millis(self._last_pass + PERIODIC)
         return periodic if wanted is None else min(periodic, wanted)
 
 

@@ -249,6 +249,10 @@ class WriteTransaction(ReadTransaction):
         else:
             self._change(sql.FACT_PUT, name=name, value=value)
 
+    def touch(self, name: str, value: str) -> None:
+        """Write a named fact that nobody decides on: the revision does not grow, so nobody reads anew because of it."""
+        self._executor.change(sql.FACT_PUT, name=name, value=value)
+
     def add_reply(self, reply: Reply) -> None:
         """Store an answer under its idempotency key; what is older than 24 h is removed.
 
