@@ -317,3 +317,16 @@ def test_the_epoch_is_new_at_creation_and_at_restore(ledger: SqlLedger) -> None:
     assert ledger.epoch == "after-restore"
     assert ledger.revision() == revision + 1
     ledger.renew_epoch(before)
+
+
+def test_what_nobody_decides_on_is_written_without_a_new_revision(ledger: SqlLedger) -> None:
+    before = ledger.revision()
+    with ledger.write() as write:
+        write.touch("written.gateway", "1")
+    with ledger.read() as read:
+        assert read.fact("written.gateway") == "1"
+    assert ledger.revision() == before
+    with ledger.write() as write:
+        write.touch("written.gateway", "2")
+        write.set_fact("decided.on", "1")
+    assert ledger.revision() == before + 1
