@@ -121,16 +121,19 @@ def _until_open(world: World) -> int:
     """Go to where every market has been open for a while, by the calendar and as was learnt; return how far that was."""
     now = world.clock.now
     opened = [world.market.hours(name).after_open(now, _AFTER_OPEN) for name in world.market.closed()]
-    world.clock.now = max([now, *opened, *_learnt(world, now)])
+    world.clock.now = max([now, *opened, *_learnt(world)])
     return world.clock.now - now
 
 
-def _learnt(world: World, now: Millis) -> list[Millis]:
-    """Return until when closes wait for the spread of markets that the product has just learnt to be open again."""
+def _learnt(world: World) -> list[Millis]:
+    """Return until when orders wait by what was learnt of closed markets: for the next try, then closes for the spread.
+
+    A market in which quotes went on while it was closed opens without a sign, so that its next try may be minutes off.
+    """
     with world.ground.disk.ledger.read() as tx:
         spans = [closure.span for closure in read_closures(tx)]
-    ended = [(since, end) for since, end in spans if end is not None and end <= now]
-    return [Millis(end + _AFTER_OPEN) for since, end in ended if end - since >= REOPENING_WAIT]
+    known = [(since, end) for since, end in spans if end is not None]
+    return [Millis(end + _AFTER_OPEN) if end - since >= REOPENING_WAIT else end for since, end in known]
 
 
 def _result(plan: SeedPlan, world: World, healed: int) -> SeedResult:
