@@ -19,6 +19,7 @@ from dtms.adapters.terminal.constants import Mt5
 from dtms.app import journal
 from dtms.domain.action import Action, Close, SetStop
 from dtms.domain.intent import Planner
+from dtms.domain.receipt import Outcome, Receipt, Rejection
 from dtms.domain.trade import Trade
 from dtms.domain.units import HOUR, MINUTE, SECOND, Millis, Price
 from dtms.domain.verdict import KillLevel
@@ -213,3 +214,21 @@ def test_trading_that_is_switched_on_again_is_seen_within_seconds() -> None:
         rig.settle()
         rig.wait(1)
     assert rig.position(trade.identifier) is None
+
+
+def test_openings_that_are_refused_make_nobody_wait_longer() -> None:
+    rig = Rig()
+    trade = rig.managed()
+    quoted(rig)
+    closing = Wants(rig, [trade], "exit")
+    closing.again()
+    rig.settle()
+    closures = rig.executor.conclusions.closures
+    before = closures.present(SYMBOL)
+    refusal = Receipt(outcome=Outcome.REJECTED, code=10_018, rejection=Rejection.MARKET_CLOSED)
+    for _ in range(5):
+        rig.wait(1)
+        rig.price(2_000.0)
+        closures.answered(SYMBOL, refusal, rig.clock.now, waits=False)
+    assert before is not None
+    assert closures.present(SYMBOL) == before

@@ -196,9 +196,9 @@ def test_an_order_that_the_broker_takes_ends_the_closure_at_that_instant() -> No
     known = Closures(ledger=rig.ledger, reads=rig.broker, notifier=rig.notifier)
     begun = rig.clock.now
     refused = Receipt(outcome=Outcome.REJECTED, code=Mt5.TRADE_RETCODE_MARKET_CLOSED, rejection=Rejection.MARKET_CLOSED)
-    known.answered(SYMBOL, refused, begun)
+    known.answered(SYMBOL, refused, begun, waits=True)
     taken = Millis(begun + 3 * MINUTE)
-    known.answered(SYMBOL, Receipt(outcome=Outcome.APPLIED, code=Mt5.TRADE_RETCODE_DONE), taken)
+    known.answered(SYMBOL, Receipt(outcome=Outcome.APPLIED, code=Mt5.TRADE_RETCODE_DONE), taken, waits=True)
     later = Millis(taken + MINUTE)
-    known.answered(SYMBOL, Receipt(outcome=Outcome.APPLIED, code=Mt5.TRADE_RETCODE_DONE), later)
+    known.answered(SYMBOL, Receipt(outcome=Outcome.APPLIED, code=Mt5.TRADE_RETCODE_DONE), later, waits=True)
     assert known.spans(SYMBOL) == ((begun, taken),)

@@ -70,14 +70,16 @@ class Closures:
             if tick_at is not None and closure.moves(tick_at):
                 self._put(replace(closure, moved_at=now), now)
 
-    def answered(self, symbol: str, receipt: Receipt, now: Millis) -> None:
-        """Take note of the broker's answer to an order.
+    def answered(self, symbol: str, receipt: Receipt, now: Millis, *, waits: bool) -> None:
+        """Take note of the broker's answer to an order; one that `waits` for no market tells nothing new by its refusal.
 
         Raises:
             LedgerError: It cannot be written down; this gateway remembers it all the same.
         """
         present = self.present(symbol)
         if receipt.code != 0 and self._is_closed(receipt.rejection):
+            if not waits and present is not None and present.holds(now):
+                return
             tick_at = self._tick_at(symbol)
             if present is not None and present.is_one_with(now):
                 self._put(present.refused(now, tick_at), now)

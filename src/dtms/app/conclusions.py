@@ -16,6 +16,7 @@ from dtms.app.refusals import Refusals
 from dtms.app.walk import OPENINGS
 from dtms.app.witness import Witness, symbol_of
 from dtms.core.settle import Scene, StepEnd
+from dtms.domain.action import OpenTrade
 from dtms.domain.calendar import MarketHours
 from dtms.domain.instrument import Instrument
 from dtms.domain.intent import Intent, IntentState
@@ -78,7 +79,8 @@ class Conclusions:
         self._observed.discard(intent.intent_id)
         self.crash.reach("gateway.concluded")
         if receipt is not None:
-            self.closures.answered(symbol, receipt, self.clock.market_now())
+            waits = not isinstance(intent.action, OpenTrade)
+            self.closures.answered(symbol, receipt, self.clock.market_now(), waits=waits)
         self._tell_refusals(intent, end, receipt, reason, parked=settled is not None and settled.parked)
         return True
 
