@@ -61,8 +61,10 @@ def no_settle_window(patch: Patch) -> None:
 def none_means_flat(patch: Patch) -> None:
     """A position that is missing in one read is taken as closed."""
 
-    def gone(keeper: FactKeeper, trade: Trade, read: PositionsRead, wait_s: float, policy: object) -> bool:
-        return True
+    proved_gone = FactKeeper._proved_gone
+
+    def gone(keeper: FactKeeper, trade: Trade, shown: Any, *rest: Any) -> bool:
+        return shown is None or proved_gone(keeper, trade, shown, *rest)
 
     patch.setattr(FactKeeper, "_proved_gone", gone)
 
