@@ -69,10 +69,10 @@ class Doubts:
         read = self.witness.reads.positions()
         found = self.witness.seen(intent, read)
         works = self.under_way(intent)
-        if found.seen is Seen.APPLIED and not (works and isinstance(intent.action, OPENINGS)):
+        if found.seen is Seen.APPLIED and not isinstance(intent.action, OPENINGS):
             return Settlement(end=StepEnd.APPLIED, receipt=found.receipt, reason="seen at the broker")
-        if found.seen is Seen.PARTIAL and not works:
-            return self._of_a_part(intent)
+        if found.seen in (Seen.APPLIED, Seen.PARTIAL) and not works:
+            return self._of_what_is_there(intent)
         settle = policy.settle_s * SECOND
         absent = found.seen is Seen.ABSENT and not works
         doubt.look(read, now, 2 * settle, absent=absent)
@@ -87,8 +87,11 @@ class Doubts:
             return Settlement(end=StepEnd.QUARANTINED, receipt=None, reason="not decided in time")
         return None
 
-    def _of_a_part(self, intent: Intent) -> Settlement | None:
-        """Settle what nothing is at work on any more, by a fresh look: a last deal may have come before the list was read."""
+    def _of_what_is_there(self, intent: Intent) -> Settlement | None:
+        """Settle what nothing is at work on any more, by a fresh look: a last deal may have come before the list was read.
+
+        Of a part, and of an opening, which counts as applied whatever there is of it.
+        """
         found = self.witness.seen(intent)
         if found.seen is Seen.APPLIED:
             return Settlement(end=StepEnd.APPLIED, receipt=found.receipt, reason="seen at the broker")
