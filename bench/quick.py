@@ -17,10 +17,10 @@ from dtms.domain.instrument import AssetClass
 from dtms.domain.policy import RegimePolicy, ScorePolicy
 from dtms.domain.records import EventKind
 from dtms.domain.units import Millis
-from dtms.replay.weather import make_tape
 from dtms.settings import load_policy
-from dtms.sim.entries import parse_entries
-from dtms.sim.simulate import make_run
+from dtms_lab.simulate.entries import parse_entries
+from dtms_lab.simulate.run import make_run
+from dtms_lab.tapes.weather import make_tape
 
 RUNS = 5
 

@@ -32,7 +32,7 @@ FORMER_DATA_DIR = Path(".dtms")
 """Where the data folder was until it had one place a user: in the folder of the start."""
 
 _PREFIX = "DTMS_"
-SIMULATED_MODULE = "dtms.adapters.terminal.module"
+SIMULATED_MODULE = "dtms_lab.terminal.module"
 """The stand-in for the MetaTrader5 package."""
 
 _SWITCHES_OF_TESTS = frozenset({"DTMS_EXAMPLES", "DTMS_HANG_S", "DTMS_NO_SHARED", "DTMS_WRITE_DOCS"})

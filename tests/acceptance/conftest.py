@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from dtms.adapters.files.tape import read_tape
 from dtms.settings import load_policy
-from dtms.sim.entries import parse_entries
-from dtms.sim.report import report_of
-from dtms.sim.simulate import findings, make_run
+from dtms_lab.simulate.entries import parse_entries
+from dtms_lab.simulate.report import report_of
+from dtms_lab.simulate.run import findings, make_run
+from dtms_lab.tapes.tape import read_tape
 
 TAPES = {
     "mt5_XAUUSD": "mt5_XAUUSD_M1_20250515_20250604.csv.gz",

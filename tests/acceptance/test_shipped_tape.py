@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from dtms.replay.weather import shipped_tape
 from dtms.settings import load_policy
-from dtms.sim.entries import parse_entries
-from dtms.sim.report import report_of
-from dtms.sim.simulate import findings, make_run
+from dtms_lab.simulate.entries import parse_entries
+from dtms_lab.simulate.report import report_of
+from dtms_lab.simulate.run import findings, make_run
+from dtms_lab.tapes.weather import shipped_tape
 
 pytestmark = [pytest.mark.tapes, pytest.mark.xdist_group("shipped-tape")]
 

@@ -20,11 +20,6 @@ from dtms.adapters.clocks import VirtualClock
 from dtms.adapters.mt5 import Mt5Broker, Mt5Sender
 from dtms.adapters.notify import MemoryNotifier
 from dtms.adapters.sql import SqlLedger, open_ledger
-from dtms.adapters.terminal.constants import Mt5
-from dtms.adapters.terminal.records import AccountSpec
-from dtms.adapters.terminal.server import SimServer
-from dtms.adapters.terminal.server_time import eet_new_york_dst
-from dtms.adapters.terminal.terminal import SimTerminal
 from dtms.app import journal
 from dtms.app.executor import Executor
 from dtms.app.market_desk import MarketDesk
@@ -49,6 +44,11 @@ from dtms.services.web.guard import Gate, loopback_policy
 from dtms.services.web.in_process import call
 from dtms.services.web.offload import inline
 from dtms.settings import load_policy
+from dtms_lab.mt5_constants import Mt5
+from dtms_lab.terminal.records import AccountSpec
+from dtms_lab.terminal.server import SimServer
+from dtms_lab.terminal.server_time import eet_new_york_dst
+from dtms_lab.terminal.terminal import SimTerminal
 
 PORT = 8000
 SERVER_URL = "http://127.0.0.1:8001"

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dtms import bootstrap
-from dtms.adapters.terminal.records import AccountSpec
-from dtms.adapters.terminal.terminal import SimTerminal
 from dtms.app.registration import Registration
 from dtms.domain.action import Action, OpenTrade
 from dtms.domain.intent import IntentState, Planner
@@ -20,6 +18,8 @@ from dtms.domain.units import SECOND, Millis, Side, Ticket
 from dtms.errors import BrokerUnavailableError, OutcomeUnknownError
 from dtms.ports.broker import BrokerWrites
 from dtms.services.api.bodies import OpenBody
+from dtms_lab.terminal.records import AccountSpec
+from dtms_lab.terminal.terminal import SimTerminal
 
 if TYPE_CHECKING:
     from tests.api.conftest import World, WorldMaker

@@ -17,14 +17,6 @@ from dtms import bootstrap
 from dtms.adapters.clocks import VirtualClock
 from dtms.adapters.mt5 import Mt5Broker, Mt5Sender
 from dtms.adapters.notify import MemoryNotifier
-from dtms.adapters.terminal.constants import Mt5
-from dtms.adapters.terminal.dealer import AS_ASKED, Fill
-from dtms.adapters.terminal.oracle import OracleLog
-from dtms.adapters.terminal.recorder import AppliedKind
-from dtms.adapters.terminal.records import AccountSpec, Request
-from dtms.adapters.terminal.server import SimServer
-from dtms.adapters.terminal.server_time import eet_new_york_dst
-from dtms.adapters.terminal.terminal import SimTerminal
 from dtms.app import journal
 from dtms.app.executor import Executor
 from dtms.app.gateway_pass import GatewayPass
@@ -60,6 +52,14 @@ from dtms.domain.units import HOUR, MINUTE, SECOND, Millis, Side, Ticket, TradeI
 from dtms.domain.verdict import RailFacts, Snapshot, Verdict
 from dtms.errors import BrokerUnavailableError, OutcomeUnknownError
 from dtms.ports.notifier import AlertKind
+from dtms_lab.mt5_constants import Mt5
+from dtms_lab.terminal.dealer import AS_ASKED, Fill
+from dtms_lab.terminal.oracle import OracleLog
+from dtms_lab.terminal.recorder import AppliedKind
+from dtms_lab.terminal.records import AccountSpec, Request
+from dtms_lab.terminal.server import SimServer
+from dtms_lab.terminal.server_time import eet_new_york_dst
+from dtms_lab.terminal.terminal import SimTerminal
 
 T0 = Millis(1_750_161_600_000)
 """A Tuesday, 12:00 UTC: every market is open."""

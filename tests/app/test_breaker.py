@@ -11,9 +11,6 @@ from tests.app.test_gateway import end_of, ended, hedge, plan, tighter
 from tests.app.test_limits import DONE, limited, step
 from tests.terminal_faults.rig import House, once
 
-from dtms.adapters.terminal.constants import Mt5
-from dtms.adapters.terminal.fault_kinds import Crossed
-from dtms.adapters.terminal.recorder import AppliedKind
 from dtms.app.account_guard import AccountGuard
 from dtms.app.breaker import Breaker, BreakerState
 from dtms.domain.action import Close
@@ -24,6 +21,9 @@ from dtms.domain.position import Account
 from dtms.domain.receipt import Outcome, Receipt, Rejection
 from dtms.domain.trade import Trade
 from dtms.errors import BrokerUnavailableError, WrongAccountError
+from dtms_lab.mt5_constants import Mt5
+from dtms_lab.terminal.fault_kinds import Crossed
+from dtms_lab.terminal.recorder import AppliedKind
 
 NOT_SENT = (IntentState.PLANNED, None)
 NO_MODE = (IntentState.REJECTED, Rejection.MODE)

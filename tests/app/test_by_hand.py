@@ -9,9 +9,6 @@ import pytest
 from tests.app.rig import SYMBOL, Rig
 from tests.app.test_gateway import plan
 
-from dtms.adapters.terminal.constants import Mt5
-from dtms.adapters.terminal.recorder import AppliedKind
-from dtms.adapters.terminal.records import AccountSpec
 from dtms.app.book import KILL_FACT
 from dtms.app.explain import explain
 from dtms.app.person import Person
@@ -23,6 +20,9 @@ from dtms.domain.trade import Hold, Leg, LegKind, Owner, Trade, TradeState
 from dtms.domain.units import Lots, Millis, Price, Side, Ticket
 from dtms.domain.verdict import KillLevel
 from dtms.ports.notifier import AlertKind
+from dtms_lab.mt5_constants import Mt5
+from dtms_lab.terminal.recorder import AppliedKind
+from dtms_lab.terminal.records import AccountSpec
 
 _S = TradeState
 

@@ -14,8 +14,6 @@ from tests.app.rig import SYMBOL, Rig
 from tests.app.test_orphans import ours
 from tests.app.test_reconcile import reconciler
 
-from dtms.adapters.terminal.closures import Closure as Holiday
-from dtms.adapters.terminal.constants import Mt5
 from dtms.app import journal
 from dtms.domain.action import Action, Close, SetStop
 from dtms.domain.intent import Planner
@@ -23,6 +21,8 @@ from dtms.domain.receipt import Outcome, Receipt, Rejection
 from dtms.domain.trade import Trade
 from dtms.domain.units import HOUR, MINUTE, SECOND, Millis, Price
 from dtms.domain.verdict import KillLevel
+from dtms_lab.mt5_constants import Mt5
+from dtms_lab.terminal.closures import Closure as Holiday
 
 WEEKEND = 49 * HOUR
 

@@ -10,8 +10,6 @@ from tests.app.rig import SYMBOL, Rig
 from tests.app.test_gateway import end_of, plan
 from tests.app.test_limits import DONE, NOT_SENT
 
-from dtms.adapters.terminal.closures import Closure as Holiday
-from dtms.adapters.terminal.constants import Mt5
 from dtms.app.closures import FACT, Closures
 from dtms.domain.action import Close
 from dtms.domain.closure import Closure
@@ -21,6 +19,8 @@ from dtms.domain.trade import TradeState
 from dtms.domain.units import HOUR, MINUTE, SECOND, Millis
 from dtms.domain.verdict import KillLevel
 from dtms.errors import LedgerUnavailableError
+from dtms_lab.mt5_constants import Mt5
+from dtms_lab.terminal.closures import Closure as Holiday
 
 
 def holiday(rig: Rig, minutes: float, *, quoted: bool = False) -> None:

@@ -8,14 +8,14 @@ from dataclasses import replace
 import pytest
 from tests.app.rig import SYMBOL, Rig
 
-from dtms.adapters.terminal.constants import Mt5
-from dtms.adapters.terminal.records import AccountSpec
 from dtms.app import journal
 from dtms.domain.action import Action, Close, CloseHedge, OpenHedge, ReAdd, Reduce, SetStop
 from dtms.domain.intent import Intent, IntentState, Planner
 from dtms.domain.position import WorkingOrder
 from dtms.domain.trade import Trade, TradeState
 from dtms.domain.units import Lots, Price
+from dtms_lab.mt5_constants import Mt5
+from dtms_lab.terminal.records import AccountSpec
 
 NETTING = AccountSpec(margin_mode=Mt5.ACCOUNT_MARGIN_MODE_RETAIL_NETTING)
 

@@ -11,8 +11,6 @@ from tests.app.test_by_hand import person
 from tests.app.test_orphans import again, ours
 from tests.app.test_reconcile import reconciler
 
-from dtms.adapters.terminal.constants import Mt5
-from dtms.adapters.terminal.records import AccountSpec
 from dtms.app import money
 from dtms.app.registration import RefusalKind, RegistrationRefusedError
 from dtms.app.strays import strays
@@ -23,6 +21,8 @@ from dtms.domain.units import Lots, Side
 from dtms.domain.verdict import KillLevel
 from dtms.errors import InvalidDataError
 from dtms.ports.notifier import AlertKind
+from dtms_lab.mt5_constants import Mt5
+from dtms_lab.terminal.records import AccountSpec
 
 _S = TradeState
 _BUY, _SELL = Mt5.ORDER_TYPE_BUY, Mt5.ORDER_TYPE_SELL

@@ -8,11 +8,11 @@ from hypothesis import example, given, note, settings
 from hypothesis import strategies as st
 from tests.app.rig import SYMBOL, Rig
 
-from dtms.adapters.terminal.constants import Mt5
-from dtms.adapters.terminal.records import AccountSpec
 from dtms.domain.trade import Hold, Trade
 from dtms.domain.units import Side
 from dtms.domain.verdict import KillLevel
+from dtms_lab.mt5_constants import Mt5
+from dtms_lab.terminal.records import AccountSpec
 
 _TICK = 0.0101
 _LOTS = 1e-9

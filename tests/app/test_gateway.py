@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from tests.app.rig import T0, Crash, Killed, Rig
 
-from dtms.adapters.terminal.recorder import AppliedKind
 from dtms.app import journal
 from dtms.app.book import KILL_FACT
 from dtms.domain.action import Action, Close, CloseHedge, OpenHedge, Reduce, SetStop
@@ -19,7 +18,8 @@ from dtms.domain.trade import Hold, Trade, TradeState
 from dtms.domain.units import SECOND, Lots, Millis, Price, Side
 from dtms.domain.verdict import KillLevel
 from dtms.errors import StaleWriteError
-from dtms.sim.invariants import check, read_books
+from dtms_lab.laws.invariants import check, read_books
+from dtms_lab.terminal.recorder import AppliedKind
 
 OPERATIONS = (AppliedKind.SLTP, AppliedKind.PARTIAL, AppliedKind.CLOSE, AppliedKind.CLOSE_BY, AppliedKind.OPEN)
 

@@ -7,14 +7,14 @@ from collections.abc import Callable
 import pytest
 from tests.app.rig import Rig
 
-from dtms.adapters.terminal.constants import Mt5
-from dtms.adapters.terminal.dealer import AS_ASKED, Fill
-from dtms.adapters.terminal.recorder import AppliedKind
-from dtms.adapters.terminal.records import Request
 from dtms.domain.action import OpenHedge, Reduce, SetStop
 from dtms.domain.intent import IntentState
 from dtms.domain.trade import Trade, TradeState
 from dtms.domain.units import Lots, Price
+from dtms_lab.mt5_constants import Mt5
+from dtms_lab.terminal.dealer import AS_ASKED, Fill
+from dtms_lab.terminal.recorder import AppliedKind
+from dtms_lab.terminal.records import Request
 
 
 def ours(fill: Fill, *, closes: bool) -> Callable[[Request], Fill]:

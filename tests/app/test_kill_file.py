@@ -15,7 +15,6 @@ from tests.app.rig import Crash, Killed, Rig
 from tests.app.test_gateway import end_of, hedge, plan, tighter
 
 from dtms import bootstrap
-from dtms.adapters.terminal.recorder import AppliedKind
 from dtms.app.book import KILL_FACT
 from dtms.app.flatten import RULE
 from dtms.app.kill import KillSwitch
@@ -29,6 +28,7 @@ from dtms.domain.units import Lots
 from dtms.domain.verdict import KillLevel
 from dtms.errors import LedgerUnavailableError
 from dtms.ports.notifier import AlertKind
+from dtms_lab.terminal.recorder import AppliedKind
 
 if sys.platform != "win32":
     import resource

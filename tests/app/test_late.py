@@ -7,13 +7,13 @@ from dataclasses import replace
 from tests.app.rig import SYMBOL, Rig
 from tests.app.test_gateway import plan, tighter
 
-from dtms.adapters.terminal.constants import Mt5
-from dtms.adapters.terminal.records import AccountSpec
 from dtms.domain.action import OpenTrade
 from dtms.domain.intent import Intent, IntentState, Planner, Precondition, tag_of
 from dtms.domain.receipt import Rejection
 from dtms.domain.trade import TradeState
 from dtms.domain.units import Lots, Price, Side, TradeId
+from dtms_lab.mt5_constants import Mt5
+from dtms_lab.terminal.records import AccountSpec
 
 _NETTING = AccountSpec(margin_mode=Mt5.ACCOUNT_MARGIN_MODE_RETAIL_NETTING)
 

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from tests.app.rig import SYMBOL, Rig
 from tests.app.test_gateway import end_of, ended, hedge, plan
 
-from dtms.adapters.terminal.constants import Mt5
 from dtms.app import journal
 from dtms.app.flatten import RULE
 from dtms.app.opening_checks import OpeningRefusedError, Order, checked
@@ -26,6 +25,7 @@ from dtms.domain.receipt import Rejection
 from dtms.domain.trade import Trade
 from dtms.domain.units import DAY, SECOND, Lots, Millis, Price, Side
 from dtms.domain.verdict import KillLevel
+from dtms_lab.mt5_constants import Mt5
 
 NS = 1_000_000_000
 NOT_SENT = (IntentState.PLANNED, None)

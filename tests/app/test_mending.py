@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pytest
 from tests.app.rig import Rig
 
-from dtms.adapters.terminal.constants import Mt5
-from dtms.adapters.terminal.recorder import AppliedKind
-from dtms.adapters.terminal.records import AccountSpec, Request
 from dtms.domain.trade import TradeState
 from dtms.domain.units import Lots, Millis, Side
+from dtms_lab.mt5_constants import Mt5
+from dtms_lab.terminal.recorder import AppliedKind
+from dtms_lab.terminal.records import AccountSpec, Request
 
 _S = TradeState
 _NETTING = AccountSpec(margin_mode=Mt5.ACCOUNT_MARGIN_MODE_RETAIL_NETTING, balance=100_000.0)

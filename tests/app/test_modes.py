@@ -16,9 +16,6 @@ from tests.ledger.test_audit import tamper
 from dtms import bootstrap
 from dtms.adapters.clocks import VirtualClock
 from dtms.adapters.sql import SqlLedger
-from dtms.adapters.terminal.constants import Mt5
-from dtms.adapters.terminal.recorder import AppliedKind
-from dtms.adapters.terminal.records import AccountSpec
 from dtms.app.clock_watch import ClockWatch
 from dtms.app.halt import NotHaltedError, StillHoldsError, halt, resume
 from dtms.app.kill import KillSwitch
@@ -38,6 +35,9 @@ from dtms.errors import LedgerUnavailableError
 from dtms.ports.ledger import Ledger, LedgerRead, LedgerWrite
 from dtms.ports.notifier import AlertKind
 from dtms.services.gateway.main import look_for_damage
+from dtms_lab.mt5_constants import Mt5
+from dtms_lab.terminal.recorder import AppliedKind
+from dtms_lab.terminal.records import AccountSpec
 
 _MAGIC = 77
 _BREAKER_COOLDOWN_S = 60

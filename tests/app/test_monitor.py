@@ -6,13 +6,13 @@ from dataclasses import replace
 
 from tests.app.rig import SYMBOL, T0, Crash, Killed, Rig, bar
 
-from dtms.adapters.terminal.records import AccountSpec
 from dtms.domain.action import OpenHedge
 from dtms.domain.intent import IntentState
 from dtms.domain.score import MarketView
 from dtms.domain.trade import Trade, TradeState
 from dtms.domain.units import Lots, Millis
 from dtms.domain.verdict import Verdict
+from dtms_lab.terminal.records import AccountSpec
 
 _S = TradeState
 

@@ -11,8 +11,6 @@ from tests.app.rig import Rig
 from tests.app.test_reconcile import MAGIC, causes_of, outcome, reconciler
 
 from dtms.adapters.sql import open_ledger
-from dtms.adapters.terminal.constants import Mt5
-from dtms.adapters.terminal.recorder import AppliedKind
 from dtms.app.person import Person
 from dtms.app.reconcile import Reconciler
 from dtms.app.registration import RefusalKind, RegistrationRefusedError
@@ -22,6 +20,8 @@ from dtms.domain.position import Position
 from dtms.domain.trade import Hold, LegKind, TradeState
 from dtms.domain.units import Lots, Side
 from dtms.ports.notifier import AlertKind
+from dtms_lab.mt5_constants import Mt5
+from dtms_lab.terminal.recorder import AppliedKind
 
 TAG = "abcdefghijklmnopqrstuvw"
 ELSEWHERE = "zyxwvutsrqponmlkjihgfed"

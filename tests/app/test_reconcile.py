@@ -10,8 +10,6 @@ import pytest
 from tests.app.rig import Rig
 
 from dtms import bootstrap
-from dtms.adapters.terminal.constants import Mt5
-from dtms.adapters.terminal.recorder import AppliedKind
 from dtms.app.reconcile import Reconciler
 from dtms.app.reconciled import Outcome, last_outcome
 from dtms.domain.intent import IntentState
@@ -20,6 +18,8 @@ from dtms.domain.position import Account
 from dtms.domain.trade import Hold, TradeState
 from dtms.domain.units import Lots, Millis
 from dtms.errors import BrokerUnavailableError
+from dtms_lab.mt5_constants import Mt5
+from dtms_lab.terminal.recorder import AppliedKind
 
 MAGIC = 77
 """Under which the rig's gateway sends."""

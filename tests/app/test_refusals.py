@@ -7,13 +7,13 @@ from tests.app.rig import Rig
 from tests.app.test_gateway import end_of, plan
 from tests.app.test_limits import DONE, NOT_SENT, alerts, limited, step
 
-from dtms.adapters.terminal.constants import Mt5
 from dtms.app import journal
 from dtms.domain.action import Close, Reduce
 from dtms.domain.intent import Intent, Planner
 from dtms.domain.policy import OperationPolicy, Policy
 from dtms.domain.trade import Trade
 from dtms.domain.units import DAY, HOUR, MINUTE, SECOND, Lots, Millis
+from dtms_lab.mt5_constants import Mt5
 
 FIFO = Mt5.TRADE_RETCODE_FIFO_CLOSE
 

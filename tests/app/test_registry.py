@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from tests.app.rig import T0, Rig, bar
 
-from dtms.adapters.terminal.constants import Mt5
-from dtms.adapters.terminal.records import AccountSpec
 from dtms.app.registration import RefusalKind, Registration, RegistrationRefusedError
 from dtms.domain.intent import IntentState
 from dtms.domain.market import Quote
 from dtms.domain.position import Position
 from dtms.domain.trade import Owner, TradeState
 from dtms.domain.units import Lots, Price, Side, Ticket
+from dtms_lab.mt5_constants import Mt5
+from dtms_lab.terminal.records import AccountSpec
 
 _S = TradeState
 

@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 from tests.app.rig import Rig
 
-from dtms.adapters.terminal.constants import Mt5
-from dtms.adapters.terminal.records import AccountSpec
 from dtms.app import journal
 from dtms.app.person import Person
 from dtms.domain.action import SetStop
@@ -20,6 +18,8 @@ from dtms.domain.trade import Hold, Trade
 from dtms.domain.units import Lots, Millis, Price, Ticket
 from dtms.errors import InvariantError
 from dtms.ports.notifier import AlertKind
+from dtms_lab.mt5_constants import Mt5
+from dtms_lab.terminal.records import AccountSpec
 
 
 def broken(rig: Rig) -> list[str]:

@@ -8,8 +8,6 @@ from dataclasses import replace
 import pytest
 from tests.app.rig import Rig
 
-from dtms.adapters.terminal.constants import Mt5
-from dtms.adapters.terminal.recorder import AppliedKind
 from dtms.app import journal
 from dtms.core.settle import StepEnd
 from dtms.domain.action import Action, Close, CloseHedge, OpenHedge, Reduce, SetStop
@@ -17,7 +15,9 @@ from dtms.domain.intent import Intent, IntentState
 from dtms.domain.receipt import Outcome, Receipt
 from dtms.domain.trade import Hold, Trade, TradeState
 from dtms.domain.units import Lots, Price
-from dtms.sim.invariants import check, read_books
+from dtms_lab.laws.invariants import check, read_books
+from dtms_lab.mt5_constants import Mt5
+from dtms_lab.terminal.recorder import AppliedKind
 
 _S = TradeState
 

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import structlog
 
-from dtms.adapters.files.tape import write_tape
 from dtms.cli.main import main
-from dtms.replay.weather import make_tape
+from dtms_lab.tapes.tape import write_tape
+from dtms_lab.tapes.weather import make_tape
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the helpers of other folders
 

@@ -22,9 +22,9 @@ from pathlib import Path
 from tests.drill.planted import PLANTED, Switch, planted
 
 from dtms.core._jit import compile_all
-from dtms.sim.drill.quiet import silence
-from dtms.sim.drill.report import commit_of
-from dtms.sim.drill.run import run_seed
+from dtms_lab.drill.quiet import silence
+from dtms_lab.drill.report import commit_of
+from dtms_lab.drill.run import run_seed
 
 RANGES = 5
 MOST = 200

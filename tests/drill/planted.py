@@ -30,7 +30,7 @@ from dtms.domain.trade import Trade, TradeState
 from dtms.domain.transitions import PlanKind
 from dtms.domain.units import Millis, Price
 from dtms.errors import InvalidDataError, OutcomeUnknownError, StaleWriteError
-from dtms.sim.drill.script import ScriptedDesk
+from dtms_lab.drill.script import ScriptedDesk
 
 Patch = pytest.MonkeyPatch
 Switch = Callable[[Patch], None]

@@ -15,10 +15,10 @@ from dtms.app.rewritten import rewriting
 from dtms.app.standing import Judged, Standing, orphan_of
 from dtms.domain.figures import plain, rough
 from dtms.services.web.in_process import call
-from dtms.sim.drill.run import run_plan
-from dtms.sim.drill.swarm import SeedPlan, make_plan
-from dtms.sim.drill.world import World
-from dtms.sim.services import SERVER_URL
+from dtms_lab.drill.run import run_plan
+from dtms_lab.drill.swarm import SeedPlan, make_plan
+from dtms_lab.drill.world import World
+from dtms_lab.simulate.services import SERVER_URL
 
 _SEEDS = (3, 11, 17, 29)
 _STEPS = 120

@@ -22,7 +22,7 @@ from tests.drill.planted import (
     state_before_action,
 )
 
-from dtms.sim.drill.run import run_seed
+from dtms_lab.drill.run import run_seed
 
 _WITHIN = 30
 _FIRST: dict[Switch, int] = {exits_retry_at_once: 20_050}

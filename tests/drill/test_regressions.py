@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dtms.sim.drill.run import run_seed
+from dtms_lab.drill.run import run_seed
 
 _FILE = Path(__file__).with_name("regressions.json")
 _SEEDS: list[dict[str, object]] = json.loads(_FILE.read_text(encoding="utf-8"))

@@ -9,11 +9,11 @@ import pytest
 
 from dtms.domain.transitions import ROWS
 from dtms.errors import SettingsError
-from dtms.sim.drill.batch import run_drill
-from dtms.sim.drill.command import simulate_seeds
-from dtms.sim.drill.portions import append, appending, read_portions
-from dtms.sim.drill.report import DECLARED_RETCODES, DrillReport
-from dtms.sim.drill.run import SeedResult, run_seed
+from dtms_lab.drill.batch import run_drill
+from dtms_lab.drill.command import simulate_seeds
+from dtms_lab.drill.portions import append, appending, read_portions
+from dtms_lab.drill.report import DECLARED_RETCODES, DrillReport
+from dtms_lab.drill.run import SeedResult, run_seed
 
 _STEPS = 60
 _FIRST = 500

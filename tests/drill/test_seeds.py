@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from dtms.sim.drill.batch import run_drill
-from dtms.sim.drill.broker_faults import fault_names
-from dtms.sim.drill.kinds import Kind
-from dtms.sim.drill.report import OPENINGS
+from dtms_lab.drill.batch import run_drill
+from dtms_lab.drill.broker_faults import fault_names
+from dtms_lab.drill.kinds import Kind
+from dtms_lab.drill.report import OPENINGS
 
 pytestmark = pytest.mark.long
 

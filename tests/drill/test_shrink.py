@@ -9,12 +9,12 @@ from tests.drill.planted import planted, retry_on_time_out
 
 from dtms.domain.units import Millis
 from dtms.errors import SettingsError
-from dtms.sim.drill.command import repeat
-from dtms.sim.drill.kinds import Kind
-from dtms.sim.drill.record import Violation
-from dtms.sim.drill.run import SeedResult, run_seed
-from dtms.sim.drill.shrink import shrink
-from dtms.sim.drill.swarm import SeedPlan, make_plan
+from dtms_lab.drill.command import repeat
+from dtms_lab.drill.kinds import Kind
+from dtms_lab.drill.record import Violation
+from dtms_lab.drill.run import SeedResult, run_seed
+from dtms_lab.drill.shrink import shrink
+from dtms_lab.drill.swarm import SeedPlan, make_plan
 
 
 def _rich_plan() -> SeedPlan:

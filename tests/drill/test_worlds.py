@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dtms.adapters.terminal.constants import Mt5
-from dtms.adapters.terminal.fault_kinds import Late
-from dtms.adapters.terminal.fault_plan import Sent
 from dtms.domain.instrument import AssetClass
 from dtms.domain.symbols import asset_class
 from dtms.domain.units import to_utc
-from dtms.sim.drill.instruments import CURRENCIES, LISTINGS
-from dtms.sim.drill.kinds import Kind
-from dtms.sim.drill.run import run_seed
-from dtms.sim.drill.swarm import SeedPlan, make_plan
+from dtms_lab.drill.instruments import CURRENCIES, LISTINGS
+from dtms_lab.drill.kinds import Kind
+from dtms_lab.drill.run import run_seed
+from dtms_lab.drill.swarm import SeedPlan, make_plan
+from dtms_lab.mt5_constants import Mt5
+from dtms_lab.terminal.fault_kinds import Late
+from dtms_lab.terminal.fault_plan import Sent
 
 _PLANS: tuple[SeedPlan, ...] = tuple(make_plan(seed, 10) for seed in range(300))
 

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from dtms.adapters.gateway_client import GatewayClient
 from dtms.adapters.gateway_client.wire import is_symbol
-from dtms.adapters.instruments.book import parse
 from dtms.cli.instruments import exported
 from dtms.domain.instrument import AssetClass, Instrument
 from dtms.domain.market import Bar, Quote, Timeframe
@@ -21,6 +20,7 @@ from dtms.domain.position import Account, AccountKind, Deal, DealEntry, DealReas
 from dtms.domain.units import Millis, Side
 from dtms.errors import DtmsError, InvalidDataError
 from dtms.ports.broker import BrokerReads
+from dtms_lab.instruments.book import parse
 
 SMALL = settings(max_examples=40)
 

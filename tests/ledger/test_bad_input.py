@@ -22,7 +22,6 @@ from dtms.adapters.sql import open_ledger, sqlite, verify_chain
 from dtms.adapters.sql.backup import backup_file, restore_file
 from dtms.adapters.sql.opening import identity_of
 from dtms.adapters.sql.schema import SCHEMA
-from dtms.adapters.terminal.recorder import AppliedKind
 from dtms.app import journal
 from dtms.app.gateway_pass import GatewayPass
 from dtms.domain.action import Action, OpenHedge, SetStop
@@ -30,6 +29,7 @@ from dtms.domain.intent import Intent, IntentState, Planner
 from dtms.domain.trade import Trade
 from dtms.domain.units import Lots, Millis, Price, Side
 from dtms.errors import LedgerError, LedgerUnavailableError, SettingsError
+from dtms_lab.terminal.recorder import AppliedKind
 
 ACCOUNT = "DTMS-Simulated:10000042"
 START = Millis(1_700_000_000_000)

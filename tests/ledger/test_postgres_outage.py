@@ -12,7 +12,6 @@ from tests.ledger.servers import Server, run_sql, running_server
 
 from dtms.adapters.sql import SqlLedger, verify_chain
 from dtms.adapters.sql.backup import renew
-from dtms.adapters.terminal.recorder import AppliedKind
 from dtms.app import journal
 from dtms.app.gateway_pass import GatewayPass
 from dtms.app.lease import LeasedWrites, LeaseHolder, LeaseTerms
@@ -21,6 +20,7 @@ from dtms.domain.intent import Intent, IntentState, Planner
 from dtms.domain.units import Price
 from dtms.errors import LedgerUnavailableError
 from dtms.ports.lease import FencedError
+from dtms_lab.terminal.recorder import AppliedKind
 
 TERMS = LeaseTerms(ttl_s=600.0, longest_send_s=10.0, margin_s=1.0, beat_s=1.0, settle_s=10.0)
 """Long on the server's clock, which no test moves; the local right to send still ends by the rig's clock."""

@@ -13,11 +13,11 @@ import pytest
 
 from dtms.adapters.mt5 import Mt5Broker, Mt5Sender
 from dtms.adapters.mt5.surface import Request
-from dtms.adapters.terminal import structs
 from dtms.domain.action import Action, Close, CloseHedge, OpenHedge, OpenTrade, ReAdd, Reduce, SetStop
 from dtms.domain.position import Position
 from dtms.domain.server_offset import SeenOffset
 from dtms.domain.units import HOUR, Lots, Millis, Price, Side, Ticket
+from dtms_lab.terminal import structs
 
 NOW = Millis(1_700_000_000_000)
 OFFSET = 2 * HOUR

@@ -12,16 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dtms.adapters.mt5 import Mt5Broker, Mt5Module, Mt5Sender
-from dtms.adapters.terminal.backend import TerminalBackend
-from dtms.adapters.terminal.catalogue import CATALOGUE, SymbolSpec
-from dtms.adapters.terminal.constants import Mt5
-from dtms.adapters.terminal.dealer import Fill
-from dtms.adapters.terminal.link import DirectLink, IpcError, Reply, no_connection, out_of_step, reply_lost, send_failed
-from dtms.adapters.terminal.oracle import OracleLog
-from dtms.adapters.terminal.records import AccountSpec, Request
-from dtms.adapters.terminal.server import SimServer
-from dtms.adapters.terminal.server_time import eet_new_york_dst
-from dtms.adapters.terminal.terminal import SimTerminal
 from dtms.domain.action import Action, Close, CloseHedge, OpenHedge, OpenTrade, ReAdd, Reduce, SetStop
 from dtms.domain.market import Bar, Quote, Timeframe
 from dtms.domain.position import AccountKind, DealEntry, DealReason, Position
@@ -30,6 +20,16 @@ from dtms.domain.server_offset import SeenOffset
 from dtms.domain.units import DAY, HOUR, MINUTE, SECOND, Lots, Millis, Price, Side, Ticket, from_utc
 from dtms.errors import BrokerUnavailableError, InvalidDataError, InvariantError, OutcomeUnknownError, StaleDataError
 from dtms.ports.broker import BrokerReads, BrokerWrites
+from dtms_lab.mt5_constants import Mt5
+from dtms_lab.terminal.backend import TerminalBackend
+from dtms_lab.terminal.catalogue import CATALOGUE, SymbolSpec
+from dtms_lab.terminal.dealer import Fill
+from dtms_lab.terminal.link import DirectLink, IpcError, Reply, no_connection, out_of_step, reply_lost, send_failed
+from dtms_lab.terminal.oracle import OracleLog
+from dtms_lab.terminal.records import AccountSpec, Request
+from dtms_lab.terminal.server import SimServer
+from dtms_lab.terminal.server_time import eet_new_york_dst
+from dtms_lab.terminal.terminal import SimTerminal
 
 START = from_utc(datetime(2024, 3, 5, 10, 0, 30, tzinfo=UTC))
 SEEN = SeenOffset(ahead=eet_new_york_dst(START), at=START)

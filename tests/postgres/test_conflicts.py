@@ -15,17 +15,18 @@ from tests.app.rig import Rig
 from tests.ledger.choice import CHOSEN
 
 from dtms.adapters.sql import SqlLedger, open_ledger, verify_chain
-from dtms.adapters.terminal.recorder import AppliedKind
 from dtms.domain.records import EventKind
 from dtms.domain.trade import Trade
 from dtms.domain.units import Lots, Millis
 from dtms.errors import StaleWriteError
-from dtms.replay.weather import make_tape
 from dtms.settings import load_policy
-from dtms.sim import simulate, wire
-from dtms.sim.entries import Every
-from dtms.sim.simulate import findings, make_run
-from dtms.sim.tapes import cut
+from dtms_lab.simulate import run as simulate
+from dtms_lab.simulate import wire
+from dtms_lab.simulate.entries import Every
+from dtms_lab.simulate.run import findings, make_run
+from dtms_lab.simulate.tapes import cut
+from dtms_lab.tapes.weather import make_tape
+from dtms_lab.terminal.recorder import AppliedKind
 
 ACCOUNT = "DTMS-Simulated:10000042"
 FALL = Millis(1_715_622_600_000)

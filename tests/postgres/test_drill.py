@@ -19,11 +19,11 @@ from dtms.adapters.sql.statements import REVISION
 from dtms.cli.main import main
 from dtms.domain.units import Millis
 from dtms.errors import LedgerUnavailableError, SettingsError
-from dtms.sim.drill.batch import run_drill
-from dtms.sim.drill.disk import MemoryDisk, NewDisk
-from dtms.sim.drill.kinds import Kind
-from dtms.sim.drill.portions import appending, read_portions
-from dtms.sim.drill.server_disk import ServerDisks, disks, own_databases
+from dtms_lab.drill.batch import run_drill
+from dtms_lab.drill.disk import MemoryDisk, NewDisk
+from dtms_lab.drill.kinds import Kind
+from dtms_lab.drill.portions import appending, read_portions
+from dtms_lab.drill.server_disk import ServerDisks, disks, own_databases
 
 _STEPS = 200
 ACCOUNT = "Demo:1001"

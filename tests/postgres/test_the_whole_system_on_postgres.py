@@ -13,11 +13,11 @@ from dtms.domain.intent import Intent
 from dtms.domain.records import TransitionRecord
 from dtms.domain.trade import Trade
 from dtms.domain.units import Millis
-from dtms.replay.weather import make_tape
 from dtms.settings import load_policy
-from dtms.sim.entries import Every
-from dtms.sim.simulate import findings, make_run
-from dtms.sim.tapes import cut
+from dtms_lab.simulate.entries import Every
+from dtms_lab.simulate.run import findings, make_run
+from dtms_lab.simulate.tapes import cut
+from dtms_lab.tapes.weather import make_tape
 
 FALL = Millis(1_715_622_600_000)
 """An instant in the weather after which SELLs are warned, reduced and hedged within the hour."""

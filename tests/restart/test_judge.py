@@ -9,15 +9,15 @@ import pytest
 from tests.sim.oracle import MAGIC, MAIN, STOP, T0, entry
 
 from dtms.adapters.sql import SqlLedger, open_ledger
-from dtms.adapters.terminal.oracle import OracleEntry
-from dtms.adapters.terminal.recorder import AppliedKind
 from dtms.domain.action import Reduce
 from dtms.domain.intent import Intent, IntentState, Planner, Precondition, intent_id, tag_of
 from dtms.domain.records import OutboxKind
 from dtms.domain.trade import Owner, Trade, TradeState
 from dtms.domain.units import MINUTE, Lots, Millis, Price, Side, Ticket, TradeId
-from dtms.sim.restart.judge import Finding, judge
-from dtms.sim.restart.person import Order, Wish
+from dtms_lab.restart.judge import Finding, judge
+from dtms_lab.restart.person import Order, Wish
+from dtms_lab.terminal.oracle import OracleEntry
+from dtms_lab.terminal.recorder import AppliedKind
 
 UNTIL = Millis(T0 + 10 * MINUTE)
 DECISION = "decision"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dtms.sim.restart.nursery import Death, Nursery
+from dtms_lab.restart.nursery import Death, Nursery
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dtms.domain.units import Millis
-from dtms.sim.restart.person import Order, Person, orders_over
+from dtms_lab.restart.person import Order, Person, orders_over
 
 NOW = Millis(1_000)
 ORDER = Order(at=NOW, direction="SELL", stop=10.0, target=20.0)

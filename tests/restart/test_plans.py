@@ -9,7 +9,7 @@ import pytest
 from dtms.errors import SettingsError
 from dtms.ports.crash import COMMITS, PLACES, POINTS
 from dtms.services.armed import Strike, read_plan
-from dtms.sim.restart.plans import PHASES, USUAL, Target, crash_plan, dealt, doubled, everything, place_of, sampled
+from dtms_lab.restart.plans import PHASES, USUAL, Target, crash_plan, dealt, doubled, everything, place_of, sampled
 
 
 def test_no_name_stands_twice_in_the_registry() -> None:

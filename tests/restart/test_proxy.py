@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 
-from dtms.sim.restart.proxy import CALM, ChaosProxy, Fault, Weather
+from dtms_lab.restart.proxy import CALM, ChaosProxy, Fault, Weather
 
 REPLY = b"answer " * 40
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.scenarios.scenario import at
 
 ROOT = Path(__file__).resolve().parents[2]
-DRILL = ROOT / "src" / "dtms" / "sim" / "drill"
+DRILL = ROOT / "src" / "dtms_lab" / "drill"
 _LAW = re.compile(r"I(\d+) [A-Za-z0-9 -]{4,40}")
 
 

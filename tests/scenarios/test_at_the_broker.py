@@ -25,16 +25,16 @@ from tests.terminal_faults.rig import (
     tighten,
 )
 
-from dtms.adapters.terminal.catalogue import SymbolSpec
-from dtms.adapters.terminal.constants import Mt5
-from dtms.adapters.terminal.fault_kinds import Late
-from dtms.adapters.terminal.recorder import AppliedKind
-from dtms.adapters.terminal.records import AccountSpec
 from dtms.domain.action import Action
 from dtms.domain.intent import IntentState
 from dtms.domain.policy import DefencePolicy, Policy
 from dtms.domain.trade import Hold, Trade, TradeState
 from dtms.domain.units import Lots, Millis, from_utc
+from dtms_lab.mt5_constants import Mt5
+from dtms_lab.terminal.catalogue import SymbolSpec
+from dtms_lab.terminal.fault_kinds import Late
+from dtms_lab.terminal.recorder import AppliedKind
+from dtms_lab.terminal.records import AccountSpec
 
 FRIDAY_EVENING = from_utc(datetime(2025, 6, 20, 20, 55, tzinfo=UTC))
 """Five minutes before gold closes for the weekend."""

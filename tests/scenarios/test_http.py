@@ -23,9 +23,9 @@ from pydantic import SecretStr
 from tests.api.conftest import World
 from tests.up.conftest import FALL, Installed, install, moved, running
 
-from dtms.adapters.files.tape import Tape
 from dtms.services.wiring import token_of
-from dtms.sim.up import Up
+from dtms_lab.simulate.up import Up
+from dtms_lab.tapes.tape import Tape
 
 CANARIES = ("canary-user", "canary-password", "canary-guess", "canary-query", "canary-body")
 PATIENCE_S = 20.0

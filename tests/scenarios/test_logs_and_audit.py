@@ -13,12 +13,12 @@ import structlog
 from tests.app.rig import Rig
 
 from dtms.adapters.notify.targets import Alert, AppriseTarget, LogTarget, QueueNotifier, apprise_target
-from dtms.adapters.terminal.recorder import AppliedKind
 from dtms.domain.intent import IntentState
 from dtms.errors import LedgerUnavailableError, NotifyError
 from dtms.ports.notifier import AlertKind
 from dtms.services.host import configure_logs
 from dtms.services.log_sink import LogSink
+from dtms_lab.terminal.recorder import AppliedKind
 
 FULL = Path("/dev/full")
 """Every write to it fails as on a full disk."""

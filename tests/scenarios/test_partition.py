@@ -13,7 +13,6 @@ from tests.api.conftest import World
 from tests.api.test_loop import Wire
 
 from dtms import bootstrap
-from dtms.adapters.terminal.constants import Mt5
 from dtms.app import journal
 from dtms.app.book import KILL_FACT
 from dtms.core.settle import Scene
@@ -23,6 +22,7 @@ from dtms.domain.intent import IntentState, Planner
 from dtms.domain.trade import LegKind, PlanStep, TradeState
 from dtms.domain.verdict import KillLevel, Verdict
 from dtms.services.api.loop import ExitPace
+from dtms_lab.mt5_constants import Mt5
 
 
 @dataclass

@@ -15,8 +15,8 @@ from tests.scenarios.page import PAGE, counted, render
 from tests.scenarios.scenario import Scenario
 from tests.scenarios.table import SCENARIOS
 
-from dtms.sim.drill.kinds import Kind
-from dtms.sim.drill.swarm import make_plan
+from dtms_lab.drill.kinds import Kind
+from dtms_lab.drill.swarm import make_plan
 
 CI_SEEDS = range(1_000, 1_100)
 """The seeds of tests/drill/test_seeds.py, which counts what really strikes."""

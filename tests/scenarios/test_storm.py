@@ -13,14 +13,14 @@ import pytest
 from tests.api.conftest import World, WorldMaker
 from tests.scenarios.test_partition import CutOff, cut_off
 
-from dtms.adapters.terminal.closures import Closure
-from dtms.adapters.terminal.constants import Mt5
-from dtms.adapters.terminal.records import AccountSpec, Request
 from dtms.domain.intent import Intent, IntentState, Planner
 from dtms.domain.receipt import Rejection
 from dtms.domain.units import MINUTE, Millis, Side
 from dtms.domain.verdict import KillLevel
 from dtms.ports.notifier import AlertKind
+from dtms_lab.mt5_constants import Mt5
+from dtms_lab.terminal.closures import Closure
+from dtms_lab.terminal.records import AccountSpec, Request
 
 BARS = 9
 """Of 45 minutes."""

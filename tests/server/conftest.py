@@ -17,14 +17,6 @@ from dtms.adapters.clocks import VirtualClock
 from dtms.adapters.mt5 import Mt5Broker, Mt5Sender
 from dtms.adapters.notify import MemoryNotifier
 from dtms.adapters.sql import SqlLedger, open_ledger
-from dtms.adapters.terminal.backend import TerminalBackend
-from dtms.adapters.terminal.catalogue import CATALOGUE
-from dtms.adapters.terminal.constants import Mt5
-from dtms.adapters.terminal.records import AccountSpec
-from dtms.adapters.terminal.server import SimServer
-from dtms.adapters.terminal.server_time import eet_new_york_dst
-from dtms.adapters.terminal.terminal import SimTerminal
-from dtms.adapters.terminal.traits import RUNNING, Traits
 from dtms.app import journal
 from dtms.app.executor import Executor
 from dtms.app.registration import Registered, Registration
@@ -44,6 +36,14 @@ from dtms.services.web.guard import Gate, loopback_policy
 from dtms.services.web.health import ReadyReport
 from dtms.services.web.in_process import call
 from dtms.settings import load_policy
+from dtms_lab.mt5_constants import Mt5
+from dtms_lab.terminal.backend import TerminalBackend
+from dtms_lab.terminal.catalogue import CATALOGUE
+from dtms_lab.terminal.records import AccountSpec
+from dtms_lab.terminal.server import SimServer
+from dtms_lab.terminal.server_time import eet_new_york_dst
+from dtms_lab.terminal.terminal import SimTerminal
+from dtms_lab.terminal.traits import RUNNING, Traits
 
 PORT = 8001
 TOKEN = "t" * 43

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dtms.adapters.terminal.traits import FRESH, Traits
+from dtms_lab.terminal.traits import FRESH, Traits
 
 ENABLE = "/dtms/trade/enable"
 WAITS = "they come soon after the first question, or as its market opens; try again"

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 from dtms import bootstrap
-from dtms.adapters.terminal.constants import Mt5
 from dtms.app import journal
 from dtms.app.reconcile import Reconciler
 from dtms.bootstrap import Parts
@@ -15,6 +14,7 @@ from dtms.domain.intent import Intent, IntentState, Planner
 from dtms.domain.trade import Hold
 from dtms.domain.units import Price
 from dtms.ports.causes import NoCauses
+from dtms_lab.mt5_constants import Mt5
 
 MAGIC = 20_010_800
 

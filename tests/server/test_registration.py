@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dtms.adapters.mt5 import Mt5Sender
-from dtms.adapters.terminal.constants import Mt5
-from dtms.adapters.terminal.records import AccountSpec
 from dtms.domain.intent import IntentState
 from dtms.domain.trade import TradeState
 from dtms.domain.units import Side
 from dtms.services.web.health import ReadyReport
+from dtms_lab.mt5_constants import Mt5
+from dtms_lab.terminal.records import AccountSpec
 
 ENABLE = "/dtms/trade/enable"
 FIELDS = {

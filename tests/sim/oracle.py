@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from dtms.adapters.terminal.oracle import OracleEntry
-from dtms.adapters.terminal.recorder import AppliedKind
 from dtms.domain.units import SECOND, Millis
+from dtms_lab.terminal.oracle import OracleEntry
+from dtms_lab.terminal.recorder import AppliedKind
 
 MAGIC = 77
 T0 = Millis(1_750_161_600_000)

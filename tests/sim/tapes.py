@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from dtms.adapters.files.tape import Tape
 from dtms.bootstrap import Parts
 from dtms.domain.policy import Policy, PolicyBook
 from dtms.domain.units import Millis
-from dtms.replay.weather import make_tape
 from dtms.settings import load_policy
-from dtms.sim.entries import parse_entries
-from dtms.sim.services import Told, start_services
-from dtms.sim.simulate import Run, make_run
+from dtms_lab.simulate.entries import parse_entries
+from dtms_lab.simulate.run import Run, make_run
+from dtms_lab.simulate.services import Told, start_services
+from dtms_lab.tapes.tape import Tape
+from dtms_lab.tapes.weather import make_tape
 
 WARM = 500
 """Bars that are history when a run begins."""

@@ -11,7 +11,7 @@ from dtms.domain.market import Quote
 from dtms.domain.score import MarketView
 from dtms.domain.units import MINUTE, Lots, Millis, Price, Side
 from dtms.errors import SettingsError
-from dtms.sim.entries import Every, SmaCross, order_for, parse_entries
+from dtms_lab.simulate.entries import Every, SmaCross, order_for, parse_entries
 
 T0 = Millis(1_750_161_600_000)
 

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 from tests.sim.oracle import MAGIC, MAIN, T0, at, entry
 
-from dtms.adapters.terminal.oracle import OracleEntry
-from dtms.adapters.terminal.recorder import AppliedKind
 from dtms.domain.action import Action, Close, OpenHedge, Reduce, SetStop
 from dtms.domain.intent import Intent, IntentState, Planner, Precondition
 from dtms.domain.receipt import Outcome, Receipt
 from dtms.domain.records import StopRecord
 from dtms.domain.trade import Owner, Trade, TradeState
 from dtms.domain.units import SECOND, Lots, Millis, Price, Side, Ticket, TradeId
-from dtms.sim.invariants import ORPHAN_MS, REGISTRATION_MS, Books, check, naked_ms
+from dtms_lab.laws.invariants import ORPHAN_MS, REGISTRATION_MS, Books, check, naked_ms
+from dtms_lab.terminal.oracle import OracleEntry
+from dtms_lab.terminal.recorder import AppliedKind
 
 HEDGE, FOREIGN = 102, 900
 UNTIL = Millis(T0 + 1_000 * SECOND)

@@ -17,8 +17,8 @@ from dtms.domain.trade import Trade, TradeState
 from dtms.domain.transitions import ROWS
 from dtms.domain.units import MINUTE, Lots, Millis, Price, Side, Ticket, TradeId
 from dtms.domain.verdict import Refusal, Verdict
-from dtms.sim.invariants import Violation
-from dtms.sim.report import Findings, TradeResult, report_of, verdict_hash
+from dtms_lab.laws.invariants import Violation
+from dtms_lab.simulate.report import Findings, TradeResult, report_of, verdict_hash
 
 KEYS = [
     "symbol",

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from tests.sim.tapes import WARM, cut, restart, run_of, weather, wide_rails
 
-from dtms.adapters.terminal.recorder import AppliedKind
 from dtms.app.monitor import Monitor
 from dtms.domain.policy import Policy, PolicyBook
 from dtms.domain.trade import TradeState
 from dtms.domain.units import Millis
 from dtms.domain.verdict import Verdict
-from dtms.sim.report import report_of, verdict_hash
-from dtms.sim.simulate import Run, findings
+from dtms_lab.simulate.report import report_of, verdict_hash
+from dtms_lab.simulate.run import Run, findings
+from dtms_lab.terminal.recorder import AppliedKind
 
 LIVE = 500
 

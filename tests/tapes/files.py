@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from dtms.adapters.files.tape import Tape, read_tape
 from dtms.domain.units import to_iso
+from dtms_lab.tapes.tape import Tape, read_tape
 
 OPENS = (1.08500, 1.08513, 1.08521, 1.08517, 1.08505)
 BARS = tuple(

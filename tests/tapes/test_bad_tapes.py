@@ -10,8 +10,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from dtms.adapters.files.tape import read_tape
 from dtms.errors import SettingsError
+from dtms_lab.tapes.tape import read_tape
 
 HEADER = "timestamp,open,high,low,close"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from tests.tapes.files import begins, codes, first_prices
 
-from dtms.adapters.files.tape import read_tape
 from dtms.errors import SettingsError
+from dtms_lab.tapes.tape import read_tape
 
 FIRST = (1.085, 1.08513, 1.08494, 1.08513)
 

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.tapes.test_formats import FORMATS, TICKS
 
-from dtms.adapters.files.tape import read_tape
 from dtms.errors import SettingsError
+from dtms_lab.tapes.tape import read_tape
 
 TEXTS = [(case[1], "\n".join(case[2])) for case in (*FORMATS, *TICKS)]
 PIECES = st.sampled_from(

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.tapes.files import BARS, begins, codes, epochs, first_prices, lines, write
 
-from dtms.adapters.files.tape import Tape, parse_columns, read_tape
 from dtms.domain.units import MINUTE, to_iso
 from dtms.errors import SettingsError
+from dtms_lab.tapes.tape import Tape, parse_columns, read_tape
 
 OHLC = "time,open,high,low,close"
 

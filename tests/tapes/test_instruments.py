@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dtms.adapters.instruments import SHIPPED, derived, files_of, open_book, said
-from dtms.adapters.instruments.book import parse
-from dtms.adapters.instruments.export import Told, text_of
 from dtms.domain.instrument import AssetClass, Instrument
 from dtms.domain.symbols import asset_class, canonical
 from dtms.errors import SettingsError
+from dtms_lab.instruments import SHIPPED, derived, files_of, open_book, said
+from dtms_lab.instruments.book import parse
+from dtms_lab.instruments.export import Told, text_of
 
 OWN = """
 [instrument."EURUSD.r"]

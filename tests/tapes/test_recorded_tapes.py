@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from dtms.adapters.files.tape import Tape, bars_from_quotes, read_tape, require_m1
 from dtms.domain.market import Timeframe
 from dtms.domain.units import MINUTE, to_iso
 from dtms.errors import SettingsError
+from dtms_lab.tapes.tape import Tape, bars_from_quotes, read_tape, require_m1
 
 BARS = [
     ("fxcm_GBPUSD_M1_bid_201202", "GBPUSD", 30_117, "2012-02-01T00:00", "2012-03-01T00:00", True, False),

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dtms.adapters.files.tape import Doubt, Tape, bars_from_quotes, read_tape, write_tape
 from dtms.domain.market import Bar, Quote, Timeframe
 from dtms.domain.units import DAY, MINUTE, Millis, to_iso
 from dtms.errors import InvalidDataError, SettingsError
+from dtms_lab.tapes.tape import Doubt, Tape, bars_from_quotes, read_tape, write_tape
 
 prices = st.floats(min_value=1e-3, max_value=1e6, allow_nan=False)
 volumes = st.none() | st.floats(min_value=0, max_value=1e9, allow_nan=False)

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dtms.adapters.files.tape import Tape, read_tape, require_m1, write_tape
 from dtms.core.market_state import MarketState
 from dtms.domain.calendar import MarketHours
 from dtms.domain.instrument import AssetClass
@@ -20,8 +19,9 @@ from dtms.domain.score import MarketView, StructureEventKind
 from dtms.domain.symbols import asset_class
 from dtms.domain.units import DAY, MINUTE, SECOND, Millis, Side
 from dtms.errors import SettingsError
-from dtms.replay.scripts import OVERTURE
-from dtms.replay.weather import DEFAULT_START, SCRIPTS, Kind, Spell, Weather, make_tape, mirrored, play
+from dtms_lab.tapes.scripts import OVERTURE
+from dtms_lab.tapes.tape import Tape, read_tape, require_m1, write_tape
+from dtms_lab.tapes.weather import DEFAULT_START, SCRIPTS, Kind, Spell, Weather, make_tape, mirrored, play
 
 SYMBOLS = ("XAUUSD", "BTCUSD", "EURUSD", "GBPUSD", "USDJPY")
 FRIDAY_EVENING = Millis(DEFAULT_START + 2 * DAY - 2 * 60 * MINUTE)

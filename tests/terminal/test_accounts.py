@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from dtms.adapters.terminal.constants import Mt5
-from dtms.adapters.terminal.desk import SimDesk
-from dtms.adapters.terminal.records import AccountSpec
+from dtms_lab.mt5_constants import Mt5
+from dtms_lab.terminal.desk import SimDesk
+from dtms_lab.terminal.records import AccountSpec
 
 _NETTING = AccountSpec(margin_mode=Mt5.ACCOUNT_MARGIN_MODE_RETAIL_NETTING)
 

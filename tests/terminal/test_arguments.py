@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dtms.adapters.terminal.arguments import parse_request
-from dtms.adapters.terminal.desk import SimDesk
+from dtms_lab.terminal.arguments import parse_request
+from dtms_lab.terminal.desk import SimDesk
 
 _ORDER: dict[str, Any] = {"action": 1, "symbol": "EURUSD", "volume": 0.1, "type": 0, "type_filling": 1}
 

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dtms.adapters.terminal.books import read_books_file
-from dtms.adapters.terminal.desk import MONDAY_NOON
-from dtms.adapters.terminal.host import TerminalHost, build_host
-from dtms.adapters.terminal.oracle import OracleEntry, OracleLog
-from dtms.adapters.terminal.records import Request
-from dtms.adapters.terminal.terminal import SimTerminal
 from dtms.domain.market import Bar, Quote, Timeframe
 from dtms.domain.units import HOUR, MINUTE, Millis
 from dtms.errors import SettingsError
+from dtms_lab.terminal.books import read_books_file
+from dtms_lab.terminal.desk import MONDAY_NOON
+from dtms_lab.terminal.host import TerminalHost, build_host
+from dtms_lab.terminal.oracle import OracleEntry, OracleLog
+from dtms_lab.terminal.records import Request
+from dtms_lab.terminal.terminal import SimTerminal
 
 _NS = 1_000_000_000
 _FALLS = 0.0005

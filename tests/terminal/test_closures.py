@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from tests.app.rig import SYMBOL, Rig
 
-from dtms.adapters.terminal.closures import Closure
-from dtms.adapters.terminal.constants import Mt5
 from dtms.domain.units import MINUTE, Millis
+from dtms_lab.mt5_constants import Mt5
+from dtms_lab.terminal.closures import Closure
 
 
 def closing(rig: Rig, minutes: int, *, quoted: bool, symbols: frozenset[str] = frozenset()) -> None:

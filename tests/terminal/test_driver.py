@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from dtms.adapters.terminal.desk import MONDAY_NOON, SimDesk
-from dtms.adapters.terminal.driver import TapeDriver, TapeEvent
-from dtms.adapters.terminal.path import low_first, quote_of
 from dtms.domain.market import Bar, Quote, Timeframe
 from dtms.domain.units import MINUTE, Millis
 from dtms.errors import SettingsError
+from dtms_lab.terminal.desk import MONDAY_NOON, SimDesk
+from dtms_lab.terminal.driver import TapeDriver, TapeEvent
+from dtms_lab.terminal.path import low_first, quote_of
 
 
 @dataclass(frozen=True)

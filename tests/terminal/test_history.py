@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from dtms.adapters.terminal.desk import MONDAY_NOON, SimDesk
-from dtms.adapters.terminal.history import RateStore
-from dtms.adapters.terminal.server_time import eet_new_york_dst, fixed_offset, next_rollover
 from dtms.domain.market import Bar, Quote
 from dtms.domain.units import DAY, HOUR, MINUTE, Millis, from_utc, to_utc
+from dtms_lab.terminal.desk import MONDAY_NOON, SimDesk
+from dtms_lab.terminal.history import RateStore
+from dtms_lab.terminal.server_time import eet_new_york_dst, fixed_offset, next_rollover
 
 _AHEAD = 2 * 3600
 _M1, _M5, _H1, _H4, _D1 = 1, 5, 16385, 16388, 16408

@@ -7,9 +7,9 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dtms.adapters.terminal.inside import minutes_of
 from dtms.domain.market import Bar
 from dtms.domain.units import MINUTE, Millis
+from dtms_lab.terminal.inside import minutes_of
 
 PRICES = st.integers(min_value=1, max_value=1_000_000).map(lambda ticks: round(ticks * 0.01, 2))
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dtms.adapters.terminal.desk import SimDesk
-from dtms.adapters.terminal.recorder import AppliedKind
-from dtms.adapters.terminal.records import AccountSpec
 from dtms.domain.units import HOUR
+from dtms_lab.terminal.desk import SimDesk
+from dtms_lab.terminal.recorder import AppliedKind
+from dtms_lab.terminal.records import AccountSpec
 
 _STEPS = st.lists(
     st.tuples(

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from dtms.adapters.terminal.backend import TerminalBackend
-from dtms.adapters.terminal.desk import SimDesk
-from dtms.adapters.terminal.link import IpcError, Reply, no_connection, out_of_step, reply_lost, send_failed
-from dtms.adapters.terminal.terminal import SimTerminal
+from dtms_lab.terminal.backend import TerminalBackend
+from dtms_lab.terminal.desk import SimDesk
+from dtms_lab.terminal.link import IpcError, Reply, no_connection, out_of_step, reply_lost, send_failed
+from dtms_lab.terminal.terminal import SimTerminal
 
 
 class _FaultyLink:

@@ -10,17 +10,17 @@ import pytest
 from tests.terminal.test_remote import Host
 
 from dtms.adapters.clocks import SystemClock
-from dtms.adapters.terminal.constants import Mt5
-from dtms.adapters.terminal.desk import MONDAY_NOON, SimDesk
-from dtms.adapters.terminal.module import SOCKET_VARIABLE
-from dtms.adapters.terminal.named import named
-from dtms.adapters.terminal.records import AccountSpec
 from dtms.domain.position import AccountKind
 from dtms.domain.units import Millis
 from dtms.errors import BrokerUnavailableError, SettingsError
 from dtms.services.broker_child import find_module, link_to
 from dtms.services.gateway.way import way_of
 from dtms.settings import SIMULATED_MODULE, load_settings
+from dtms_lab.mt5_constants import Mt5
+from dtms_lab.terminal.desk import MONDAY_NOON, SimDesk
+from dtms_lab.terminal.module import SOCKET_VARIABLE
+from dtms_lab.terminal.named import named
+from dtms_lab.terminal.records import AccountSpec
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from dtms.adapters.terminal.catalogue import CATALOGUE
-from dtms.adapters.terminal.desk import MONDAY_NOON, SimDesk
-from dtms.adapters.terminal.records import AccountSpec
 from dtms.domain.market import Quote
 from dtms.domain.units import DAY, HOUR, Millis
 from dtms.errors import SettingsError
+from dtms_lab.terminal.catalogue import CATALOGUE
+from dtms_lab.terminal.desk import MONDAY_NOON, SimDesk
+from dtms_lab.terminal.records import AccountSpec
 
 
 def test_a_round_trip_pays_commission_on_both_deals() -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from dtms.adapters.files.tape import read_tape
-from dtms.adapters.terminal.desk import SimDesk
-from dtms.adapters.terminal.driver import TapeDriver
-from dtms.adapters.terminal.server_time import eet_new_york_dst
 from dtms.domain.units import MINUTE
+from dtms_lab.tapes.tape import read_tape
+from dtms_lab.terminal.desk import SimDesk
+from dtms_lab.terminal.driver import TapeDriver
+from dtms_lab.terminal.server_time import eet_new_york_dst
 
 _PLAYED = 1_500
 

@@ -15,23 +15,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dtms.adapters.terminal.backend import TerminalBackend
-from dtms.adapters.terminal.desk import MONDAY_NOON
-from dtms.adapters.terminal.driver import TapeDriver
-from dtms.adapters.terminal.host import TerminalHost, build_host
-from dtms.adapters.terminal.link import Reply
-from dtms.adapters.terminal.oracle import OracleLog, read_oracle
-from dtms.adapters.terminal.remote import HostControl, RemoteTerminal
-from dtms.adapters.terminal.scaled_clock import ScaledClock
-from dtms.adapters.terminal.server import SimServer
-from dtms.adapters.terminal.structs import Struct
-from dtms.adapters.terminal.surface import TerminalSurface
-from dtms.adapters.terminal.terminal import SimTerminal
-from dtms.adapters.terminal.traits import RUNNING
-from dtms.adapters.terminal.wire import reply_frame
 from dtms.domain.market import Bar, Quote, Timeframe
 from dtms.domain.units import MINUTE, Millis
 from dtms.errors import BrokerUnavailableError, SettingsError
+from dtms_lab.terminal.backend import TerminalBackend
+from dtms_lab.terminal.desk import MONDAY_NOON
+from dtms_lab.terminal.driver import TapeDriver
+from dtms_lab.terminal.host import TerminalHost, build_host
+from dtms_lab.terminal.link import Reply
+from dtms_lab.terminal.oracle import OracleLog, read_oracle
+from dtms_lab.terminal.remote import HostControl, RemoteTerminal
+from dtms_lab.terminal.scaled_clock import ScaledClock
+from dtms_lab.terminal.server import SimServer
+from dtms_lab.terminal.structs import Struct
+from dtms_lab.terminal.surface import TerminalSurface
+from dtms_lab.terminal.terminal import SimTerminal
+from dtms_lab.terminal.traits import RUNNING
+from dtms_lab.terminal.wire import reply_frame
 
 _NS = 1_000_000_000
 _BORN = 5 * _NS
@@ -339,7 +339,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from test_remote import tape
-from dtms.adapters.terminal.host_process import run_terminal
+from dtms_lab.terminal.host_process import run_terminal
 run_terminal([tape()], Path(sys.argv[2]), speed=1.0, oracle_path=Path(sys.argv[3]))
 """
 

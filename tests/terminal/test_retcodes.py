@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from dtms.adapters.terminal.catalogue import CATALOGUE, SymbolSpec
-from dtms.adapters.terminal.constants import Mt5
-from dtms.adapters.terminal.dealer import Fill
-from dtms.adapters.terminal.desk import SimDesk
-from dtms.adapters.terminal.records import AccountSpec, Request
 from dtms.domain.market import Quote
+from dtms_lab.mt5_constants import Mt5
+from dtms_lab.terminal.catalogue import CATALOGUE, SymbolSpec
+from dtms_lab.terminal.dealer import Fill
+from dtms_lab.terminal.desk import SimDesk
+from dtms_lab.terminal.records import AccountSpec, Request
 
 _EURUSD = CATALOGUE["EURUSD"]
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from dtms.adapters.terminal import structs
-from dtms.adapters.terminal.constants import Mt5
-from dtms.adapters.terminal.desk import SimDesk
-from dtms.adapters.terminal.structs import FIELDS, Struct, Tick
+from dtms_lab.mt5_constants import Mt5
+from dtms_lab.terminal import structs
+from dtms_lab.terminal.desk import SimDesk
+from dtms_lab.terminal.structs import FIELDS, Struct, Tick
 
 
 def test_fields_are_those_of_the_wheel_in_their_order(shared_data: Path) -> None:

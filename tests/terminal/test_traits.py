@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dtms.adapters.terminal.backend import TerminalBackend
-from dtms.adapters.terminal.constants import Mt5
-from dtms.adapters.terminal.desk import MONDAY_NOON
-from dtms.adapters.terminal.server import SimServer
-from dtms.adapters.terminal.server_time import offset_of
-from dtms.adapters.terminal.terminal import SimTerminal
-from dtms.adapters.terminal.traits import FRESH, RUNNING, Traits, read_traits, traits_text
 from dtms.domain.market import Bar, Quote
 from dtms.domain.units import HOUR, MINUTE, SECOND, Millis, from_utc
 from dtms.errors import SettingsError
+from dtms_lab.mt5_constants import Mt5
+from dtms_lab.terminal.backend import TerminalBackend
+from dtms_lab.terminal.desk import MONDAY_NOON
+from dtms_lab.terminal.server import SimServer
+from dtms_lab.terminal.server_time import offset_of
+from dtms_lab.terminal.terminal import SimTerminal
+from dtms_lab.terminal.traits import FRESH, RUNNING, Traits, read_traits, traits_text
 
 _M1 = Mt5.TIMEFRAME_M1
 

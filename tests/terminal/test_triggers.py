@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from dtms.adapters.terminal.desk import SimDesk
-from dtms.adapters.terminal.records import AccountSpec
 from dtms.domain.units import DAY, HOUR
+from dtms_lab.terminal.desk import SimDesk
+from dtms_lab.terminal.records import AccountSpec
 
 _SPREAD = 0.0001
 

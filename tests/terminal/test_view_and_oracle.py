@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from dtms.adapters.terminal.desk import SimDesk
-from dtms.adapters.terminal.oracle import OracleEntry, OracleLog, read_oracle
-from dtms.adapters.terminal.recorder import AppliedKind
-from dtms.adapters.terminal.server import SimServer
 from dtms.domain.market import Quote
 from dtms.domain.units import DAY, Millis
 from dtms.errors import SettingsError
+from dtms_lab.terminal.desk import SimDesk
+from dtms_lab.terminal.oracle import OracleEntry, OracleLog, read_oracle
+from dtms_lab.terminal.recorder import AppliedKind
+from dtms_lab.terminal.server import SimServer
 
 
 @pytest.fixture

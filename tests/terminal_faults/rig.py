@@ -15,19 +15,6 @@ from dtms import bootstrap
 from dtms.adapters.clocks import VirtualClock
 from dtms.adapters.mt5 import Mt5Broker, Mt5Sender
 from dtms.adapters.notify import MemoryNotifier
-from dtms.adapters.terminal.backend import TerminalBackend
-from dtms.adapters.terminal.catalogue import CATALOGUE, SymbolSpec
-from dtms.adapters.terminal.constants import Mt5
-from dtms.adapters.terminal.fault_kinds import Fault
-from dtms.adapters.terminal.fault_plan import ORDER_SEND, FaultPlan, Injector, Scripted, Sent
-from dtms.adapters.terminal.faults import FaultyLink
-from dtms.adapters.terminal.faulty_dealer import FaultyDealer
-from dtms.adapters.terminal.oracle import OracleEntry, OracleLog
-from dtms.adapters.terminal.recorder import AppliedKind
-from dtms.adapters.terminal.records import AccountSpec, Request, SimPosition
-from dtms.adapters.terminal.server import SimServer
-from dtms.adapters.terminal.server_time import eet_new_york_dst
-from dtms.adapters.terminal.terminal import SimTerminal
 from dtms.app import journal
 from dtms.app.executor import Executor
 from dtms.app.registration import Registration
@@ -46,6 +33,19 @@ from dtms.domain.units import Lots, Millis, Price, Side, Ticket
 from dtms.domain.verdict import Verdict
 from dtms.errors import BrokerError, MarketDataError
 from dtms.ports.notifier import AlertKind
+from dtms_lab.mt5_constants import Mt5
+from dtms_lab.terminal.backend import TerminalBackend
+from dtms_lab.terminal.catalogue import CATALOGUE, SymbolSpec
+from dtms_lab.terminal.fault_kinds import Fault
+from dtms_lab.terminal.fault_plan import ORDER_SEND, FaultPlan, Injector, Scripted, Sent
+from dtms_lab.terminal.faults import FaultyLink
+from dtms_lab.terminal.faulty_dealer import FaultyDealer
+from dtms_lab.terminal.oracle import OracleEntry, OracleLog
+from dtms_lab.terminal.recorder import AppliedKind
+from dtms_lab.terminal.records import AccountSpec, Request, SimPosition
+from dtms_lab.terminal.server import SimServer
+from dtms_lab.terminal.server_time import eet_new_york_dst
+from dtms_lab.terminal.terminal import SimTerminal
 
 T0 = Millis(1_750_161_600_000)
 """A Tuesday, 12:00 UTC: every market is open."""

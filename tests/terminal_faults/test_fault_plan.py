@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from dtms.adapters.mt5 import retcodes
 from dtms.adapters.mt5.retcodes import Reaction
-from dtms.adapters.terminal.constants import Mt5
-from dtms.adapters.terminal.desk import SimDesk
-from dtms.adapters.terminal.fault_kinds import (
+from dtms.domain.market import Quote
+from dtms.errors import SettingsError
+from dtms_lab.mt5_constants import Mt5
+from dtms_lab.terminal.desk import SimDesk
+from dtms_lab.terminal.fault_kinds import (
     NOT_SENT,
     REPLY_LOST,
     Answer,
@@ -30,16 +32,14 @@ from dtms.adapters.terminal.fault_kinds import (
     Slipped,
     StopOut,
 )
-from dtms.adapters.terminal.fault_plan import ANY, READS, Chance, FaultPlan, Injector, Scripted, Sent, sent_kind
-from dtms.adapters.terminal.fault_swarm import REFUSALS, UNCLEAR, UNKNOWN_RETCODE, swarm
-from dtms.adapters.terminal.faults import FaultyLink
-from dtms.adapters.terminal.faulty_dealer import FaultyDealer
-from dtms.adapters.terminal.records import Request
-from dtms.adapters.terminal.structs import Struct
-from dtms.adapters.terminal.surface import TerminalSurface
-from dtms.adapters.terminal.terminal import SimTerminal
-from dtms.domain.market import Quote
-from dtms.errors import SettingsError
+from dtms_lab.terminal.fault_plan import ANY, READS, Chance, FaultPlan, Injector, Scripted, Sent, sent_kind
+from dtms_lab.terminal.fault_swarm import REFUSALS, UNCLEAR, UNKNOWN_RETCODE, swarm
+from dtms_lab.terminal.faults import FaultyLink
+from dtms_lab.terminal.faulty_dealer import FaultyDealer
+from dtms_lab.terminal.records import Request
+from dtms_lab.terminal.structs import Struct
+from dtms_lab.terminal.surface import TerminalSurface
+from dtms_lab.terminal.terminal import SimTerminal
 
 EMPTY_PLANS = [
     FaultPlan(),

@@ -20,8 +20,14 @@ from tests.terminal_faults.rig import (
     tighten,
 )
 
-from dtms.adapters.terminal.constants import Mt5
-from dtms.adapters.terminal.fault_kinds import (
+from dtms.domain.action import Reduce, SetStop
+from dtms.domain.market import Timeframe
+from dtms.domain.position import DealReason
+from dtms.domain.receipt import Outcome, Rejection
+from dtms.domain.units import HOUR, MINUTE, Lots, Price, Side
+from dtms.errors import BrokerUnavailableError, OutcomeUnknownError
+from dtms_lab.mt5_constants import Mt5
+from dtms_lab.terminal.fault_kinds import (
     ClockShift,
     Empty,
     HistoryLag,
@@ -33,15 +39,9 @@ from dtms.adapters.terminal.fault_kinds import (
     Switch,
     Switched,
 )
-from dtms.adapters.terminal.fault_plan import FaultPlan, Scripted
-from dtms.adapters.terminal.recorder import AppliedKind
-from dtms.adapters.terminal.records import AccountSpec
-from dtms.domain.action import Reduce, SetStop
-from dtms.domain.market import Timeframe
-from dtms.domain.position import DealReason
-from dtms.domain.receipt import Outcome, Rejection
-from dtms.domain.units import HOUR, MINUTE, Lots, Price, Side
-from dtms.errors import BrokerUnavailableError, OutcomeUnknownError
+from dtms_lab.terminal.fault_plan import FaultPlan, Scripted
+from dtms_lab.terminal.recorder import AppliedKind
+from dtms_lab.terminal.records import AccountSpec
 
 
 def test_a_stale_view_shows_the_past_until_it_ends() -> None:

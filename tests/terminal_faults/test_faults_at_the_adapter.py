@@ -9,7 +9,13 @@ from tests.terminal_faults.rig import ASK, BID, STOP, SYMBOL, Bench, close, each
 
 from dtms.adapters.mt5 import retcodes
 from dtms.adapters.mt5.retcodes import RETCODES, Mend, Reaction
-from dtms.adapters.terminal.fault_kinds import (
+from dtms.domain.action import Action, Close, CloseHedge, OpenTrade, Reduce, SetStop
+from dtms.domain.market import Timeframe
+from dtms.domain.position import Position
+from dtms.domain.receipt import Outcome, Rejection
+from dtms.domain.units import Lots, Price, Side
+from dtms.errors import BrokerUnavailableError, InvalidDataError, OutcomeUnknownError, StaleDataError
+from dtms_lab.terminal.fault_kinds import (
     NOT_SENT,
     OUT_OF_STEP,
     OUT_OF_STEP_APPLIED,
@@ -30,15 +36,9 @@ from dtms.adapters.terminal.fault_kinds import (
     Restamped,
     Slipped,
 )
-from dtms.adapters.terminal.fault_plan import READS, FaultPlan
-from dtms.adapters.terminal.fault_swarm import READ_ERRORS, REFUSALS, UNCLEAR, UNKNOWN_ERROR
-from dtms.adapters.terminal.faults import FaultyLink, HangError
-from dtms.domain.action import Action, Close, CloseHedge, OpenTrade, Reduce, SetStop
-from dtms.domain.market import Timeframe
-from dtms.domain.position import Position
-from dtms.domain.receipt import Outcome, Rejection
-from dtms.domain.units import Lots, Price, Side
-from dtms.errors import BrokerUnavailableError, InvalidDataError, OutcomeUnknownError, StaleDataError
+from dtms_lab.terminal.fault_plan import READS, FaultPlan
+from dtms_lab.terminal.fault_swarm import READ_ERRORS, REFUSALS, UNCLEAR, UNKNOWN_ERROR
+from dtms_lab.terminal.faults import FaultyLink, HangError
 
 Sendable = tuple[Bench, Action, Position | None]
 

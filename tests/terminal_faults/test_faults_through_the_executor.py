@@ -23,7 +23,13 @@ from tests.terminal_faults.rig import (
 )
 
 from dtms.adapters.mt5.retcodes import RETCODES, Mend
-from dtms.adapters.terminal.fault_kinds import (
+from dtms.app import evidence
+from dtms.domain.action import Action, Close, OpenHedge, SetStop
+from dtms.domain.intent import IntentState
+from dtms.domain.receipt import RETRYABLE, Rejection
+from dtms.domain.trade import Trade, TradeState
+from dtms.errors import BrokerUnavailableError, MarketDataError
+from dtms_lab.terminal.fault_kinds import (
     NOT_SENT,
     OUT_OF_STEP_APPLIED,
     REPLY_LOST,
@@ -50,15 +56,9 @@ from dtms.adapters.terminal.fault_kinds import (
     Switch,
     Switched,
 )
-from dtms.adapters.terminal.fault_plan import ANY, FaultPlan, Scripted, Sent
-from dtms.adapters.terminal.fault_swarm import UNCLEAR, UNKNOWN_ERROR
-from dtms.adapters.terminal.faults import HangError
-from dtms.app import evidence
-from dtms.domain.action import Action, Close, OpenHedge, SetStop
-from dtms.domain.intent import IntentState
-from dtms.domain.receipt import RETRYABLE, Rejection
-from dtms.domain.trade import Trade, TradeState
-from dtms.errors import BrokerUnavailableError, MarketDataError
+from dtms_lab.terminal.fault_plan import ANY, FaultPlan, Scripted, Sent
+from dtms_lab.terminal.fault_swarm import UNCLEAR, UNKNOWN_ERROR
+from dtms_lab.terminal.faults import HangError
 
 APPLIED, PART, REJECTED = IntentState.APPLIED, IntentState.PARTIAL, IntentState.REJECTED
 NOT_APPLIED, QUARANTINED = IntentState.NOT_APPLIED, IntentState.QUARANTINED

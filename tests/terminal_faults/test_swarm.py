@@ -24,15 +24,15 @@ from tests.terminal_faults.rig import (
     tighten,
 )
 
-from dtms.adapters.terminal.fault_plan import FaultPlan
-from dtms.adapters.terminal.fault_swarm import swarm
-from dtms.adapters.terminal.faults import HangError
-from dtms.adapters.terminal.records import AccountSpec
 from dtms.domain.action import Close, SetStop
 from dtms.domain.intent import Intent, IntentState
 from dtms.domain.trade import Hold, Trade, TradeState
 from dtms.errors import BrokerError, MarketDataError, StaleWriteError
-from dtms.sim.invariants import Books, check, read_books
+from dtms_lab.laws.invariants import Books, check, read_books
+from dtms_lab.terminal.fault_plan import FaultPlan
+from dtms_lab.terminal.fault_swarm import swarm
+from dtms_lab.terminal.faults import HangError
+from dtms_lab.terminal.records import AccountSpec
 
 _BEGINNINGS = (TradeState.HEALTHY, TradeState.WARNING_L1, TradeState.WARNING_L2, TradeState.RECOVERING)
 

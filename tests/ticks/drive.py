@@ -17,7 +17,6 @@ from typing import Any
 from tests.app.rig import SYMBOL, T0, Rig, bar
 
 from dtms import bootstrap
-from dtms.adapters.terminal.recorder import AppliedKind
 from dtms.app.market_desk import MarketDesk, SymbolDesk
 from dtms.app.quotes import QuoteFeed
 from dtms.client.wire import Reply, Request
@@ -27,6 +26,7 @@ from dtms.domain.policy.exits import ExitProfile
 from dtms.domain.score import MarketView
 from dtms.domain.units import SECOND, Millis, Side
 from dtms.errors import InvalidDataError
+from dtms_lab.terminal.recorder import AppliedKind
 
 ATR = 1.2
 """Of these days' M15 bars."""

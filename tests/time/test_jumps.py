@@ -9,11 +9,11 @@ from tests.app.rig import SYMBOL, bar
 from tests.time.machine import TimeRig
 
 from dtms.adapters.mt5.server_time import ServerClock, new_york_plus_7
-from dtms.adapters.terminal.server_time import eet_new_york_dst, fixed_offset
 from dtms.app.clock_watch import ClockWatch, Jump
 from dtms.domain.modes import Cause
 from dtms.domain.units import DAY, HOUR, SECOND, Millis
 from dtms.ports.causes import NoCauses
+from dtms_lab.terminal.server_time import eet_new_york_dst, fixed_offset
 
 YEAR = 365 * DAY
 JUMPS = [HOUR, -HOUR, 10 * YEAR, -10 * YEAR]

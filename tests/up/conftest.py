@@ -12,20 +12,20 @@ from pathlib import Path
 
 import pytest
 
-from dtms.adapters.files.tape import Tape
 from dtms.adapters.gateway_client import GatewayClient
 from dtms.adapters.notify import MemoryNotifier
-from dtms.adapters.terminal.traits import FRESH, Traits
 from dtms.domain.units import Millis
 from dtms.errors import MarketDataError
 from dtms.ports.broker import BrokerReads
-from dtms.replay.weather import make_tape
 from dtms.settings import Settings, load_policy, load_settings
-from dtms.sim.entries import Entries
-from dtms.sim.tape_terminal import TapeRun
-from dtms.sim.tapes import cut
-from dtms.sim.trader import NoEntries
-from dtms.sim.up import Up, UpPlan
+from dtms_lab.simulate.entries import Entries
+from dtms_lab.simulate.tape_terminal import TapeRun
+from dtms_lab.simulate.tapes import cut
+from dtms_lab.simulate.trader import NoEntries
+from dtms_lab.simulate.up import Up, UpPlan
+from dtms_lab.tapes.tape import Tape
+from dtms_lab.tapes.weather import make_tape
+from dtms_lab.terminal.traits import FRESH, Traits
 
 FALL = Millis(1_715_622_600_000)
 """An instant in the weather below after which SELLs are warned, reduced and hedged within the hour."""

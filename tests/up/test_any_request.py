@@ -24,9 +24,9 @@ from schemathesis.core.result import Err
 from schemathesis.specs.openapi import checks as _registers_the_checks  # noqa: F401
 from tests.up.conftest import FALL, Installed, running
 
-from dtms.adapters.files.tape import Tape
 from dtms.services.wiring import token_of
-from dtms.sim.entries import parse_entries
+from dtms_lab.simulate.entries import parse_entries
+from dtms_lab.tapes.tape import Tape
 
 pytestmark = pytest.mark.long
 

@@ -27,11 +27,11 @@ from tests.cli.test_secrets import ARGUMENTS, LONG, commands
 from tests.ledger.servers import Server, run_sql, running_server
 from tests.up.conftest import FALL, Installed, install, running, wait_until
 
-from dtms.adapters.files.tape import Tape
 from dtms.services.supervise.process_group import environment_of
 from dtms.settings import Settings
-from dtms.sim.entries import parse_entries
-from dtms.sim.up import Up
+from dtms_lab.simulate.entries import parse_entries
+from dtms_lab.simulate.up import Up
+from dtms_lab.tapes.tape import Tape
 
 __all__ = ["dtms"]
 

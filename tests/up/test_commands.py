@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from tests.up.conftest import FALL, install, moved, running, wait_until
 
-from dtms.adapters.files.tape import Tape
-from dtms.adapters.terminal.constants import Mt5
 from dtms.domain.units import Lots, Price, Side
 from dtms.services.supervise.process_group import environment_of
-from dtms.sim.entries import Order
-from dtms.sim.entry import open_at
-from dtms.sim.up import Up
+from dtms_lab.mt5_constants import Mt5
+from dtms_lab.simulate.entries import Order
+from dtms_lab.simulate.entry import open_at
+from dtms_lab.simulate.up import Up
+from dtms_lab.tapes.tape import Tape
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ import pytest
 import requests
 from tests.up.conftest import FALL, install, running, wait_until
 
-from dtms.adapters.files.tape import Tape
 from dtms.services.web.serve import LIMITS
-from dtms.sim.up import Up
+from dtms_lab.simulate.up import Up
+from dtms_lab.tapes.tape import Tape
 
 if sys.platform == "linux":
     import resource

@@ -11,12 +11,8 @@ from tests.up.conftest import FALL, Installed
 
 from dtms import bootstrap
 from dtms.adapters.clocks import SystemClock
-from dtms.adapters.files.tape import Tape
 from dtms.adapters.mt5 import Mt5Sender
 from dtms.adapters.sql import open_ledger
-from dtms.adapters.terminal.constants import Mt5
-from dtms.adapters.terminal.host import TerminalHost, build_host
-from dtms.adapters.terminal.traits import RUNNING
 from dtms.app.gateway_pass import GatewayPass
 from dtms.app.registration import Registration
 from dtms.bootstrap import Parts
@@ -31,9 +27,13 @@ from dtms.services.gateway.loop import ExecutorLoop
 from dtms.services.gateway.main import next_epoch
 from dtms.services.gateway.way import way_of
 from dtms.settings import load_policy
-from dtms.sim.services import MAGIC
-from dtms.sim.tapes import cut
-from dtms.sim.world import World, make_world
+from dtms_lab.mt5_constants import Mt5
+from dtms_lab.simulate.services import MAGIC
+from dtms_lab.simulate.tapes import cut
+from dtms_lab.simulate.world import World, make_world
+from dtms_lab.tapes.tape import Tape
+from dtms_lab.terminal.host import TerminalHost, build_host
+from dtms_lab.terminal.traits import RUNNING
 
 STOP = 2_440.0
 
@@ -186,7 +186,7 @@ def terminal(installed: Installed, weather: Tape) -> Iterator[TerminalHost]:
     thread.start()
     assert host.ready.wait(10)
     yield host
-    from dtms.adapters.terminal.remote import HostControl
+    from dtms_lab.terminal.remote import HostControl
 
     HostControl(installed.settings.socket).stop()
     thread.join(10)

@@ -11,14 +11,14 @@ import pytest
 import requests
 from tests.up.conftest import FALL, install, running, seen, wait_until
 
-from dtms.adapters.files.tape import Tape
 from dtms.app.flatten import RULE
 from dtms.domain.intent import Intent, IntentState
 from dtms.domain.units import MINUTE, Millis
 from dtms.services.web.access import load_or_make_token
 from dtms.services.wiring import sentinel_of
-from dtms.sim.invariants import read_books
-from dtms.sim.up import Up
+from dtms_lab.laws.invariants import read_books
+from dtms_lab.simulate.up import Up
+from dtms_lab.tapes.tape import Tape
 
 PRESSED = Millis(FALL + 1 * MINUTE)
 PATIENCE_S = 30.0

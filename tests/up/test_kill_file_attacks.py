@@ -13,9 +13,9 @@ import pytest
 import requests
 from tests.up.conftest import FALL, install, running
 
-from dtms.adapters.files.tape import Tape
 from dtms.services.wiring import sentinel_of
-from dtms.sim.up import Up
+from dtms_lab.simulate.up import Up
+from dtms_lab.tapes.tape import Tape
 
 PATIENCE_S = 60.0
 

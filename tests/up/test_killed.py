@@ -13,16 +13,16 @@ import pytest
 import requests
 from tests.up.conftest import FALL, Installed, install, running, seen
 
-from dtms.adapters.files.tape import Tape
 from dtms.adapters.sql import SqlLedger, verify_chain
-from dtms.adapters.terminal.oracle import OracleEntry
-from dtms.adapters.terminal.recorder import AppliedKind
 from dtms.domain.trade import Trade
 from dtms.domain.units import MINUTE, Millis
 from dtms.ports.notifier import AlertKind
 from dtms.services.web.access import load_or_make_token
-from dtms.sim.invariants import Books, check, read_books
-from dtms.sim.up import Up
+from dtms_lab.laws.invariants import Books, check, read_books
+from dtms_lab.simulate.up import Up
+from dtms_lab.tapes.tape import Tape
+from dtms_lab.terminal.oracle import OracleEntry
+from dtms_lab.terminal.recorder import AppliedKind
 
 BEGIN = Millis(FALL - 10 * MINUTE)
 """So long before the fall as it takes to open trades."""

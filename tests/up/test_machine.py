@@ -11,8 +11,6 @@ import pytest
 from tests.up.conftest import FALL, Installed, free_ports
 
 from dtms.adapters.clocks import AnchoredClock, SystemClock, TapeClock, TapeTime, write_tape_time
-from dtms.adapters.files.tape import Tape
-from dtms.adapters.instruments import open_book
 from dtms.adapters.notify import MemoryNotifier
 from dtms.adapters.sql import open_ledger
 from dtms.app.exit_cycle import ExitStats
@@ -27,10 +25,12 @@ from dtms.services.run_log import ExitLog, VerdictLog, read_exit_counts, read_ve
 from dtms.services.supervise.process_group import environment_of
 from dtms.services.wiring import clock_of, is_advisory, parts_of
 from dtms.settings import load_settings
-from dtms.sim.entries import Order
-from dtms.sim.entry import Entry, money_of
-from dtms.sim.shadow import Shadow
-from dtms.sim.tapes import cut, history_length
+from dtms_lab.instruments import open_book
+from dtms_lab.simulate.entries import Order
+from dtms_lab.simulate.entry import Entry, money_of
+from dtms_lab.simulate.shadow import Shadow
+from dtms_lab.simulate.tapes import cut, history_length
+from dtms_lab.tapes.tape import Tape
 
 ANY = Verdict(
     trade_id=TradeId("1"),

@@ -15,15 +15,15 @@ from typing import IO
 import pytest
 from tests.up.conftest import FALL, Installed, free_ports
 
-from dtms.adapters.files.tape import Tape, write_tape
 from dtms.domain.intent import IntentState
 from dtms.domain.units import to_iso
 from dtms.settings import load_policy
-from dtms.sim.demo import DemoEntries, demo_run, with_free_ports
-from dtms.sim.entries import parse_entries
-from dtms.sim.report import report_of
-from dtms.sim.simulate import findings, make_run
-from dtms.sim.tapes import cut
+from dtms_lab.simulate.demo import DemoEntries, demo_run, with_free_ports
+from dtms_lab.simulate.entries import parse_entries
+from dtms_lab.simulate.report import report_of
+from dtms_lab.simulate.run import findings, make_run
+from dtms_lab.simulate.tapes import cut
+from dtms_lab.tapes.tape import Tape, write_tape
 
 BARS = 60
 

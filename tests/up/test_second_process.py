@@ -14,9 +14,9 @@ import pytest
 import requests
 from tests.up.conftest import FALL, free_ports, install, running, wait_until
 
-from dtms.adapters.files.tape import Tape
 from dtms.services.supervise.process_group import environment_of
-from dtms.sim.up import Up
+from dtms_lab.simulate.up import Up
+from dtms_lab.tapes.tape import Tape
 
 ROLES = ("gateway", "server", "api")
 GATEWAY = "gateway"

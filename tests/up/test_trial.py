@@ -19,15 +19,15 @@ import pytest
 import requests
 from tests.up.conftest import Installed, install, running, wait_until
 
-from dtms.adapters.files.tape import Tape
-from dtms.adapters.terminal.host import elsewhere
-from dtms.adapters.terminal.traits import Traits
 from dtms.domain.trade import Trade
 from dtms.domain.units import HOUR, MINUTE, Millis
 from dtms.services.supervise.process_group import environment_of
 from dtms.settings import SIMULATED_MODULE
-from dtms.sim.invariants import read_books
-from dtms.sim.up import Up
+from dtms_lab.laws.invariants import read_books
+from dtms_lab.simulate.up import Up
+from dtms_lab.tapes.tape import Tape
+from dtms_lab.terminal.host import elsewhere
+from dtms_lab.terminal.traits import Traits
 
 pytestmark = pytest.mark.long
 

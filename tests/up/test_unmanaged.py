@@ -13,10 +13,10 @@ import pytest
 import requests
 from tests.up.conftest import FALL, install, running, wait_until
 
-from dtms.adapters.files.tape import Tape
 from dtms.services.supervise.process_group import environment_of
 from dtms.settings import SIMULATED_MODULE
-from dtms.sim.up import Up
+from dtms_lab.simulate.up import Up
+from dtms_lab.tapes.tape import Tape
 
 OUR_MAGIC = 20_010_800
 LOST = f"""

@@ -7,10 +7,10 @@ from typing import Any
 
 from dtms.adapters.clocks import TapeClock
 from dtms.adapters.mt5 import Mt5Broker, Mt5Sender
-from dtms.adapters.terminal.remote import RemoteTerminal
-from dtms.adapters.terminal.server_time import eet_new_york_dst
 from dtms.adapters.worker import faulty
 from dtms.domain.server_offset import SeenOffset
+from dtms_lab.terminal.remote import RemoteTerminal
+from dtms_lab.terminal.server_time import eet_new_york_dst
 
 
 class HangingChild(Mt5Broker):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from dtms.adapters.mt5 import Mt5Broker, Mt5Sender
-from dtms.adapters.terminal.remote import RemoteTerminal
-from dtms.adapters.terminal.server_time import eet_new_york_dst
 from dtms.domain.server_offset import SeenOffset
 from dtms.domain.units import Millis
+from dtms_lab.terminal.remote import RemoteTerminal
+from dtms_lab.terminal.server_time import eet_new_york_dst
 
 
 class Mt5Child(Mt5Broker):

@@ -21,13 +21,6 @@ from dtms import bootstrap
 from dtms.adapters.clocks import TapeClock, TapeTime, boot_ns, write_tape_time
 from dtms.adapters.notify import MemoryNotifier
 from dtms.adapters.sql import open_ledger
-from dtms.adapters.terminal.constants import Mt5
-from dtms.adapters.terminal.desk import MONDAY_NOON
-from dtms.adapters.terminal.host import build_host
-from dtms.adapters.terminal.oracle import OracleLog
-from dtms.adapters.terminal.recorder import AppliedKind
-from dtms.adapters.terminal.remote import HostControl, RemoteTerminal
-from dtms.adapters.terminal.traits import RUNNING
 from dtms.adapters.worker.broker import BrokerWorker
 from dtms.adapters.worker.jitter import Jitter, measure_jitter
 from dtms.adapters.worker.pin import AccountPin
@@ -45,6 +38,13 @@ from dtms.domain.units import HOUR, MINUTE, Millis, Price, Side, Ticket
 from dtms.domain.verdict import Verdict
 from dtms.ports.ledger import Ledger
 from dtms.services.gateway.loop import ExecutorLoop
+from dtms_lab.mt5_constants import Mt5
+from dtms_lab.terminal.desk import MONDAY_NOON
+from dtms_lab.terminal.host import build_host
+from dtms_lab.terminal.oracle import OracleLog
+from dtms_lab.terminal.recorder import AppliedKind
+from dtms_lab.terminal.remote import HostControl, RemoteTerminal
+from dtms_lab.terminal.traits import RUNNING
 
 HANG_S = float(os.environ.get("DTMS_HANG_S", "5"))
 FLOOR_NS = 5_000_000

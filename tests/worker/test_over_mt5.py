@@ -10,10 +10,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dtms.adapters.terminal.desk import MONDAY_NOON
-from dtms.adapters.terminal.host import TerminalHost, build_host
-from dtms.adapters.terminal.remote import HostControl
-from dtms.adapters.terminal.traits import RUNNING
 from dtms.adapters.worker.broker import BrokerWorker
 from dtms.domain.action import Close, OpenTrade, SetStop
 from dtms.domain.market import Bar, Quote, Timeframe
@@ -21,6 +17,10 @@ from dtms.domain.position import DealEntry
 from dtms.domain.receipt import Outcome
 from dtms.domain.units import MINUTE, Lots, Millis, Price, Side
 from dtms.errors import InvalidDataError
+from dtms_lab.terminal.desk import MONDAY_NOON
+from dtms_lab.terminal.host import TerminalHost, build_host
+from dtms_lab.terminal.remote import HostControl
+from dtms_lab.terminal.traits import RUNNING
 
 if TYPE_CHECKING:
     from tests.worker.conftest import Bench

@@ -40,7 +40,7 @@ def restart(
 
     Exit code 1 where anything was lost, done twice or left without its stop.
     """
-    from dtms.sim.restart.command import Wanted, drill
+    from dtms_lab.restart.command import Wanted, drill
 
     signal.signal(signal.SIGTERM, _end)
     wanted = Wanted(
@@ -89,7 +89,7 @@ def simulate(
 
     Exit code 1 where a law was broken.
     """
-    from dtms.sim.drill.command import repeat, simulate_seeds
+    from dtms_lab.drill.command import repeat, simulate_seeds
 
     if ledger_url is not None:
         signal.signal(signal.SIGTERM, _end)

@@ -63,7 +63,7 @@ def exported(broker: BrokerReads, symbols: Sequence[str]) -> str:
         InvalidDataError: The broker does not know a symbol.
         StaleDataError: A symbol has no quote yet.
     """
-    from dtms.adapters.instruments.export import Told, text_of
+    from dtms_lab.instruments.export import Told, text_of
 
     names = tuple(symbols) or tuple(dict.fromkeys(each.symbol for each in broker.positions().positions))
     if not names:

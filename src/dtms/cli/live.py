@@ -6,7 +6,7 @@ import json
 import time
 from collections import deque
 from collections.abc import Mapping
-from typing import Any, Final, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -19,7 +19,9 @@ from dtms.cli.show import TRADE_COLUMNS, trade_row, words
 from dtms.domain.records import Event, EventKind
 from dtms.domain.units import Millis, to_utc
 from dtms.errors import LedgerError
-from dtms.sim.up import Up
+
+if TYPE_CHECKING:
+    from dtms_lab.simulate.up import Up
 
 REFRESH_S: Final = 0.5
 _NEWEST: Final = 10

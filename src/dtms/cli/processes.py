@@ -61,10 +61,10 @@ def terminal(
     Started again with the same books it goes on with the account that it had, and with the tape where that has come to.
     """
     from dtms.adapters.clocks import origin_of
-    from dtms.adapters.terminal.host_process import run_terminal
-    from dtms.adapters.terminal.records import AccountSpec
-    from dtms.adapters.terminal.traits import read_traits
-    from dtms.sim.tapes import covering, load_piece
+    from dtms_lab.simulate.tapes import covering, load_piece
+    from dtms_lab.terminal.host_process import run_terminal
+    from dtms_lab.terminal.records import AccountSpec
+    from dtms_lab.terminal.traits import read_traits
 
     settings = options.settings_of(config)
     _prepare("terminal", supervised=supervised)

@@ -18,15 +18,15 @@ from dtms.cli import options, tapes
 from dtms.cli.output import Exit, emit, say
 
 if TYPE_CHECKING:
-    from dtms.adapters.files.tape import Tape
     from dtms.cli.live import Screen
     from dtms.domain.policy import PolicyBook
     from dtms.ports.notifier import Notifier
     from dtms.settings import Settings
-    from dtms.sim.entries import Entries
-    from dtms.sim.tape_terminal import TapeRun
-    from dtms.sim.tapes import TapeSource
-    from dtms.sim.up import Up
+    from dtms_lab.simulate.entries import Entries
+    from dtms_lab.simulate.tape_terminal import TapeRun
+    from dtms_lab.simulate.tapes import TapeSource
+    from dtms_lab.simulate.up import Up
+    from dtms_lab.tapes.tape import Tape
 
 Speed = Annotated[
     float,
@@ -68,10 +68,10 @@ def simulate(
 
     Ends with 1 where a law was broken.
     """
-    from dtms.sim.entries import parse_entries
-    from dtms.sim.report import report_of
-    from dtms.sim.simulate import findings, make_run
-    from dtms.sim.tapes import load_piece
+    from dtms_lab.simulate.entries import parse_entries
+    from dtms_lab.simulate.report import report_of
+    from dtms_lab.simulate.run import findings, make_run
+    from dtms_lab.simulate.tapes import load_piece
 
     signals = parse_entries(entries)
     settings = options.settings_of(config)
@@ -138,9 +138,9 @@ def up(
     """
     from dataclasses import replace
 
-    from dtms.adapters.instruments import files_of
-    from dtms.sim.entries import parse_entries
-    from dtms.sim.trader import NoEntries
+    from dtms_lab.instruments import files_of
+    from dtms_lab.simulate.entries import parse_entries
+    from dtms_lab.simulate.trader import NoEntries
 
     settings = options.settings_of(config, policy_file=policy)
     signals: Entries = NoEntries() if entries == "none" else parse_entries(entries)
@@ -169,7 +169,7 @@ def up(
 
 def demo(config: options.Config = None, as_json: options.Json = False) -> None:
     """Show the whole product at work: real processes over a piece of generated weather, in about a minute."""
-    from dtms.sim.demo import DemoEntries, demo_run, with_free_ports
+    from dtms_lab.simulate.demo import DemoEntries, demo_run, with_free_ports
 
     settings, said = with_free_ports(options.settings_of(config))
     for sentence in said:
@@ -187,8 +187,8 @@ def demo(config: options.Config = None, as_json: options.Json = False) -> None:
 def _tape_run(source: TapeSource, start: str | None, bars: int | None, speed: float, balance: float) -> TapeRun:
     """Return the given tape as the simulated broker plays it."""
     from dtms.domain.units import MINUTE, Millis
-    from dtms.sim.tape_terminal import TapeRun
-    from dtms.sim.tapes import load_piece
+    from dtms_lab.simulate.tape_terminal import TapeRun
+    from dtms_lab.simulate.tapes import load_piece
 
     begin = options.instant_of(start)
     piece = load_piece(source, start=begin, bars=bars)
@@ -199,9 +199,9 @@ def _tape_run(source: TapeSource, start: str | None, bars: int | None, speed: fl
 def _weather_run(symbol: str | None, start: str | None, bars: int | None, speed: float, balance: float) -> TapeRun:
     """Return generated weather after days of history, as the simulated broker plays it."""
     from dtms.domain.units import DAY, Millis
-    from dtms.replay.weather import DEFAULT_START, make_tape
-    from dtms.sim.tape_terminal import TapeRun
-    from dtms.sim.tapes import cut
+    from dtms_lab.simulate.tape_terminal import TapeRun
+    from dtms_lab.simulate.tapes import cut
+    from dtms_lab.tapes.weather import DEFAULT_START, make_tape
 
     given = options.instant_of(start)
     begin = Millis(DEFAULT_START + _HISTORY_DAYS * DAY) if given is None else given
@@ -222,8 +222,8 @@ def _up_tape(
     from dtms.domain.units import to_iso
     from dtms.services.host import alone
     from dtms.services.preflight import THROW_AWAY, require_ports, require_startable
-    from dtms.sim.install import run_folder
-    from dtms.sim.up import Up, UpPlan
+    from dtms_lab.simulate.install import run_folder
+    from dtms_lab.simulate.up import Up, UpPlan
 
     _say_of(run.tape)
     require_startable(settings, THROW_AWAY)

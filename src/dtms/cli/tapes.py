@@ -9,7 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from dtms.settings import Settings
-    from dtms.sim.tapes import TapeSource
+    from dtms_lab.simulate.tapes import TapeSource
 
 Columns = Annotated[
     str | None,
@@ -57,9 +57,9 @@ def source_of(
     Raises:
         SettingsError: An option's value is none, or an instrument file cannot be used.
     """
-    from dtms.adapters.files.tape import parse_columns
-    from dtms.adapters.instruments import files_of, open_book
-    from dtms.sim.tapes import TapeSource
+    from dtms_lab.instruments import files_of, open_book
+    from dtms_lab.simulate.tapes import TapeSource
+    from dtms_lab.tapes.tape import parse_columns
 
     return TapeSource(
         path=path,

@@ -1,1 +1,0 @@
-"""The whole system in one process on virtual time: `simulate`, its entries, its checks and its report."""

@@ -1,0 +1,1 @@
+"""The independent checker: what the broker applied, compared with the ledger."""

@@ -1,0 +1,1 @@
+"""The whole system over a tape, on virtual time or as real processes, and the report."""

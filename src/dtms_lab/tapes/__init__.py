@@ -1,0 +1,1 @@
+"""Market tapes: readers of what exporters write, and synthetic markets."""

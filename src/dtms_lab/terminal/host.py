@@ -1,0 +1,258 @@
+"""The simulated terminal as a process of its own: it runs tapes on a scaled clock and serves the surface on a Unix socket.
+
+It stands at the tape's start until the `start` command. Whoever connects sees the same terminal; beside it a second one of
+the same account listens, as a person has one on another computer. A client that dies or talks nonsense loses its connection
+and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from dtms.domain.units import MINUTE, Millis
+from dtms.errors import SettingsError
+from dtms_lab.mt5_constants import Mt5
+from dtms_lab.terminal.backend import TerminalBackend
+from dtms_lab.terminal.books import BooksFile, read_books_file, restore
+from dtms_lab.terminal.catalogue import USD_RATES, SymbolSpec
+from dtms_lab.terminal.driver import TapeDriver, TapeLike
+from dtms_lab.terminal.link import Reply
+from dtms_lab.terminal.recorder import Recorder
+from dtms_lab.terminal.records import AccountSpec
+from dtms_lab.terminal.scaled_clock import ScaledClock, boottime_ns
+from dtms_lab.terminal.server import SimServer
+from dtms_lab.terminal.server_time import offset_of
+from dtms_lab.terminal.traits import FRESH, RUNNING, Traits
+from dtms_lab.terminal.wire import HEADER, START, STATUS, STOP, Call, length_of, read_call, reply_frame
+
+_LONGEST_SLEEP = 0.25
+_SHORTEST_SLEEP = 0.005
+_PATH_MAX = 107
+"""Bytes that a Unix socket's name may have on Linux."""
+
+
+def elsewhere(socket_path: Path) -> Path:
+    """Return the socket of the second terminal of the same account, with a Market Watch of its own."""
+    return socket_path.with_name(f"{socket_path.name}.2")
+
+
+class TerminalHost:
+    """Serves one terminal; `run` returns after a `stop` command, SIGTERM or SIGINT. `ready` is set once it listens."""
+
+    def __init__(
+        self,
+        backend: TerminalBackend,
+        driver: TapeDriver,
+        clock: ScaledClock,
+        socket_path: Path,
+        *,
+        save: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.backend = backend
+        self._save = save
+        self._driver = driver
+        self._clock = clock
+        self._terminals = {
+            socket_path: backend,
+            elsewhere(socket_path): TerminalBackend(backend.server, traits=RUNNING),
+        }
+        self._clients: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        self.ready = threading.Event()
+        self._stopped = asyncio.Event()
+        self._woken = asyncio.Event()
+
+    def run(self) -> None:
+        """Serve until stopped."""
+        asyncio.run(self.serve())
+
+    async def serve(self) -> None:
+        """Serve until stopped.
+
+        Raises:
+            SettingsError: The socket's name is too long, or another terminal answers there.
+        """
+        for path in self._terminals:
+            _free(path)
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                asyncio.get_running_loop().add_signal_handler(number, self._stop)
+        try:
+            async with AsyncExitStack() as listening:
+                old = os.umask(0o177)
+                try:
+                    for path, backend in self._terminals.items():
+                        answer = partial(self._client, backend)
+                        await listening.enter_async_context(await asyncio.start_unix_server(answer, path=str(path)))
+                finally:
+                    os.umask(old)
+                self.ready.set()
+                await self._drive()
+        finally:
+            for path in self._terminals:
+                path.unlink(missing_ok=True)
+            await self._hang_up()
+
+    async def _hang_up(self) -> None:
+        """Close every connection and let its task end, so that no client is cut inside a reply."""
+        for writer in self._clients.values():
+            writer.close()
+        await asyncio.gather(*self._clients)
+
+    def _stop(self) -> None:
+        self._stopped.set()
+        self._woken.set()
+
+    async def _drive(self) -> None:
+        """Apply what is due, sleep until the next event, until stopped."""
+        while not self._stopped.is_set():
+            self._advance()
+            following = self._driver.next_at
+            left = _LONGEST_SLEEP if following is None else self._clock.seconds_until(following)
+            try:
+                async with asyncio.timeout(min(max(left, _SHORTEST_SLEEP), _LONGEST_SLEEP)):
+                    await self._woken.wait()
+            except TimeoutError:
+                continue
+            self._woken.clear()
+
+    def _advance(self) -> None:
+        if self._clock.origin_ns is not None:
+            self._driver.advance(self._clock.now())
+            self._save()
+
+    async def _client(
+        self, backend: TerminalBackend, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        task = asyncio.current_task()
+        if task is None:  # pragma: no cover - streams run their callback in a task
+            return
+        self._clients[task] = writer
+        try:
+            while (call := await _next_call(reader)) is not None:
+                writer.write(reply_frame(call.number, self._answer(backend, call.op, call.args)))
+                await writer.drain()
+        except ConnectionError:
+            return
+        finally:
+            del self._clients[task]
+            writer.close()
+
+    def _answer(self, backend: TerminalBackend, op: str, args: tuple[Any, ...]) -> Reply:
+        if op == START:
+            origin = self._clock.start(next((given for given in args if isinstance(given, int)), None))
+            self._woken.set()
+            return Reply(Mt5.RES_S_OK, "Success", origin)
+        if op == STATUS:
+            return Reply(Mt5.RES_S_OK, "Success", self.status())
+        if op == STOP:
+            asyncio.get_running_loop().call_soon(self._stop)
+            return Reply(Mt5.RES_S_OK, "Success", True)
+        self._advance()
+        reply = backend.call(op, args)
+        self._save()  # before anybody can know of it
+        return reply
+
+    def status(self) -> dict[str, Any]:
+        """Return where the tape is, and what was assumed about it."""
+        ended = self._driver.next_at is None
+        waiting = self._clock.origin_ns is None
+        return {
+            "state": "waiting" if waiting else "ended" if ended else "running",
+            "now": self._clock.now(),
+            "origin_ns": self._clock.origin_ns,
+            "speed": self._clock.speed,
+            "tape_start": self._clock.tape_start,
+            "tape_end": self._driver.end,
+            "assumptions": list(self._driver.assumptions),
+            "positions": len(self.backend.server.state.positions),
+            "pid": os.getpid(),
+        }
+
+
+async def _next_call(reader: asyncio.StreamReader) -> Call | None:
+    """Return the next call; None where the client has gone, or sends what is none."""
+    try:
+        length = length_of(await reader.readexactly(HEADER))
+        return read_call(await reader.readexactly(length))
+    except (asyncio.IncompleteReadError, ConnectionError, ValueError):
+        return None
+
+
+def build_host(
+    tapes: Sequence[TapeLike],
+    socket_path: Path,
+    *,
+    speed: float,
+    start: Millis | None = None,
+    recorder: Recorder | None = None,
+    account: AccountSpec | None = None,
+    specs: Mapping[str, SymbolSpec] | None = None,
+    usd_rates: Mapping[str, float] = USD_RATES,
+    traits: Traits = FRESH,
+    books_path: Path | None = None,
+    origin_ns: int | None = None,
+    boottime: Callable[[], int] = boottime_ns,
+) -> TerminalHost:
+    """Return a host for tapes; `start` is the tape time at which the market stands until it is started.
+
+    With `books_path` the account is as that file has it, where there is one, and what happens is kept there. With
+    `origin_ns` the tape was started before, and runs.
+
+    Raises:
+        SettingsError: A tape cannot be used, or the speed is none.
+    """
+    begin = _first_instant(tapes) if start is None else start
+    clock = ScaledClock(begin, speed=speed, boottime=boottime)
+    if origin_ns is not None:
+        clock.start(origin_ns)
+    books = None if books_path is None else read_books_file(books_path)
+    server = SimServer(
+        now=clock.now,
+        account=account,
+        specs=specs,
+        usd_rates=usd_rates,
+        recorder=recorder,
+        offset=offset_of(traits.zone),
+    )
+    driver = TapeDriver(server, tapes, start=begin if books is None else books.at)
+    if books is not None:
+        restore(server, books)
+        driver.advance(clock.now())  # what has happened since they were written
+    terminal = TerminalBackend(server, traits=traits)
+    keep = (lambda: None) if books_path is None else BooksFile(books_path, server).save
+    return TerminalHost(terminal, driver, clock, socket_path, save=keep)
+
+
+def _first_instant(tapes: Sequence[TapeLike]) -> Millis:
+    """The latest first instant of the tapes, so that each has begun; quotes come one minute later at the latest."""
+    firsts = [tape.bars[0].start for tape in tapes if tape.bars]
+    firsts += [tape.quotes[0].at for tape in tapes if not tape.bars and tape.quotes]
+    if not firsts:
+        raise SettingsError("no tape has any bar or quote; give one")
+    return Millis(max(firsts) + MINUTE)
+
+
+def _free(path: Path) -> None:
+    """Make room for the socket: a name that a dead terminal left is removed, one that answers is not."""
+    if len(os.fsencode(path)) > _PATH_MAX:
+        msg = f"the terminal's socket {path} is longer than {_PATH_MAX} bytes; choose a shorter data folder"
+        raise SettingsError(msg)
+    if not path.exists():
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            path.unlink(missing_ok=True)
+            return
+    msg = f"another terminal answers at {path}; stop it or choose another data folder"
+    raise SettingsError(msg)
