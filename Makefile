@@ -41,12 +41,11 @@ check: $(DEV)/.done ## Run every linter and the type checker
 	$(BIN)/deptry src
 	$(BIN)/python tools/lock.py extras
 
-test: check ## Run every check and every test
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m tapes
+test: check ## Run every check, and every test but the long ones (some 8 minutes)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not tapes and not long" --durations=20 --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE_FLOOR)
 
-test-long: $(DEV)/.done ## Run what only repeats at length: many seeds, many requests, many kills (some 25 minutes)
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m long
+test-long: $(DEV)/.done ## Run what only repeats at length: whole tapes, many seeds, many requests (some 35 minutes)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "tapes or long"
 
 bench-quick: $(DEV)/.done ## Time the parts that need no peer (under 60 s)
 	$(BIN)/python -m bench.quick
