@@ -6,14 +6,16 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.app.rig import T0, Rig, bar
+from tests.app.rig import SYMBOL, T0, Rig, bar
 
 from dtms.app.registration import RefusalKind, Registration, RegistrationRefusedError
-from dtms.domain.intent import IntentState
+from dtms.domain.action import OpenTrade
+from dtms.domain.intent import Intent, IntentState, Planner, Precondition, tag_of
 from dtms.domain.market import Quote
 from dtms.domain.position import Position
+from dtms.domain.receipt import Outcome, Receipt
 from dtms.domain.trade import Owner, TradeState
-from dtms.domain.units import Lots, Price, Side, Ticket
+from dtms.domain.units import Lots, Price, Side, Ticket, TradeId
 from dtms_lab.mt5_constants import Mt5
 from dtms_lab.terminal.records import AccountSpec
 
@@ -237,6 +239,62 @@ def test_on_netting_a_symbol_has_one_trade() -> None:
     other = rig.open(volume=0.3)
     assert other.identifier != trade.identifier
     assert refused(rig, other)[0] is RefusalKind.SYMBOL_TAKEN
+
+
+def in_doubt(rig: Rig, **changes: Any) -> Intent:
+    """Write an opening whose answer was lost."""
+    trade_id = TradeId("open:test")
+    intent = Intent(
+        intent_id="01JXYW5CF82F1S7NR7PSM3V0FE",
+        trade_id=trade_id,
+        position=None,
+        decision_id="open",
+        step=0,
+        attempt=1,
+        action=OpenTrade(symbol=SYMBOL, side=Side.BUY, volume=Lots(0.5), stop=Price(1_990.0), target=None),
+        precondition=Precondition(),
+        owner=Planner.COMMAND,
+        rule="command.open",
+        state=IntentState.PLANNED,
+        tag=tag_of(trade_id, "open", 0, 1),
+        created_at=rig.clock.now,
+        expires_at=None,
+    )
+    with rig.ledger.write() as tx:
+        assert tx.add_intent(intent)
+        sending = tx.claim(intent, epoch=1, now=rig.clock.now)
+        assert sending is not None
+        unknown = replace(sending, state=IntentState.UNKNOWN, **changes)
+        tx.save_intent(unknown, expected=IntentState.SENDING)
+    return unknown
+
+
+def decided(rig: Rig, intent: Intent) -> None:
+    with rig.ledger.write() as tx:
+        tx.save_intent(replace(intent, state=IntentState.QUARANTINED), expected=intent.state)
+
+
+def test_what_an_opening_in_doubt_has_opened_is_registered_once_that_is_decided(rig: Rig) -> None:
+    position = rig.open()
+    named = Receipt(outcome=Outcome.PARTIAL, code=0, position=position.identifier, filled=0.2)
+    intent = in_doubt(rig, receipt=named)
+    assert refused(rig, position)[0] is RefusalKind.NOT_READY
+    decided(rig, intent)
+    assert rig.register(position).volume == position.volume
+
+
+def test_on_netting_nothing_is_registered_on_which_an_opening_in_doubt_may_land() -> None:
+    rig = Rig(account=AccountSpec(margin_mode=Mt5.ACCOUNT_MARGIN_MODE_RETAIL_NETTING))
+    position, intent = rig.open(), in_doubt(rig)
+    assert refused(rig, position)[0] is RefusalKind.NOT_READY
+    decided(rig, intent)
+    assert rig.register(position).volume == position.volume
+
+
+def test_an_opening_in_doubt_does_not_hold_up_another_position_where_the_account_hedges(rig: Rig) -> None:
+    in_doubt(rig)
+    position = rig.open()
+    assert not rig.server.registry.register(wanted(position)).already
 
 
 def test_a_trade_of_an_advisory_account_belongs_to_nobody(rig: Rig) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from dtms.app.market_desk import SymbolDesk
 from dtms.app.registration import RefusalKind, Registration, RegistrationRefusedError
+from dtms.domain.action import OpenTrade
 from dtms.domain.figures import plain
+from dtms.domain.intent import Intent, IntentState
 from dtms.domain.position import Position
 from dtms.domain.trade import Trade
 from dtms.domain.units import Price
@@ -41,6 +44,32 @@ def stops(wanted: Registration, position: Position, desk: SymbolDesk) -> tuple[P
     initial = _initial_stop(wanted, position, stop, desk)
     _check_r(abs(position.entry - initial), desk, quote.spread)
     return initial, stop
+
+
+def not_being_opened(position: Position, openings: Iterable[Intent], *, hedging: bool) -> None:
+    """Check that no opening of ours is still at work on a position: its volume would be taken for the whole.
+
+    What came after would look as if a person had added to the trade, which is then only observed. Where the account nets,
+    an opening of the symbol that was sent lands on whatever position is there by then.
+
+    Args:
+        position: What a caller wants managed.
+        openings: Intents that open a position, and were unfinished when it was read or later.
+        hedging: Whether the account can hold more than one position in a symbol.
+
+    Raises:
+        RegistrationRefusedError: One is; it is settled or given to a person within the policy's `quarantine_s`.
+    """
+    for intent in openings:
+        named = intent.receipt is not None and intent.receipt.position == position.identifier
+        action, sent = intent.action, intent.state is not IntentState.PLANNED
+        joins = not hedging and sent and isinstance(action, OpenTrade) and action.symbol == position.symbol
+        if named or joins or position.comment == intent.tag:
+            detail = (
+                f"order {intent.intent_id}, which may still add to ticket {position.ticket}, is {intent.state}; "
+                "ask again when it is decided"
+            )
+            raise RegistrationRefusedError(RefusalKind.NOT_READY, detail)
 
 
 def still_settable(wanted: Registration, trade: Trade, position: Position, desk: SymbolDesk) -> None:

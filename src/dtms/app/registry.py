@@ -8,8 +8,9 @@ from dtms.app import journal
 from dtms.app.market_desk import MarketDesk, SymbolDesk
 from dtms.app.recognise import another
 from dtms.app.registration import RefusalKind, Registered, Registration, RegistrationRefusedError
-from dtms.app.registration_checks import first_target, same_facts, still_settable, stops
+from dtms.app.registration_checks import first_target, not_being_opened, same_facts, still_settable, stops
 from dtms.app.seen_stop import stop_seen
+from dtms.app.walk import OPENINGS
 from dtms.domain.action import CloseHedge, SetStop
 from dtms.domain.intent import Intent, IntentState, Planner
 from dtms.domain.position import DealEntry, Position
@@ -42,6 +43,7 @@ class Registry:
             BrokerUnavailableError: The broker could not be asked; nothing was written.
         """
         account = self.reads.account()
+        before_read = self._openings()
         position = self._position(wanted)
         known = self._known(wanted, position)
         now = self.clock.market_now()
@@ -49,6 +51,8 @@ class Registry:
             if position.stop is None and known.trade.stop is None:
                 still_settable(wanted, known.trade, position, self._desk(wanted.symbol, now))
             return known
+        # Of both looks: an opening that ended after the position was read, and one that began before it.
+        not_being_opened(position, (*before_read, *self._openings()), hedging=account.hedging)
         desk = self._desk(wanted.symbol, now)
         initial, stop = stops(wanted, position, desk)
         trade = self._trade(wanted, position, initial, desk, now)
@@ -117,6 +121,10 @@ class Registry:
             )
             tx.add_intent(intent)
         return False
+
+    def _openings(self) -> tuple[Intent, ...]:
+        with self.ledger.read() as tx:
+            return tuple(intent for intent in tx.unfinished() if isinstance(intent.action, OPENINGS))
 
     def _position(self, wanted: Registration) -> Position:
         found = next((p for p in self.reads.positions().positions if p.ticket == wanted.ticket), None)

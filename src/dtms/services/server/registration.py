@@ -55,7 +55,10 @@ _REFUSALS: Final[Mapping[RefusalKind, tuple[int, str]]] = {
     RefusalKind.UNKNOWN_PROFILE: (422, "There is no exit profile of this name; see fields."),
     RefusalKind.NOT_READY: (
         503,
-        "No quote or no datable bars of the symbol yet: they come soon after the first question, or as its market opens; try again.",
+        (
+            "An opening by DTMS is still at work on the position; or there is no quote or no datable bars of the symbol yet: "
+            "they come soon after the first question, or as its market opens; try again."
+        ),
     ),
 }
 _CODES: Final[Mapping[RefusalKind, str]] = {RefusalKind.INVALID: "invalid_request"}
