@@ -11,7 +11,7 @@ RUN := .venv/run
 JOBS ?= 2
 COVERAGE_FLOOR := 80
 
-.PHONY: help setup demo test test-long check bench-quick drill planted lock lock-windows clean
+.PHONY: help setup demo test test-long coverage check bench-quick drill planted lock lock-windows clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -42,7 +42,10 @@ check: $(DEV)/.done ## Run every linter and the type checker
 	$(BIN)/python tools/lock.py extras
 
 test: check ## Run every check, and every test but the long ones (some 8 minutes)
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not tapes and not long" --durations=20 --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE_FLOOR)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not tapes and not long" --durations=20
+
+coverage: $(DEV)/.done ## Run the tests of make test under coverage, which takes three times as long
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not tapes and not long" --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE_FLOOR)
 
 test-long: $(DEV)/.done ## Run what only repeats at length: whole tapes, many seeds, many requests (some 35 minutes)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "tapes or long"
