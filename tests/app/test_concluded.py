@@ -186,6 +186,22 @@ def test_a_position_that_takes_over_our_comment_on_netting_grew_by_what_the_deal
     assert rig.trade(trade.ticket).volume == Lots(0.5)
 
 
+@pytest.mark.parametrize("made", [Rig, netting])
+def test_an_addition_never_brings_back_a_stop_that_was_tightened_since_it_was_planned(made: Callable[[], Rig]) -> None:
+    rig = made()
+    trade = rig.managed()
+    assert trade.stop is not None
+    seen = ReAdd(ticket=trade.ticket, side=trade.side, volume=Lots(0.2), stop=trade.stop, target=None)
+    tighter = planned(rig, trade, SetStop(ticket=trade.ticket, stop=Price(1_995.0), target=None))
+    rig.executor.tick()
+    more = planned(rig, trade, seen)
+    rig.executor.tick()
+    assert [state_of(rig, each) for each in (tighter, more)] == [IntentState.APPLIED, IntentState.REJECTED]
+    held = rig.position(trade.identifier)
+    assert held is not None
+    assert (held.stop, held.volume) == (1_995.0, trade.volume)
+
+
 def unseen(rig: Rig, kind: type) -> tuple[Trade, Action]:
     """Return a trade and an action on it that suits it."""
     trade = rig.managed()

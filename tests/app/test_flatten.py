@@ -10,7 +10,9 @@ from tests.app.test_kill_file import gateway
 from tests.app.test_orphans import TAG, ours
 from tests.app.test_reconcile import reconciler
 
+from dtms.app.flatten import RULE
 from dtms.app.strays import strays
+from dtms.domain.intent import IntentState
 from dtms.domain.units import Ticket
 from dtms.ports.notifier import AlertKind
 
@@ -72,3 +74,23 @@ def test_a_stray_that_the_market_refuses_to_close_is_tried_again_with_back_off(r
     rig.sim.state.market_open = lambda _symbol, _at: True
     work(rig, file, 400, quoted=True)
     assert open_tickets(rig) == []
+
+
+def test_closings_that_wait_for_the_market_are_cancelled_when_flatten_is_let_go_of(rig: Rig, tmp_path: Path) -> None:
+    file = gateway(rig, tmp_path / "kill-switch")
+    trade, stray = rig.managed(), ours(rig, tag=TAG)
+    work(rig, file, 15)
+    rig.sim.state.market_open = lambda _symbol, _at: False
+    file.write_text("flatten\n")
+    work(rig, file, 30)
+    with rig.ledger.read() as tx:
+        assert {each.rule for each in tx.unfinished()} == {RULE}
+    file.unlink()
+    work(rig, file, 60)
+    with rig.ledger.read() as tx:
+        assert tx.unfinished() == ()
+        ended = [each for each in tx.intents() if each.state is IntentState.CANCELLED]
+    assert {each.reason for each in ended} == {"flatten was let go of before it was sent"}
+    rig.sim.state.market_open = lambda _symbol, _at: True
+    work(rig, file, 600, quoted=True)
+    assert open_tickets(rig) == sorted([trade.ticket, stray.ticket])

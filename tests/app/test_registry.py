@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from tests.app.rig import SYMBOL, T0, Rig, bar
 
+from dtms.app import flatten, strays
 from dtms.app.registration import RefusalKind, Registration, RegistrationRefusedError
+from dtms.app.strays import stray_of
 from dtms.domain.action import OpenTrade
 from dtms.domain.intent import Intent, IntentState, Planner, Precondition, tag_of
 from dtms.domain.market import Quote
@@ -269,6 +272,22 @@ def in_doubt(rig: Rig, **changes: Any) -> Intent:
     return unknown
 
 
+class Meanwhile:
+    """The broker's reads; once, while a position's deals are asked for, something else happens."""
+
+    def __init__(self, reads: Any, happens: Callable[[], object]) -> None:
+        self._reads = reads
+        self._happens: list[Callable[[], object]] = [happens]
+
+    def deals(self, position: int) -> Any:
+        while self._happens:
+            self._happens.pop()()
+        return self._reads.deals(position)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reads, name)
+
+
 def decided(rig: Rig, intent: Intent) -> None:
     with rig.ledger.write() as tx:
         tx.save_intent(replace(intent, state=IntentState.QUARANTINED), expected=intent.state)
@@ -281,6 +300,33 @@ def test_what_an_opening_in_doubt_has_opened_is_registered_once_that_is_decided(
     assert refused(rig, position)[0] is RefusalKind.NOT_READY
     decided(rig, intent)
     assert rig.register(position).volume == position.volume
+
+
+@pytest.mark.parametrize("sent", [True, False])
+def test_a_position_that_is_being_closed_as_nobodys_is_registered_once_that_is_decided(rig: Rig, sent: bool) -> None:
+    position = rig.open()
+    stray = stray_of(position, "its trade was lost")
+    closing = strays.closing(stray, decision_id="flatten@1", rule=flatten.RULE, now=rig.clock.now, attempt=1)
+    with rig.ledger.write() as tx:
+        assert tx.add_intent(closing)
+        if sent:
+            assert tx.claim(closing, epoch=1, now=rig.clock.now) is not None
+    assert refused(rig, position)[0] is RefusalKind.NOT_READY
+    with rig.ledger.write() as tx:
+        before, after = (
+            (IntentState.SENDING, IntentState.REJECTED) if sent else (IntentState.PLANNED, IntentState.CANCELLED)
+        )
+        tx.save_intent(replace(closing, state=after), expected=before)
+    assert rig.register(position).volume == position.volume
+
+
+def test_an_order_that_begins_while_a_registration_is_under_way_stops_it(rig: Rig) -> None:
+    position = rig.open()
+    named = Receipt(outcome=Outcome.PARTIAL, code=0, position=position.identifier, filled=0.2)
+    rig.server.registry.reads = Meanwhile(rig.reads, lambda: in_doubt(rig, receipt=named))  # type: ignore[assignment]
+    assert refused(rig, position)[0] is RefusalKind.NOT_READY
+    with rig.ledger.read() as tx:
+        assert tx.trade(position.ticket) is None
 
 
 def test_on_netting_nothing_is_registered_on_which_an_opening_in_doubt_may_land() -> None:

@@ -515,6 +515,18 @@ def test_a_restoring_that_is_refused_stays_reduced_and_commits() -> None:
     assert (done.trade.state, done.trade.volume) == (_S.RECOVERING, Lots(0.5))
 
 
+@pytest.mark.parametrize(("source", "back_to"), [(_S.HEDGED, -1.0), (_S.RECOVERING, 1.0)])
+def test_an_addition_to_a_position_that_has_changed_is_decided_anew(source: TradeState, back_to: float) -> None:
+    policy = Policy(defence=DefencePolicy(re_add="on"))
+    marks = Marks(defensive_partial_done=True, defensive_partial_volume=0.5, hedge_equivalent=0.5)
+    trade = make_trade(source, volume=Lots(0.5), stop=Price(1_996.0), marks=marks, recent=ran(back_to))
+    begun = begin(trade, back_to, policy, account=NETTING)
+    assert [type(action) for action in actions(pending(begun).steps)] == [ReAdd]
+    over = rejected(begun, Rejection.PRECONDITION)
+    assert (over.trade.state, over.trade.pending, over.committed) == (source, None, None)
+    assert over.trade.marks == marks
+
+
 def test_what_was_bought_back_is_a_child_and_is_bought_back_once() -> None:
     policy = Policy(defence=DefencePolicy(re_add="on"))
     marks = Marks(defensive_partial_done=True, defensive_partial_volume=0.5)

@@ -77,6 +77,15 @@ def flatten(ledger: Ledger, notifier: Notifier, now: Millis, since: Millis) -> i
     return written
 
 
+def withdraw(tx: LedgerWrite, now: Millis) -> int:
+    """Cancel the closing steps that nobody has sent yet; return how many: the switch was let go of, they are not wanted."""
+    waiting = [each for each in tx.unfinished() if each.rule == RULE and each.state is IntentState.PLANNED]
+    for intent in waiting:
+        trade = tx.trade_by_id(intent.trade_id)
+        journal.cancel(tx, intent, trade, now, reason="flatten was let go of before it was sent")
+    return len(waiting)
+
+
 def _tell_done(ledger: Ledger, notifier: Notifier, since: Millis) -> None:
     """Say once a press that nothing in our name is open any more, and what is left of others."""
     with ledger.read() as tx:

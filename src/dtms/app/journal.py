@@ -292,9 +292,25 @@ def cancel_plan(tx: LedgerWrite, trade: Trade, now: Millis) -> None:
     """Cancel what the defence has planned for a trade and nobody has sent."""
     for intent in tx.unfinished(trade.trade_id):
         if intent.state is IntentState.PLANNED and intent.owner is Planner.DTMS:
-            cancelled = replace(intent, state=IntentState.CANCELLED, reason="superseded", settled_at=now)
-            tx.save_intent(cancelled, expected=IntentState.PLANNED)
-            _tell_action(tx, cancelled, trade, now)
+            cancel(tx, intent, trade, now, reason="superseded")
+
+
+def cancel(tx: LedgerWrite, planned: Intent, trade: Trade | None, now: Millis, *, reason: str) -> None:
+    """Cancel an intent that nobody has sent, and tell so.
+
+    Args:
+        tx: The ledger.
+        planned: In PLANNED.
+        trade: Whose it is; None where it closes a position that no trade manages.
+        now: On the market's clock.
+        reason: For a person.
+
+    Raises:
+        StaleWriteError: It is not PLANNED any more; nothing is written.
+    """
+    cancelled = replace(planned, state=IntentState.CANCELLED, reason=reason, settled_at=now)
+    tx.save_intent(cancelled, expected=IntentState.PLANNED)
+    _tell_action(tx, cancelled, trade, now)
 
 
 def _tell_commit(tx: LedgerWrite, trade: Trade, committed: Committed, now: Millis) -> None:

@@ -106,7 +106,7 @@ class KillSwitch:
     def release(
         self, actor: str, also: Callable[[LedgerWrite, KillState], None] = lambda _tx, _state: None
     ) -> KillState:
-        """Let go of the switch; closings that were written already are carried out.
+        """Let go of the switch; closings that were sent already stand, those that wait are cancelled.
 
         Raises:
             SettingsError: The file cannot be removed; the switch stays pressed.
@@ -224,12 +224,16 @@ class KillSwitch:
             under=under if from_file and under is not None and under.level is not None else None,
         )
         _put(tx, state)
+        if level is not KillLevel.FLATTEN:
+            flatten.withdraw(tx, self.clock.market_now())
         self._audit(tx, actor, "kill_switch_pressed", level, source)
         return state
 
     def _let_go(self, tx: LedgerWrite, before: KillState, after: KillState, actor: str) -> KillState:
         if before.level is not None:
             _put(tx, after)
+            if after.level is not KillLevel.FLATTEN:
+                flatten.withdraw(tx, self.clock.market_now())
             self._audit(tx, actor, "kill_switch_released", before.level, before.source)
         return after
 

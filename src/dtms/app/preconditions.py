@@ -85,6 +85,18 @@ def not_the_stray(known: Iterable[Stray], position: Position) -> tuple[Rejection
     return Rejection.PRECONDITION, f"position {position.identifier} is {shown} by now, {told} was ours"
 
 
+def _moved(
+    position: Position, stop: float | None, target: float | None, instrument: Instrument
+) -> tuple[Rejection, str] | None:
+    """Return why a position's levels are not those that were seen; None where they are."""
+    if instrument.same_price(position.stop, stop) and instrument.same_price(position.target, target):
+        return None
+    level = instrument.shown_level
+    return Rejection.PRECONDITION, (
+        f"stop {level(position.stop)} and target {level(position.target)} are not {level(stop)} and {level(target)} any more"
+    )
+
+
 def mismatch(
     intent: Intent, position: Position, read: PositionsRead, instrument: Instrument
 ) -> tuple[Rejection, str] | None:
@@ -93,16 +105,13 @@ def mismatch(
     level, lots = instrument.shown_level, instrument.shown_lots
     match action:
         case SetStop():
-            if not (
-                instrument.same_price(position.stop, seen.stop) and instrument.same_price(position.target, seen.target)
-            ):
-                return Rejection.PRECONDITION, (
-                    f"stop {level(position.stop)} and target {level(position.target)} are not {level(seen.stop)} and "
-                    f"{level(seen.target)} any more"
-                )
+            if moved := _moved(position, seen.stop, seen.target, instrument):
+                return moved
             loosens = position.stop is not None and instrument.is_tighter(position.side, position.stop, action.stop)
             if loosens and not action.widens:
                 return Rejection.LOOSENS, f"stop {level(action.stop)} would loosen {level(position.stop)}"
+        case ReAdd() if moved := _moved(position, action.stop, action.target, instrument):
+            return moved  # where the account nets, the levels of an addition become the whole position's
         case Reduce() | OpenHedge() | ReAdd():
             if seen.volume is None or not instrument.same_lots(position.volume, seen.volume):
                 seen_lots = "unknown" if seen.volume is None else lots(seen.volume)

@@ -46,28 +46,30 @@ def stops(wanted: Registration, position: Position, desk: SymbolDesk) -> tuple[P
     return initial, stop
 
 
-def not_being_opened(position: Position, openings: Iterable[Intent], *, hedging: bool) -> None:
-    """Check that no opening of ours is still at work on a position: its volume would be taken for the whole.
+def not_worked_on(position: Position, orders: Iterable[Intent], *, hedging: bool) -> None:
+    """Check that no order of ours is still at work on a position: what came of it would be booked to no trade.
 
-    What came after would look as if a person had added to the trade, which is then only observed. Where the account nets,
-    an opening of the symbol that was sent lands on whatever position is there by then.
+    What an opening adds later would look as if a person had added to the trade, which is then only observed. Where the
+    account nets, an opening of the symbol that was sent lands on whatever position is there by then. What closes a position
+    that had no trade is booked to none.
 
     Args:
-        position: What a caller wants managed.
-        openings: Intents that open a position, and were unfinished when it was read or later.
+        position: What a caller wants managed, and no trade manages.
+        orders: Intents that were unfinished when it was read, or later.
         hedging: Whether the account can hold more than one position in a symbol.
 
     Raises:
-        RegistrationRefusedError: One is; it is settled or given to a person within the policy's `quarantine_s`.
+        RegistrationRefusedError: One is; it is settled or given to a person within the policy's `quarantine_s`, and what
+            waits for the market's opening ends with the kill switch's `flatten` that has planned it.
     """
-    for intent in openings:
-        named = intent.receipt is not None and intent.receipt.position == position.identifier
+    for intent in orders:
         action, sent = intent.action, intent.state is not IntentState.PLANNED
+        opens = intent.receipt is not None and intent.receipt.position == position.identifier
         joins = not hedging and sent and isinstance(action, OpenTrade) and action.symbol == position.symbol
-        if named or joins or position.comment == intent.tag:
+        if intent.position == position.identifier or opens or joins or position.comment == intent.tag:
             detail = (
-                f"order {intent.intent_id}, which may still add to ticket {position.ticket}, is {intent.state}; "
-                "ask again when it is decided"
+                f"order {intent.intent_id} ({intent.rule}), which may still change ticket {position.ticket}, is "
+                f"{intent.state}; ask again when it is decided"
             )
             raise RegistrationRefusedError(RefusalKind.NOT_READY, detail)
 

@@ -8,9 +8,8 @@ from dtms.app import journal
 from dtms.app.market_desk import MarketDesk, SymbolDesk
 from dtms.app.recognise import another
 from dtms.app.registration import RefusalKind, Registered, Registration, RegistrationRefusedError
-from dtms.app.registration_checks import first_target, not_being_opened, same_facts, still_settable, stops
+from dtms.app.registration_checks import first_target, not_worked_on, same_facts, still_settable, stops
 from dtms.app.seen_stop import stop_seen
-from dtms.app.walk import OPENINGS
 from dtms.domain.action import CloseHedge, SetStop
 from dtms.domain.intent import Intent, IntentState, Planner
 from dtms.domain.position import DealEntry, Position
@@ -43,7 +42,8 @@ class Registry:
             BrokerUnavailableError: The broker could not be asked; nothing was written.
         """
         account = self.reads.account()
-        before_read = self._openings()
+        with self.ledger.read() as tx:
+            before_read = tx.unfinished()
         position = self._position(wanted)
         known = self._known(wanted, position)
         now = self.clock.market_now()
@@ -51,8 +51,7 @@ class Registry:
             if position.stop is None and known.trade.stop is None:
                 still_settable(wanted, known.trade, position, self._desk(wanted.symbol, now))
             return known
-        # Of both looks: an opening that ended after the position was read, and one that began before it.
-        not_being_opened(position, (*before_read, *self._openings()), hedging=account.hedging)
+        not_worked_on(position, before_read, hedging=account.hedging)
         desk = self._desk(wanted.symbol, now)
         initial, stop = stops(wanted, position, desk)
         trade = self._trade(wanted, position, initial, desk, now)
@@ -62,6 +61,8 @@ class Registry:
         opened = self.reads.deals(position.identifier)  # before the transaction: nobody waits for the broker in it
         try:
             with self.ledger.write() as tx:
+                # Of both looks: an order that ended after the position was read, and one that began meanwhile.
+                not_worked_on(position, tx.unfinished(), hedging=account.hedging)
                 before = tx.trade(position.ticket)
                 if before is not None:
                     # Managed and released before: whoever remembers that version must not take this one for older.
@@ -121,10 +122,6 @@ class Registry:
             )
             tx.add_intent(intent)
         return False
-
-    def _openings(self) -> tuple[Intent, ...]:
-        with self.ledger.read() as tx:
-            return tuple(intent for intent in tx.unfinished() if isinstance(intent.action, OPENINGS))
 
     def _position(self, wanted: Registration) -> Position:
         found = next((p for p in self.reads.positions().positions if p.ticket == wanted.ticket), None)
@@ -229,8 +226,7 @@ def _let_go(tx: LedgerWrite, trade: Trade, now: Millis) -> None:
             f"an order of ticket {trade.ticket} is on its way; ask again when it is decided",
         )
     for intent in waiting:
-        gone = replace(intent, state=IntentState.CANCELLED, reason="released", settled_at=now)
-        tx.save_intent(gone, expected=IntentState.PLANNED)
+        journal.cancel(tx, intent, trade, now, reason="released")
     tx.delete_exit_book(trade.ticket)
     released = tx.save_trade(_released(trade, now))
     journal.tell_state(tx, released, now, row="released")

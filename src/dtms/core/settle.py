@@ -150,6 +150,9 @@ def _refused(trade: Trade, step: PlanStep, end: StepEnd, receipt: Receipt | None
         trade = marked(trade, step, 0.0)  # perhaps it was done: what may happen once is not tried a second time
     rejection = None if receipt is None else receipt.rejection
     passing = end in (StepEnd.NOT_APPLIED, StepEnd.CANCELLED) or rejection in RETRYABLE
+    if rejection is Rejection.PRECONDITION and isinstance(step.action, ReAdd) and pending.step == 0:
+        # Its levels or its volume are not the position's any more: the next decision plans it anew, where it still holds.
+        return Settled(trade=_owned(replace(trade, pending=None, version=trade.version + 1)))
     if not step.required:
         return _advance(_next_step(trade), scene)
     if ROWS[pending.row].plan is PlanKind.UNHEDGE:
