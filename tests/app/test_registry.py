@@ -323,7 +323,7 @@ def test_a_position_that_is_being_closed_as_nobodys_is_registered_once_that_is_d
 def test_an_order_that_begins_while_a_registration_is_under_way_stops_it(rig: Rig) -> None:
     position = rig.open()
     named = Receipt(outcome=Outcome.PARTIAL, code=0, position=position.identifier, filled=0.2)
-    rig.server.registry.reads = Meanwhile(rig.reads, lambda: in_doubt(rig, receipt=named))  # type: ignore[assignment]
+    rig.server.registry.reads = Meanwhile(rig.reads, lambda: in_doubt(rig, receipt=named))
     assert refused(rig, position)[0] is RefusalKind.NOT_READY
     with rig.ledger.read() as tx:
         assert tx.trade(position.ticket) is None

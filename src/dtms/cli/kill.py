@@ -67,7 +67,7 @@ def flatten(config: options.Config = None, as_json: options.Json = False) -> Non
 
 @group.command()
 def release(config: options.Config = None, as_json: options.Json = False) -> None:
-    """Let go, whoever has pressed and from where; closings that were written already are carried out."""
+    """Let go, whoever has pressed and from where; closings that were not sent yet are cancelled."""
     from dtms.app.kill_file import remove_word
     from dtms.services.wiring import sentinel_of
 
