@@ -49,6 +49,7 @@ from dtms.ports.lease import FencedError
 from dtms.ports.ledger import Ledger
 from dtms.ports.news import NewsCalendar, NoCalendar
 from dtms.ports.notifier import Notifier
+from dtms.ports.vix import NoVix, VixHistory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +61,7 @@ class Parts:
     policies: PolicyBook
     notifier: Notifier
     news: NewsCalendar = NoCalendar()
+    vix: VixHistory = NoVix()
     crash: CrashPoints = NoCrash()
     anchor: Anchor | None = None
 
@@ -302,6 +304,7 @@ def make_exit_manager(
         progress=make_progress(parts, modes, desk, reads, decides=False, name="dtms.exits"),
         denials=Denials(notifier=parts.notifier),
         watch=make_watch(parts, NoCauses(), on_sleep=desk.doubt),
+        vix=parts.vix,
         on_deferral=on_deferral,
         on_refusal=on_refusal,
     )

@@ -93,6 +93,7 @@ class Settings(BaseSettings):
         alerts_url: Where alerts go, an Apprise URL.
         policy_file: TOML with the policy.
         news_file: Economic calendar as CSV.
+        vix_file: Daily closes of the VIX as CSV, for the exit rule `widening`; read again when it changes.
         terminal_socket: Socket of the simulated terminal's process.
         clock_file: Where a tape's clock is told; without it the wall clock is the market's.
         lease_s: On PostgreSQL, how long a silent gateway keeps the right to send, in seconds.
@@ -119,6 +120,7 @@ class Settings(BaseSettings):
     alerts_url: SecretStr | None = None
     policy_file: FullPath | None = None
     news_file: FullPath | None = None
+    vix_file: FullPath | None = None
     terminal_socket: FullPath | None = None
     clock_file: FullPath | None = None
     crash_point: str = ""

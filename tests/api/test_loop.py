@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from dtms import bootstrap
+from dtms.adapters.files.vix import VixFile
 from dtms.adapters.notify import MemoryNotifier
 from dtms.app import journal
 from dtms.client import Identity, ServerIdentity
 from dtms.client.transport import Transport
 from dtms.client.wire import Reply, Request, TransportError
 from dtms.domain.action import Reduce
+from dtms.domain.exits import ExitBook
 from dtms.domain.intent import Planner
+from dtms.domain.policy.exits import ExitProfile
 from dtms.domain.position import PositionsRead
-from dtms.domain.units import Lots
+from dtms.domain.units import Lots, to_utc
 from dtms.errors import BrokerUnavailableError, InvalidDataError, LedgerUnavailableError
 from dtms.services.api.loop import ApiReadiness, DtmsWatch, ExitPace, Periodic, look_at_broker
 from dtms.services.server.sight import SeenReads
 from dtms.services.web.in_process import call
+from dtms.settings import load_policy
 
 if TYPE_CHECKING:
     from tests.api.conftest import World
@@ -365,3 +371,34 @@ def test_exits_that_cannot_read_their_symbol_are_logged_and_called_for(rig: Rig)
     written = [line for line in logs if line["event"] == "a symbol cannot be read"]
     assert {line["subject"] for line in written} == {"EURUSD"}
     assert 0 < len(written) < 10
+
+
+def test_a_high_close_of_the_vix_in_the_file_widens_the_stop_at_the_broker_once(world: World, tmp_path: Path) -> None:
+    file = tmp_path / "vix.csv"
+    day = to_utc(world.clock.now).date()
+    file.write_text(f"DATE,CLOSE\n{day - timedelta(days=1)},23\n{day},40\n", encoding="utf-8")
+    (tmp_path / "policy.toml").write_text("[exits]\ngrant_widening = true\n", encoding="utf-8")
+    parts = replace(world.parts, vix=VixFile(file), policies=load_policy(tmp_path / "policy.toml"))
+    exits = bootstrap.make_exit_manager(
+        parts,
+        SeenReads(world.broker, world.clock.boot_ns),
+        bootstrap.make_desk(parts, world.broker, scored=False),
+        server_url="http://127.0.0.1:8001",
+        sleep=world.clock.sleep,
+        transport=Wire(world),
+    )
+    ticket = world.managed(exits=False)
+    trade = world.trade(ticket)
+    book = ExitBook(
+        trade_id=trade.trade_id, ticket=trade.ticket, profile_name="own", profile=ExitProfile(widening=True)
+    )
+    with world.ledger.write() as tx:
+        tx.put_exit_book(book)
+    for step in range(120):
+        world.later(5, bid=round(1.095 + step % 2 * 1e-5, 5))
+        exits.work.run()
+        world.act()
+    held = world.broker.positions().find(trade.identifier)
+    assert held is not None
+    wider = trade.entry - trade.r * 1.5  # min(2, 1 + (23 - 18) / 10) of the distance
+    assert held.stop == pytest.approx(wider, abs=1e-5)

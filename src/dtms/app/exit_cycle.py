@@ -37,6 +37,7 @@ from dtms.ports.broker import BrokerReads
 from dtms.ports.clock import Clock
 from dtms.ports.defence import DefenceAnswer, DefenceState
 from dtms.ports.ledger import Ledger
+from dtms.ports.vix import VixHistory
 
 _Cache = TypeVar("_Cache")
 
@@ -87,7 +88,7 @@ class IntelligentExitManager(Generic[_Cache]):
         progress: Told of symbols that cannot be read.
         denials: Calls a person for what the arbiter goes on denying.
         watch: Looks at the machine's clocks: after a jump nothing is proposed until a whole cycle was made.
-        vix: Returns the last VIX value known with its age in ms, None where none is known.
+        vix: Closes of the VIX.
     """
 
     def __init__(
@@ -104,7 +105,7 @@ class IntelligentExitManager(Generic[_Cache]):
         progress: Progress,
         denials: Denials,
         watch: ClockWatch,
-        vix: Callable[[Millis], tuple[float, int] | None] = lambda _now: None,
+        vix: VixHistory,
         on_deferral: Callable[[Trade], None] = lambda _trade: None,
         on_refusal: Callable[[Refusal], None] = lambda _refusal: None,
     ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from dtms.app.market_desk import SymbolDesk
@@ -12,17 +11,18 @@ from dtms.domain.trade import Trade, TradeState
 from dtms.domain.units import HOUR, Millis
 from dtms.ports.broker import BrokerReads
 from dtms.ports.clock import Clock
+from dtms.ports.vix import VixHistory
 
 _WARNINGS = (TradeState.WARNING_L1, TradeState.WARNING_L2)
 
 
 @dataclass(slots=True, kw_only=True)
 class ExitFacts:
-    """Gathers one trade's facts; `vix` returns the last VIX value known with its age in ms, None where none is known."""
+    """Gathers one trade's facts."""
 
     reads: BrokerReads
     clock: Clock
-    vix: Callable[[Millis], tuple[float, int] | None]
+    vix: VixHistory
     _swaps: dict[int, float] = field(default_factory=dict)
     _swaps_at: Millis | None = None
 
@@ -41,7 +41,7 @@ class ExitFacts:
         quote = desk.feed.last
         if quote is None:
             return None
-        vix = self.vix(now)
+        vix = self.vix.last(now)
         return ExitSnapshot(
             now=now,
             quote=quote,
@@ -52,8 +52,8 @@ class ExitFacts:
             hours=desk.hours,
             commission_per_lot=trade.commission_per_lot,
             swap=self._swap(trade),
-            vix=None if vix is None else vix[0],
-            vix_age_ms=None if vix is None else vix[1],
+            vix=None if vix is None else vix.value,
+            vix_age_ms=None if vix is None else now - vix.known_at,
             dtms_warns=trade.state in _WARNINGS if known else None,
             bar_at=Timeframe.M5.start_of(now) if desk.view is None else desk.view.at,
         )

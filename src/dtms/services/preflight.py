@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from dtms.adapters.files.news import read_calendar
+from dtms.adapters.files.vix import VixFile
 from dtms.adapters.lock_file import HeldError, LockFile
 from dtms.adapters.notify import apprise_target
 from dtms.adapters.sql.opening import look, parse_place
@@ -46,6 +47,13 @@ def _news(settings: Settings) -> str:
         return "no economic calendar"
     read_calendar(settings.news_file)
     return f"calendar {settings.news_file}"
+
+
+def _vix(settings: Settings) -> str:
+    if settings.vix_file is None:
+        return "no VIX: no stop is widened by it"
+    VixFile(settings.vix_file)
+    return f"VIX {settings.vix_file}"
 
 
 def _alerts(settings: Settings) -> str:
@@ -133,6 +141,7 @@ def _ports(settings: Settings) -> str:
 LOOKS: Final[tuple[tuple[str, Callable[[Settings], str]], ...]] = (
     ("policy", _policy),
     ("news", _news),
+    ("vix", _vix),
     ("alerts", _alerts),
     ("account", _account),
     ("clock", _clock),
@@ -143,10 +152,10 @@ LOOKS: Final[tuple[tuple[str, Callable[[Settings], str]], ...]] = (
     ("ports", _ports),
 )
 ALL: Final = frozenset(name for name, _look in LOOKS)
-ONE_SERVICE: Final = frozenset({"policy", "news", "alerts", "clock", "folder", "token", "place"})
+ONE_SERVICE: Final = frozenset({"policy", "news", "vix", "alerts", "clock", "folder", "token", "place"})
 """The rest a service looks at itself, while it takes it."""
 
-THROW_AWAY: Final = frozenset({"policy", "news", "alerts"})
+THROW_AWAY: Final = frozenset({"policy", "news", "vix", "alerts"})
 """Of a run with the simulated broker, which has a folder, a ledger and a clock of its own."""
 
 

@@ -13,6 +13,7 @@ import structlog
 
 from dtms.adapters.clocks import AnchoredClock, FileAnchor, TapeClock, TapeTime
 from dtms.adapters.files.news import read_calendar
+from dtms.adapters.files.vix import VixFile
 from dtms.adapters.gateway_client import GatewayClient
 from dtms.adapters.notify import LogTarget, QueueNotifier, Target, apprise_target
 from dtms.adapters.worker.methods import SEND
@@ -25,6 +26,7 @@ from dtms.ports.crash import CrashPoints, NoCrash
 from dtms.ports.ledger import Ledger
 from dtms.ports.news import NewsCalendar, NoCalendar
 from dtms.ports.notifier import Notifier
+from dtms.ports.vix import NoVix, VixHistory
 from dtms.services.armed import CrashLedger, crash_points_of
 from dtms.services.web.access import OneToken, load_or_make_token
 from dtms.services.web.guard import Gate, loopback_policy
@@ -85,6 +87,7 @@ def parts_of(settings: Settings, clock: Clock, ledger: Ledger, notifier: Notifie
         SettingsError: The policy file, the economic calendar or the crash points cannot be used.
     """
     news: NewsCalendar = NoCalendar() if settings.news_file is None else read_calendar(settings.news_file)
+    vix: VixHistory = NoVix() if settings.vix_file is None else VixFile(settings.vix_file)
     crash: CrashPoints = NoCrash()
     policies = load_policy(settings.policy_file)
     if settings.crash_point:
@@ -93,7 +96,14 @@ def parts_of(settings: Settings, clock: Clock, ledger: Ledger, notifier: Notifie
         crash.reach(f"{role}.starting")
     anchor = clock if isinstance(clock, AnchoredClock) else None
     return Parts(
-        ledger=ledger, clock=clock, policies=policies, notifier=notifier, news=news, crash=crash, anchor=anchor
+        ledger=ledger,
+        clock=clock,
+        policies=policies,
+        notifier=notifier,
+        news=news,
+        vix=vix,
+        crash=crash,
+        anchor=anchor,
     )
 
 
