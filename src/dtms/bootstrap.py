@@ -297,7 +297,7 @@ def make_exit_manager(
         reads=reads,
         clock=parts.clock,
         desk=desk,
-        rails=make_rails(parts),
+        new_rails=lambda: make_rails(parts),
         new_caches=(lambda: new_state_cache(now_ns), lambda: new_last_known_cache(now_ns)),
         connect=connect,
         modes=modes,

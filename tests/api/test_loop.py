@@ -396,6 +396,7 @@ def test_a_high_close_of_the_vix_in_the_file_widens_the_stop_at_the_broker_once(
         tx.put_exit_book(book)
     for step in range(120):
         world.later(5, bid=round(1.095 + step % 2 * 1e-5, 5))
+        world.server.monitor.tick()  # it keeps the account's record that the rails ask for
         exits.work.run()
         world.act()
     held = world.broker.positions().find(trade.identifier)

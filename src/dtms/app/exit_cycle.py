@@ -81,7 +81,8 @@ class IntelligentExitManager(Generic[_Cache]):
         reads: The broker's facts, from the gateway.
         clock: Market and boot time.
         desk: Quotes and indicators.
-        rails: Facts for the one exit that may add risk (widening).
+        new_rails: Makes a gatherer of facts for the one exit that may add risk (widening): it reads the account's record
+            anew, which the DTMS server keeps.
         new_caches: Makes the 10 s and the 30 s cache of the query contract.
         connect: Makes the client that works on these two caches.
         modes: This process's causes of a lesser mode.
@@ -98,7 +99,7 @@ class IntelligentExitManager(Generic[_Cache]):
         reads: BrokerReads,
         clock: Clock,
         desk: MarketDesk,
-        rails: RailDesk,
+        new_rails: Callable[[], RailDesk],
         new_caches: tuple[Callable[[], _Cache], Callable[[], _Cache]],
         connect: Callable[[_Cache, _Cache], DefenceState],
         modes: ModeKeeper,
@@ -117,7 +118,7 @@ class IntelligentExitManager(Generic[_Cache]):
         self._reads = reads
         self._clock = clock
         self._desk = desk
-        self._snapshots = Snapshots(reads=reads, rails=rails)
+        self._snapshots = Snapshots(reads=reads, rails=new_rails)
         self.modes = modes
         self._progress = progress
         self._denials = denials

@@ -83,7 +83,7 @@ class Monitor:
 
     def __post_init__(self) -> None:
         self.book = Book(self.ledger)
-        self._snapshots = Snapshots(reads=self.reads, rails=self.rails)
+        self._snapshots = Snapshots(reads=self.reads, rails=lambda: self.rails)
 
     def tick(self) -> None:
         """Run one pass.

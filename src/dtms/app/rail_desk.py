@@ -72,12 +72,16 @@ class RailDesk:
             now: The market's instant.
             extra_margin: Margin that the action would take, account currency; None where it is not known.
         """
+        if not self._loaded:
+            self._load()
+        today = _ACCOUNT_HOURS.session_day_start(now) == self._day
+        hour_ago = next((equity for at, equity in self._samples if now - at <= HOUR + _SAMPLE_EVERY), None)
         instrument = desk.instrument
         currencies = tuple(c for c in (instrument.currency_base, instrument.currency_profit) if c)
         before, after = (round(m * MINUTE) for m in (self.policy.news_before_minutes, self.policy.news_after_minutes))
         return RailFacts(
-            day_loss=self._loss(self._day_equity, account),
-            hour_loss=self._loss(self._samples[0][1] if self._samples else None, account),
+            day_loss=self._loss(self._day_equity, account) if today else None,
+            hour_loss=self._loss(hour_ago, account) if today else None,
             losing_streak=self._losing_streak(now),
             news=self.news.window(currencies, now, before, after),
             news_known=self.news.known(now),

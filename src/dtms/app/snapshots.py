@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from dtms.app.facts import Ends
@@ -26,10 +27,14 @@ class Standing:
 
 @dataclass(slots=True, kw_only=True)
 class Snapshots:
-    """Gathers snapshots from one process's reads; `rails` are its own."""
+    """Gathers snapshots from one process's reads.
+
+    `rails` returns what gathers the facts for the rails: the DTMS server's own, which keeps the account's record, or
+    elsewhere one that reads that record anew.
+    """
 
     reads: BrokerReads
-    rails: RailDesk
+    rails: Callable[[], RailDesk]
 
     def of(
         self,
@@ -75,7 +80,7 @@ class Snapshots:
             indicators=None if shown is None else shown.indicators,
             gone=ends.gone,
             hedge_gone=ends.hedge_gone,
-            rails=self.rails.facts(desk, account, now, extra_margin=extra),
+            rails=self.rails().facts(desk, account, now, extra_margin=extra),
             kill=standing.kill,
             mode=standing.mode,
             commission_per_lot=trade.commission_per_lot,
