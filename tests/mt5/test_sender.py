@@ -99,15 +99,6 @@ def test_a_hedge_is_all_or_nothing_with_both_levels_and_no_position(bench: Bench
     }
 
 
-def test_hedges_may_have_their_own_magic(bench: Bench) -> None:
-    held = bench.hold()
-    sender = Mt5Sender(bench.broker, hedge_magic=78)
-    sender.send(bench.actions()["hedge"], position=held, tag=TAG)
-    sender.send(bench.actions()["set_stop"], position=held, tag=TAG)
-
-    assert [request["magic"] for request in bench.terminal.requests] == [78, 77]
-
-
 def test_a_target_of_none_is_sent_as_zero(bench: Bench) -> None:
     request = request_of(bench, "open")
 

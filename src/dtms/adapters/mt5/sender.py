@@ -35,16 +35,14 @@ class Mt5Sender:
     Args:
         broker: The reads of the same terminal.
         deviation: Accepted distance from the requested price in points, where the symbol's execution knows one.
-        hedge_magic: The number of hedge orders; None takes the broker's own. Hedges are told by their tag either way.
 
     Source:
         The deviation's default is that of MetaQuotes' example of `order_send`.
     """
 
-    def __init__(self, broker: Mt5Broker, *, deviation: int = 20, hedge_magic: int | None = None) -> None:
+    def __init__(self, broker: Mt5Broker, *, deviation: int = 20) -> None:
         self._broker = broker
         self._deviation = deviation
-        self._hedge_magic = broker.magic if hedge_magic is None else hedge_magic
         self._answers = Answers(broker)
         self._habits = Habits()
 
@@ -101,8 +99,7 @@ class Mt5Sender:
             return _refused(Rejection.INVALID_REQUEST, str(error)), False
         if isinstance(prepared, Receipt):
             return (prepared, False) if tries.count == 0 else (None, False)
-        magic = self._hedge_magic if isinstance(action, OpenHedge) else self._broker.magic
-        request: Request = {**prepared, "magic": magic, "comment": tag}
+        request: Request = {**prepared, "magic": self._broker.magic, "comment": tag}
         if tries.count > 0 and not tries.is_new(request):
             return None, False
         result = self._order_send(request, f"{kind_of(action)} {tag}")
