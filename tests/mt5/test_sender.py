@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.mt5.conftest import NOW, OFFSET
 
-from dtms.adapters.mt5 import Mt5Sender
 from dtms.adapters.mt5.retcodes import RETCODES, SEND_ERRORS, Reaction
 from dtms.domain.action import Action, Close, OpenHedge, Reduce, SetStop
 from dtms.domain.position import Position
