@@ -28,6 +28,7 @@ from dtms.errors import SettingsError
 
 CONFIG_VARIABLE = "DTMS_CONFIG"
 LEDGER_FILE = "ledger.sqlite3"
+TERMINAL_FILE = "terminal.address"
 FORMER_DATA_DIR = Path(".dtms")
 """Where the data folder was until it had one place a user: in the folder of the start."""
 
@@ -81,7 +82,7 @@ class Settings(BaseSettings):
     """Where things are and what this installation may do; how it trades stands in the policy file.
 
     Attributes:
-        data_dir: Ledger, locks, tokens and sockets of this installation; by default the platform's place for a user's data.
+        data_dir: Ledger, locks and tokens of this installation; by default the platform's place for a user's data.
         ledger_url: SQLAlchemy URL; by default SQLite in `data_dir`.
         broker: `simulated` or `mt5`; it names the module that the gateway's children import.
         broker_module: The module of `mt5`: the package, or one with its surface.
@@ -94,7 +95,7 @@ class Settings(BaseSettings):
         policy_file: TOML with the policy.
         news_file: Economic calendar as CSV.
         vix_file: Daily closes of the VIX as CSV, for the exit rule `widening`; read again when it changes.
-        terminal_socket: Socket of the simulated terminal's process.
+        terminal_file: Where the simulated terminal writes its address and secret.
         clock_file: Where a tape's clock is told; without it the wall clock is the market's.
         lease_s: On PostgreSQL, how long a silent gateway keeps the right to send, in seconds.
         send_limit_s: After how many seconds a send without an answer counts as unknown.
@@ -121,7 +122,7 @@ class Settings(BaseSettings):
     policy_file: FullPath | None = None
     news_file: FullPath | None = None
     vix_file: FullPath | None = None
-    terminal_socket: FullPath | None = None
+    terminal_file: FullPath | None = None
     clock_file: FullPath | None = None
     crash_point: str = ""
     lease_s: float = Field(default=15.0, ge=0.5, le=600)
@@ -180,12 +181,12 @@ class Settings(BaseSettings):
     @property
     def terminal(self) -> str | None:
         """Return which terminal the module attaches to, None for the one that it finds running."""
-        return str(self.socket) if self.broker == "simulated" else self.terminal_path
+        return str(self.address_file) if self.broker == "simulated" else self.terminal_path
 
     @property
-    def socket(self) -> Path:
-        """Return the simulated terminal's socket."""
-        return self.terminal_socket or self.data_dir / "terminal.sock"
+    def address_file(self) -> Path:
+        """Return the file with the simulated terminal's address."""
+        return self.terminal_file or self.data_dir / TERMINAL_FILE
 
 
 def load_settings(config: Path | None = None, **given: object) -> Settings:

@@ -59,7 +59,7 @@ class Broker:
         self.oracle = OracleLog(self.folder / "oracle.jsonl", kept=None if found is None else found.recorded)
         return build_host(
             [Tape()],
-            self.folder / "t.sock",
+            self.folder / "t.address",
             speed=1.0,
             start=Millis(MONDAY_NOON + 5 * MINUTE),
             recorder=self.oracle,

@@ -18,14 +18,14 @@ from dtms.services.gateway.way import way_of
 from dtms.settings import SIMULATED_MODULE, load_settings
 from dtms_lab.mt5_constants import Mt5
 from dtms_lab.terminal.desk import MONDAY_NOON, SimDesk
-from dtms_lab.terminal.module import SOCKET_VARIABLE
+from dtms_lab.terminal.module import FILE_VARIABLE
 from dtms_lab.terminal.named import named
 from dtms_lab.terminal.records import AccountSpec
 
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
-    made = Host(tmp_path / "t.sock")
+    made = Host(tmp_path / "t.address")
     yield made
     made.stop()
 
@@ -60,7 +60,7 @@ def test_a_terminal_is_found_by_the_path_that_initialize_is_given(host: Host, mo
 def test_without_a_path_the_terminal_is_the_one_that_the_environment_names(
     host: Host, module: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(SOCKET_VARIABLE, str(host.path))
+    monkeypatch.setenv(FILE_VARIABLE, str(host.path))
 
     assert module.initialize()
     assert module.symbols_total() > 0
@@ -69,7 +69,7 @@ def test_without_a_path_the_terminal_is_the_one_that_the_environment_names(
 def test_without_any_terminal_initialize_fails_as_the_packages_does(
     module: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv(SOCKET_VARIABLE, raising=False)
+    monkeypatch.delenv(FILE_VARIABLE, raising=False)
 
     assert module.initialize() is False
     assert module.last_error() == (Mt5.RES_E_INTERNAL_FAIL_INIT, "IPC initialize failed")
@@ -98,7 +98,7 @@ def test_a_terminal_that_is_not_there_is_unavailable_and_nothing_was_sent(tmp_pa
         server=None,
         magic=7,
         clock=lambda: Millis(0),
-        path=str(tmp_path / "nobody.sock"),
+        path=str(tmp_path / "nobody.address"),
     )
 
     with pytest.raises(BrokerUnavailableError, match="IPC initialize failed"):
@@ -125,7 +125,7 @@ def test_a_package_that_is_not_installed_is_one_sentence_with_the_remedy() -> No
 def test_what_the_policy_calls_a_symbol_reaches_the_children(host: Host, tmp_path: Path) -> None:
     policy = tmp_path / "policy.toml"
     policy.write_text('[aliases]\nEURUSD = "XAUUSD"\n', encoding="utf-8")
-    settings = load_settings(data_dir=tmp_path / "data", terminal_socket=host.path, policy_file=policy)
+    settings = load_settings(data_dir=tmp_path / "data", terminal_file=host.path, policy_file=policy)
     way = way_of(settings, SystemClock())
     try:
         way.connect()

@@ -1,4 +1,4 @@
-"""The terminal in another process: the same answers over a real socket, and what a broken one looks like."""
+"""The terminal in another process: the same answers over a real connection, and what a broken one looks like."""
 
 from __future__ import annotations
 
@@ -18,10 +18,20 @@ import pytest
 from dtms.domain.market import Bar, Quote, Timeframe
 from dtms.domain.units import MINUTE, Millis
 from dtms.errors import BrokerUnavailableError, SettingsError
+from dtms_lab.terminal.address import (
+    GREETING,
+    LOOPBACK,
+    Address,
+    connect,
+    exactly,
+    new_address,
+    read_address,
+    write_address,
+)
 from dtms_lab.terminal.backend import TerminalBackend
 from dtms_lab.terminal.desk import MONDAY_NOON
 from dtms_lab.terminal.driver import TapeDriver
-from dtms_lab.terminal.host import TerminalHost, build_host
+from dtms_lab.terminal.host import TerminalHost, build_host, elsewhere
 from dtms_lab.terminal.link import Reply
 from dtms_lab.terminal.oracle import OracleLog, read_oracle
 from dtms_lab.terminal.remote import HostControl, RemoteTerminal
@@ -31,10 +41,11 @@ from dtms_lab.terminal.structs import Struct
 from dtms_lab.terminal.surface import TerminalSurface
 from dtms_lab.terminal.terminal import SimTerminal
 from dtms_lab.terminal.traits import RUNNING
-from dtms_lab.terminal.wire import reply_frame
+from dtms_lab.terminal.wire import STOP, Call, call_frame, reply_frame
 
 _NS = 1_000_000_000
 _BORN = 5 * _NS
+_PATIENCE_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -94,7 +105,7 @@ def remote(host: Host) -> Iterator[RemoteTerminal]:
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
-    made = Host(tmp_path / "t.sock")
+    made = Host(tmp_path / "t.address")
     yield made
     made.stop()
 
@@ -221,7 +232,7 @@ def test_a_terminal_that_is_gone_is_not_sent_anything(host: Host, remote: Remote
 
 
 def test_a_client_reconnects_with_initialize(tmp_path: Path) -> None:
-    path = tmp_path / "t.sock"
+    path = tmp_path / "t.address"
     first = Host(path)
     remote = RemoteTerminal(path)
     assert remote.initialize()
@@ -236,12 +247,12 @@ def test_a_client_reconnects_with_initialize(tmp_path: Path) -> None:
 
 
 class _Rogue:
-    """Takes one connection, reads one call and answers with what it was given, or hangs up."""
+    """Takes one connection, proves who it is, reads one call and answers with what it was given, or hangs up."""
 
     def __init__(self, path: Path, answers: list[bytes]) -> None:
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.bind(str(path))
-        self._socket.listen()
+        self._socket = socket.create_server((LOOPBACK, 0))
+        self._address = new_address(self._socket.getsockname()[1])
+        write_address(path, self._address)
         self._answers = answers
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
@@ -249,6 +260,7 @@ class _Rogue:
     def _serve(self) -> None:
         taken, _ = self._socket.accept()
         with taken:
+            taken.sendall(self._address.welcome(exactly(taken, GREETING)))
             for answer in self._answers:
                 taken.recv(65_536)
                 taken.sendall(answer)
@@ -276,8 +288,8 @@ _WELCOME = reply_frame(1, Reply(1, "Success", True))
     ],
 )
 def test_a_reply_that_is_lost_broken_or_anothers_is_told_apart(tmp_path: Path, answer: bytes, code: int) -> None:
-    rogue = _Rogue(tmp_path / "r.sock", [_WELCOME, answer] if answer else [_WELCOME])
-    remote = RemoteTerminal(tmp_path / "r.sock")
+    rogue = _Rogue(tmp_path / "r.address", [_WELCOME, answer] if answer else [_WELCOME])
+    remote = RemoteTerminal(tmp_path / "r.address")
     assert remote.initialize()
     assert remote.order_send(action=1, symbol="EURUSD", volume=0.1) is None
     assert remote.last_error()[0] == code
@@ -291,33 +303,145 @@ def test_a_reply_that_is_lost_broken_or_anothers_is_told_apart(tmp_path: Path, a
 def test_a_client_that_talks_nonsense_loses_only_its_own_connection(host: Host, remote: RemoteTerminal) -> None:
     assert remote.initialize()
     for nonsense in (b"\xff\xff\xff\xff", b"\x00\x00\x00\x02\xc1\xc1", b"\x00\x00"):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as bad:
-            bad.connect(str(host.path))
+        with connect(host.path, _PATIENCE_S) as bad:
             bad.sendall(nonsense)
             bad.shutdown(socket.SHUT_WR)
             assert bad.recv(10) == b""
     assert remote.account_info() is not None
 
 
-def test_the_socket_is_the_owners_alone(host: Host) -> None:
-    assert host.path.stat().st_mode & 0o777 == 0o600
+def test_the_address_is_told_to_the_owner_alone_and_is_another_secret_each_start(tmp_path: Path) -> None:
+    path = tmp_path / "t.address"
+    secrets = set()
+    for _start in range(2):
+        host = Host(path)
+        secrets.add(read_address(path).secret)
+        assert path.stat().st_mode & 0o777 == 0o600
+        host.stop()
+    assert len(secrets) == 2
+    assert not path.exists()
 
 
-def test_a_second_host_does_not_take_the_socket_of_a_living_one(host: Host) -> None:
+@pytest.mark.skipif(sys.platform == "darwin", reason="there only one address of 127.0.0.0/8 is the machine's")
+def test_the_hosts_ports_are_of_this_machine_alone(host: Host) -> None:
+    for path in (host.path, elsewhere(host.path)):
+        port = read_address(path).port
+        with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.2", port), _PATIENCE_S):
+            pass
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        lambda _real: call_frame(Call(1, STOP, ())),
+        lambda real: new_address(real.port).greeting() + call_frame(Call(1, STOP, ())),
+        lambda _real: b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+    ],
+)
+def test_who_does_not_know_the_secret_is_cut_off_without_an_answer(
+    host: Host, said: Callable[[Address], bytes]
+) -> None:
+    real = read_address(host.path)
+    with socket.create_connection((LOOPBACK, real.port), _PATIENCE_S) as stranger:
+        stranger.sendall(said(real))
+        stranger.shutdown(socket.SHUT_WR)
+        assert heard(stranger) == b""
+    assert host.control.status()["state"] == "waiting"
+
+
+def heard(connection: socket.socket) -> bytes:
+    """Return what the other side said before it hung up, with or without having read all that it was sent."""
+    try:
+        return connection.recv(10)
+    except ConnectionResetError:
+        return b""
+
+
+def test_the_secret_is_never_sent_and_a_greeting_proves_nothing_about_the_other_side() -> None:
+    address = new_address(1)
+    first, second = address.greeting(), address.greeting()
+
+    assert first != second
+    assert address.secret not in first
+    assert address.admits(first)
+    assert address.is_welcome(first, address.welcome(first))
+    assert not address.is_welcome(first, address.welcome(second))
+    assert not address.is_welcome(first, first[:32])  # a connection that met itself, as a loopback one can
+    assert not address.is_welcome(first, first[32:])
+
+
+def test_a_stranger_on_the_port_of_a_dead_host_is_not_taken_for_it(tmp_path: Path) -> None:
+    path = tmp_path / "t.address"
+    with socket.create_server((LOOPBACK, 0)) as strange:
+        write_address(path, new_address(strange.getsockname()[1]))
+
+        def answer() -> None:
+            taken, _ = strange.accept()
+            with taken:
+                taken.sendall(exactly(taken, GREETING))
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        remote = RemoteTerminal(path, timeout=_PATIENCE_S)
+
+        assert remote.initialize() is False
+        assert remote.last_error() == (-10003, "IPC initialize failed")
+        thread.join(_PATIENCE_S)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"port": 0, "secret": ""}', '{"port": 80, "secret": "ab"}', "\0"])
+def test_a_file_that_holds_no_address_is_no_terminal_and_no_hindrance(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "t.address"
+    path.write_text(content, encoding="utf-8")
+
+    assert RemoteTerminal(path).initialize() is False
+    Host(path).stop()
+
+
+def test_a_link_under_the_addresss_name_is_neither_followed_nor_written_through(tmp_path: Path) -> None:
+    path, foreign = tmp_path / "t.address", tmp_path / "foreign"
+    write_address(foreign, new_address(1))
+    before = foreign.read_bytes()
+    path.symlink_to(foreign)
+
+    assert RemoteTerminal(path).initialize() is False
+    host = Host(path)
+    assert not path.is_symlink()
+    host.stop()
+    assert foreign.read_bytes() == before
+
+
+def test_an_address_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "t.address"
+    path.mkdir()
+
+    with pytest.raises(SettingsError, match=r"cannot be written .*see what lies there"):
+        build_host([tape()], path, speed=1.0).run()
+
+
+def test_a_second_host_does_not_take_the_place_of_a_living_one(host: Host) -> None:
     second = build_host([tape()], host.path, speed=1.0)
     with pytest.raises(SettingsError, match="another terminal answers at"):
         second.run()
     assert host.control.status()["state"] == "waiting"
 
 
-def test_a_dead_hosts_socket_is_replaced_and_a_long_name_refused(tmp_path: Path) -> None:
-    path = tmp_path / "t.sock"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as dead:
-        dead.bind(str(path))
+def test_a_dead_hosts_address_is_replaced_however_long_its_name(tmp_path: Path) -> None:
+    folder = tmp_path / ("n" * 120)
+    folder.mkdir()
+    path = folder / "t.address"
+    with socket.create_server((LOOPBACK, 0)) as dead:
+        write_address(path, new_address(dead.getsockname()[1]))
     Host(path).stop()
     assert not path.exists()
-    with pytest.raises(SettingsError, match="choose a shorter data folder"):
-        build_host([tape()], tmp_path / ("n" * 120), speed=1.0).run()
+
+
+def test_a_port_whose_owner_does_not_say_who_it_is_may_be_a_terminals_that_hangs(tmp_path: Path) -> None:
+    path = tmp_path / "t.address"
+    with socket.create_server((LOOPBACK, 0)) as silent:
+        write_address(path, new_address(silent.getsockname()[1]))
+        with pytest.raises(SettingsError, match="does not say who it is"):
+            build_host([tape()], path, speed=1.0).run()
 
 
 def test_the_scaled_clock_stands_then_runs_and_refuses_no_speed() -> None:
@@ -345,7 +469,7 @@ run_terminal([tape()], Path(sys.argv[2]), speed=1.0, oracle_path=Path(sys.argv[3
 
 
 def test_the_process_writes_the_oracle_file_and_ends_on_sigterm(tmp_path: Path) -> None:
-    path, oracle = tmp_path / "t.sock", tmp_path / "oracle.jsonl"
+    path, oracle = tmp_path / "t.address", tmp_path / "oracle.jsonl"
     here = str(Path(__file__).parent)
     process = subprocess.Popen([sys.executable, "-c", _PROCESS, here, str(path), str(oracle)])
     try:

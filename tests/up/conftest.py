@@ -67,7 +67,7 @@ def install(folder: Path) -> Installed:
     settings = load_settings(
         data_dir=folder,
         clock_file=folder / "clock.json",
-        terminal_socket=folder / "t.sock",
+        terminal_file=folder / "t.address",
         gateway_port=gateway,
         server_port=server,
         api_port=api,

@@ -180,7 +180,7 @@ def test_each_start_has_a_newer_epoch() -> None:
 def terminal(installed: Installed, weather: Tape) -> Iterator[TerminalHost]:
     """A simulated terminal on its socket; its tape stands."""
     host = build_host(
-        [cut(weather, start=FALL, bars=5)], installed.settings.socket, speed=1.0, start=FALL, traits=RUNNING
+        [cut(weather, start=FALL, bars=5)], installed.settings.address_file, speed=1.0, start=FALL, traits=RUNNING
     )
     thread = threading.Thread(target=host.run, daemon=True)
     thread.start()
@@ -188,7 +188,7 @@ def terminal(installed: Installed, weather: Tape) -> Iterator[TerminalHost]:
     yield host
     from dtms_lab.terminal.remote import HostControl
 
-    HostControl(installed.settings.socket).stop()
+    HostControl(installed.settings.address_file).stop()
     thread.join(10)
 
 

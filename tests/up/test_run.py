@@ -17,7 +17,7 @@ from tests.up.conftest import FALL, Installed, free_ports
 
 from dtms.domain.intent import IntentState
 from dtms.domain.units import to_iso
-from dtms.settings import load_policy
+from dtms.settings import TERMINAL_FILE, load_policy
 from dtms_lab.simulate.demo import DemoEntries, demo_run, with_free_ports
 from dtms_lab.simulate.entries import parse_entries
 from dtms_lab.simulate.report import report_of
@@ -139,7 +139,7 @@ def test_a_supervisor_that_is_killed_takes_its_processes_with_it(scratch: Path) 
     started.process.communicate(timeout=60)
 
     _wait_for(lambda: all(map(_gone, pids)))
-    _wait_for(lambda: not (started.folder / "terminal.sock").exists())
+    _wait_for(lambda: not (started.folder / TERMINAL_FILE).exists())
 
 
 def test_the_demo_takes_other_ports_where_its_own_are_taken(installed: Installed) -> None:

@@ -136,7 +136,7 @@ def _over_the_opening(installed: Installed, weather: Tape, told: Trial) -> None:
 
 
 def _by_hand(up: Up) -> list[int]:
-    command = [sys.executable, "-c", BY_HAND, str(elsewhere(up.plan.settings.socket))]
+    command = [sys.executable, "-c", BY_HAND, str(elsewhere(up.plan.settings.address_file))]
     ended = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ), check=False)
     assert ended.returncode == 0, ended.stderr
     return [int(line) for line in ended.stdout.split()]

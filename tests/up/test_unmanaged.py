@@ -64,7 +64,7 @@ def test_what_is_ours_and_unmanaged_is_shown_everywhere_and_closed_by_flatten_al
     up.begin()
     assert dtms(up, "trades") == "no trade is managed\n"
     opened = subprocess.run(
-        [sys.executable, "-c", LOST, str(up.plan.settings.socket)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", LOST, str(up.plan.settings.address_file)], capture_output=True, text=True, check=True
     )
     ours, foreign = map(int, opened.stdout.split())
     wait_until(lambda: [each["ticket"] for each in unmanaged(up)] == [ours], "the comparison")

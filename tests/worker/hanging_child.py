@@ -19,7 +19,7 @@ class HangingChild(Mt5Broker):
     def __init__(self, folder: str) -> None:
         self._folder = Path(folder)
         super().__init__(
-            RemoteTerminal(self._folder / "t.sock"),
+            RemoteTerminal(self._folder / "t.address"),
             expected_login=None,
             expected_server=None,
             magic=7,

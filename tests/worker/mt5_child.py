@@ -14,9 +14,9 @@ from dtms_lab.terminal.server_time import eet_new_york_dst
 class Mt5Child(Mt5Broker):
     """Reads and sends through one terminal."""
 
-    def __init__(self, socket: str, now: int) -> None:
+    def __init__(self, address_file: str, now: int) -> None:
         super().__init__(
-            RemoteTerminal(Path(socket)),
+            RemoteTerminal(Path(address_file)),
             expected_login=None,
             expected_server=None,
             magic=7,

@@ -147,12 +147,12 @@ def house(folder: Path, limit_s: float, *, stop: float = 0.0) -> Iterator[House]
         write_tape_time(clock_file, TapeTime(start=START, end=Millis(START + HOUR), speed=1.0, origin_ns=origin))
         clock = TapeClock(clock_file)
         oracle = OracleLog()
-        host = build_host([Tape()], folder / "t.sock", speed=1.0, start=START, recorder=oracle, traits=RUNNING)
+        host = build_host([Tape()], folder / "t.address", speed=1.0, start=START, recorder=oracle, traits=RUNNING)
         thread = threading.Thread(target=host.run)
         thread.start()
         ending.callback(thread.join, PATIENCE_S)
         assert host.ready.wait(PATIENCE_S)
-        control = HostControl(folder / "t.sock")
+        control = HostControl(folder / "t.address")
         ending.callback(control.stop)
         control.start(origin)
         ticket = _opened_by_hand(folder, stop)
@@ -189,7 +189,7 @@ def house(folder: Path, limit_s: float, *, stop: float = 0.0) -> Iterator[House]
 
 
 def _opened_by_hand(folder: Path, stop: float) -> int:
-    terminal = RemoteTerminal(folder / "t.sock", timeout=PATIENCE_S)
+    terminal = RemoteTerminal(folder / "t.address", timeout=PATIENCE_S)
     assert terminal.initialize()
     opened = terminal.order_send(
         {

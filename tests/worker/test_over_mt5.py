@@ -41,7 +41,7 @@ class Tape:
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[TerminalHost]:
-    path = tmp_path / "t.sock"
+    path = tmp_path / "t.address"
     made = build_host([Tape()], path, speed=1.0, start=START, boottime=lambda: 0, traits=RUNNING)
     thread = threading.Thread(target=made.run)
     thread.start()
@@ -54,7 +54,7 @@ def host(tmp_path: Path) -> Iterator[TerminalHost]:
 @pytest.fixture
 def worker(bench: Bench, host: TerminalHost, monkeypatch: pytest.MonkeyPatch) -> BrokerWorker:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
-    return bench.worker("mt5_child:Mt5Child", args={"socket": str(bench.folder / "t.sock"), "now": START})
+    return bench.worker("mt5_child:Mt5Child", args={"address_file": str(bench.folder / "t.address"), "now": START})
 
 
 def test_a_position_lives_its_whole_life_through_the_child(worker: BrokerWorker, host: TerminalHost) -> None:

@@ -73,7 +73,7 @@ def terminal(
     piece = load_piece(source, start=begin)
     run_terminal(
         [piece],
-        settings.socket,
+        settings.address_file,
         speed=speed,
         oracle_path=oracle,
         start=begin,

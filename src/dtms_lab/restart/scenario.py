@@ -114,7 +114,7 @@ def staged(
     run = TapeRun(tape=weather(minutes=minutes), start=START, speed=speed, balance=_BALANCE)
     with Site(nursery=nursery, settings=settings, run=run, apart=apart or {}) as site:
         site.start()
-        terminal = RemoteTerminal(settings.socket, timeout=5.0)
+        terminal = RemoteTerminal(settings.address_file, timeout=5.0)
         terminal.initialize()
         person = Person(
             orders_over(START, min(minutes, TROUBLE_MINUTES)),
@@ -203,7 +203,7 @@ def concluded(stage: Staged, planned: str, *, began: float, pauses_s: float = 0.
 
 
 def _open(settings: Settings, site: Site) -> SqlLedger:
-    terminal = RemoteTerminal(settings.socket, timeout=5.0)
+    terminal = RemoteTerminal(settings.address_file, timeout=5.0)
     terminal.initialize()
     account = terminal.account_info()
     terminal.shutdown()

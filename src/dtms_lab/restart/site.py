@@ -24,7 +24,7 @@ from dtms.domain.units import MINUTE, Millis, to_iso
 from dtms.errors import DtmsError
 from dtms.services.armed import DONE_FILE, REACHED_FILE
 from dtms.services.supervise.process_group import environment_of
-from dtms.settings import Settings
+from dtms.settings import TERMINAL_FILE, Settings
 from dtms_lab.restart.nursery import Nursery, NurseryFailedError
 from dtms_lab.simulate.tape_terminal import TapeRun
 from dtms_lab.tapes.tape import write_tape
@@ -147,7 +147,7 @@ class Site:
     def begin(self) -> None:
         """Let the tape run."""
         origin = boot_ns() + _LEAD_NS
-        HostControl(self.settings.socket).start(origin)
+        HostControl(self.settings.address_file).start(origin)
         self._tell_time(origin)
 
     def await_ready(self, roles: tuple[str, ...] = SERVICES, within_s: float = BACK_WITHIN_S) -> None:
@@ -277,7 +277,7 @@ def _signal(pid: int, number: signal.Signals) -> None:
 
 
 class Folder:
-    """A throw-away data folder whose name is short enough for a socket; removed at the end unless it is to be kept."""
+    """A throw-away data folder; removed at the end unless it is to be kept."""
 
     def __init__(self) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="dr-"))
@@ -321,7 +321,7 @@ def settings_in(folder: Path, *, ledger_url: str = "", crash: str = "", patience
         ledger_url=SecretStr(ledger_url),
         clock_file=folder / "clock.json",
         policy_file=policy,
-        terminal_socket=folder / "t.sock",
+        terminal_file=folder / TERMINAL_FILE,
         gateway_port=gateway,
         server_port=server,
         api_port=api,

@@ -1,4 +1,4 @@
-"""The throw-away installation of a run over a tape: a data folder of its own, a clock file, a socket, and its end."""
+"""The throw-away installation of a run over a tape: a data folder of its own, a clock file, the terminal's address, and its end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dtms.errors import SettingsError
 from dtms.services.supervise.supervisor import ProcessFailedError
-from dtms.settings import LEDGER_FILE, Settings
+from dtms.settings import LEDGER_FILE, TERMINAL_FILE, Settings
 
 
 @contextmanager
@@ -52,6 +52,6 @@ def _placed(settings: Settings, folder: Path) -> Settings:
     places = {
         "data_dir": folder,
         "clock_file": folder / "clock.json",
-        "terminal_socket": folder / "terminal.sock",
+        "terminal_file": folder / TERMINAL_FILE,
     }
     return settings.model_copy(update=places)

@@ -84,7 +84,7 @@ class TapeTerminal:
     def begin(self) -> None:
         """Let the tape run."""
         origin = boot_ns() + _LEAD_NS
-        HostControl(self._settings.socket).start(origin)
+        HostControl(self._settings.address_file).start(origin)
         self._tell_time(origin)
 
     def status(self) -> dict[str, Any]:
@@ -93,11 +93,11 @@ class TapeTerminal:
         Raises:
             BrokerUnavailableError: It does not answer.
         """
-        return HostControl(self._settings.socket).status()
+        return HostControl(self._settings.address_file).status()
 
     def role(self) -> Role:
         """Return the process, for the supervisor: started again it goes on with the account and the tape."""
-        control = HostControl(self._settings.socket, timeout=_ASK_S)
+        control = HostControl(self._settings.address_file, timeout=_ASK_S)
 
         def answers() -> bool:
             try:

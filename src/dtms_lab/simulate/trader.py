@@ -264,7 +264,7 @@ def make_trader(
     Raises:
         BrokerUnavailableError: The terminal does not answer.
     """
-    terminal = RemoteTerminal(settings.socket, timeout=CALL_LIMIT_S)
+    terminal = RemoteTerminal(settings.address_file, timeout=CALL_LIMIT_S)
     with named(terminal) as module:
         broker = link_to(
             module, account=None, server=None, magic=ENTRY_MAGIC, clock=clock.market_now, aliases=policies.aliases

@@ -1,8 +1,8 @@
-"""The simulated terminal as a process of its own: it runs tapes on a scaled clock and serves the surface on a Unix socket.
+"""The simulated terminal as a process of its own: it runs tapes on a scaled clock and serves the surface on a loopback port.
 
-It stands at the tape's start until the `start` command. Whoever connects sees the same terminal; beside it a second one of
-the same account listens, as a person has one on another computer. A client that dies or talks nonsense loses its connection
-and nothing else.
+It stands at the tape's start until the `start` command. Whoever connects with the secret of its address file sees the same
+terminal; beside it a second one of the same account listens, as a person has one on another computer. A client that is a
+stranger, dies or talks nonsense loses its connection and nothing else.
 """
 
 from __future__ import annotations
@@ -12,15 +12,25 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, Final
 
 from dtms.domain.units import MINUTE, Millis
 from dtms.errors import SettingsError
 from dtms_lab.mt5_constants import Mt5
+from dtms_lab.terminal.address import (
+    GREETING,
+    LOOPBACK,
+    Address,
+    connect,
+    new_address,
+    remove_address,
+    write_address,
+)
 from dtms_lab.terminal.backend import TerminalBackend
 from dtms_lab.terminal.books import BooksFile, read_books_file, restore
 from dtms_lab.terminal.catalogue import USD_RATES, SymbolSpec
@@ -36,13 +46,14 @@ from dtms_lab.terminal.wire import HEADER, START, STATUS, STOP, Call, length_of,
 
 _LONGEST_SLEEP = 0.25
 _SHORTEST_SLEEP = 0.005
-_PATH_MAX = 107
-"""Bytes that a Unix socket's name may have on Linux."""
+_GREETING_S: Final = 5.0
+"""A connection that has not proved for so long who it is, is closed."""
+_PROBE_S: Final = 2.0
 
 
-def elsewhere(socket_path: Path) -> Path:
-    """Return the socket of the second terminal of the same account, with a Market Watch of its own."""
-    return socket_path.with_name(f"{socket_path.name}.2")
+def elsewhere(address_file: Path) -> Path:
+    """Return the address file of the second terminal of the same account, with a Market Watch of its own."""
+    return address_file.with_name(f"{address_file.name}.2")
 
 
 class TerminalHost:
@@ -53,7 +64,7 @@ class TerminalHost:
         backend: TerminalBackend,
         driver: TapeDriver,
         clock: ScaledClock,
-        socket_path: Path,
+        address_file: Path,
         *,
         save: Callable[[], None] = lambda: None,
     ) -> None:
@@ -62,8 +73,8 @@ class TerminalHost:
         self._driver = driver
         self._clock = clock
         self._terminals = {
-            socket_path: backend,
-            elsewhere(socket_path): TerminalBackend(backend.server, traits=RUNNING),
+            address_file: backend,
+            elsewhere(address_file): TerminalBackend(backend.server, traits=RUNNING),
         }
         self._clients: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self.ready = threading.Event()
@@ -78,28 +89,50 @@ class TerminalHost:
         """Serve until stopped.
 
         Raises:
-            SettingsError: The socket's name is too long, or another terminal answers there.
+            SettingsError: Another terminal answers at the address file, or it cannot be written.
         """
         for path in self._terminals:
-            _free(path)
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                asyncio.get_running_loop().add_signal_handler(number, self._stop)
+            _require_free(path)
         try:
-            async with AsyncExitStack() as listening:
-                old = os.umask(0o177)
-                try:
-                    for path, backend in self._terminals.items():
-                        answer = partial(self._client, backend)
-                        await listening.enter_async_context(await asyncio.start_unix_server(answer, path=str(path)))
-                finally:
-                    os.umask(old)
+            with ExitStack() as listening:
+                listening.enter_context(self._ended_by_signals())
+                for path, backend in self._terminals.items():
+                    await self._listen(path, backend, listening)
                 self.ready.set()
                 await self._drive()
         finally:
-            for path in self._terminals:
-                path.unlink(missing_ok=True)
             await self._hang_up()
+
+    async def _listen(self, path: Path, backend: TerminalBackend, listening: ExitStack) -> None:
+        """Serve one of the terminals, and tell where."""
+        bound = socket.create_server((LOOPBACK, 0))
+        address = new_address(bound.getsockname()[1])
+        server = await asyncio.start_server(partial(self._client, backend, address), sock=bound)
+        listening.callback(server.close)
+        try:
+            write_address(path, address)
+        except OSError as error:
+            msg = f"the terminal's address file {path} cannot be written ({error.strerror}); see what lies there"
+            raise SettingsError(msg) from error
+        listening.callback(remove_address, path, address)
+
+    @contextmanager
+    def _ended_by_signals(self) -> Iterator[None]:
+        """End as asked by SIGTERM and SIGINT; a host in a thread is stopped by its command alone."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        loop = asyncio.get_running_loop()
+
+        def end(_number: int, _frame: FrameType | None) -> None:
+            loop.call_soon_threadsafe(self._stop)  # wakes a loop that sleeps; its own handlers do not exist on Windows
+
+        before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     async def _hang_up(self) -> None:
         """Close every connection and let its task end, so that no client is cut inside a reply."""
@@ -130,13 +163,15 @@ class TerminalHost:
             self._save()
 
     async def _client(
-        self, backend: TerminalBackend, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, backend: TerminalBackend, address: Address, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         task = asyncio.current_task()
         if task is None:  # pragma: no cover - streams run their callback in a task
             return
         self._clients[task] = writer
         try:
+            if not await _admitted(address, reader, writer):
+                return
             while (call := await _next_call(reader)) is not None:
                 writer.write(reply_frame(call.number, self._answer(backend, call.op, call.args)))
                 await writer.drain()
@@ -178,6 +213,20 @@ class TerminalHost:
         }
 
 
+async def _admitted(address: Address, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    """Say whether whoever connected has read our address file; nothing of a stranger is understood, nor answered."""
+    try:
+        async with asyncio.timeout(_GREETING_S):
+            greeting = await reader.readexactly(GREETING)
+    except (TimeoutError, asyncio.IncompleteReadError):
+        return False
+    if not address.admits(greeting):
+        return False
+    writer.write(address.welcome(greeting))
+    await writer.drain()
+    return True
+
+
 async def _next_call(reader: asyncio.StreamReader) -> Call | None:
     """Return the next call; None where the client has gone, or sends what is none."""
     try:
@@ -189,7 +238,7 @@ async def _next_call(reader: asyncio.StreamReader) -> Call | None:
 
 def build_host(
     tapes: Sequence[TapeLike],
-    socket_path: Path,
+    address_file: Path,
     *,
     speed: float,
     start: Millis | None = None,
@@ -229,7 +278,7 @@ def build_host(
         driver.advance(clock.now())  # what has happened since they were written
     terminal = TerminalBackend(server, traits=traits)
     keep = (lambda: None) if books_path is None else BooksFile(books_path, server).save
-    return TerminalHost(terminal, driver, clock, socket_path, save=keep)
+    return TerminalHost(terminal, driver, clock, address_file, save=keep)
 
 
 def _first_instant(tapes: Sequence[TapeLike]) -> Millis:
@@ -241,18 +290,14 @@ def _first_instant(tapes: Sequence[TapeLike]) -> Millis:
     return Millis(max(firsts) + MINUTE)
 
 
-def _free(path: Path) -> None:
-    """Make room for the socket: a name that a dead terminal left is removed, one that answers is not."""
-    if len(os.fsencode(path)) > _PATH_MAX:
-        msg = f"the terminal's socket {path} is longer than {_PATH_MAX} bytes; choose a shorter data folder"
-        raise SettingsError(msg)
-    if not path.exists():
+def _require_free(path: Path) -> None:
+    """Leave the address file of a living terminal as it is; one that a dead terminal left is replaced."""
+    try:
+        connect(path, _PROBE_S).close()
+    except TimeoutError:
+        what = f"whoever listens at the address in {path} does not say who it is; end it, or remove that file"
+        raise SettingsError(what) from None
+    except (OSError, ValueError):
         return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(str(path))
-        except OSError:
-            path.unlink(missing_ok=True)
-            return
     msg = f"another terminal answers at {path}; stop it or choose another data folder"
     raise SettingsError(msg)

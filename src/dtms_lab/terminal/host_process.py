@@ -20,7 +20,7 @@ from dtms_lab.terminal.traits import FRESH, Traits
 
 def run_terminal(
     tapes: Sequence[TapeLike],
-    socket_path: Path,
+    address_file: Path,
     *,
     speed: float,
     oracle_path: Path | None,
@@ -36,7 +36,7 @@ def run_terminal(
     Its account goes on from the file at `books_path`, and its tape from where it has come to since `origin_ns`.
 
     Raises:
-        SettingsError: A tape cannot be used, the speed is none, or another terminal answers at the socket.
+        SettingsError: A tape cannot be used, the speed is none, or another terminal answers at the address file.
     """
     books = None if books_path is None else read_books_file(books_path)
     oracle = OracleLog(oracle_path, kept=None if books is None else books.recorded)
@@ -44,7 +44,7 @@ def run_terminal(
         book = open_book() if instruments is None else instruments
         build_host(
             tapes,
-            socket_path,
+            address_file,
             speed=speed,
             start=start,
             recorder=oracle,

@@ -2,8 +2,8 @@
 
 `import dtms_lab.terminal.module as mt5` is used as `import MetaTrader5 as mt5` is. It finds its terminal as the
 package does: by the path that `initialize` is given, else by what the machine knows of a running one. Here the path is the
-socket of the terminal's host, and the environment variable `DTMS_TERMINAL_SOCKET` names the running one. Like the package
-it holds one link a process.
+address file of the terminal's host, and the environment variable `DTMS_TERMINAL_FILE` names the running one's. Like the
+package it holds one link a process.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from dtms_lab.terminal.link import Reply, init_failed, no_connection
-from dtms_lab.terminal.remote import SocketLink
+from dtms_lab.terminal.remote import HostLink
 from dtms_lab.terminal.surface import TerminalSurface
 
-SOCKET_VARIABLE: Final = "DTMS_TERMINAL_SOCKET"
+FILE_VARIABLE: Final = "DTMS_TERMINAL_FILE"
 
 
 class _NoTerminal:
@@ -43,9 +43,9 @@ class TerminalModule(TerminalSurface):
 
     def initialize(self, path: str | None = None, **options: Any) -> bool:
         """Attach to the terminal at a path, or to the one that runs."""
-        found = os.environ.get(SOCKET_VARIABLE, "") if path is None else path
+        found = os.environ.get(FILE_VARIABLE, "") if path is None else path
         self.shutdown()
-        self._link = SocketLink(Path(found)) if found else _NoTerminal()
+        self._link = HostLink(Path(found)) if found else _NoTerminal()
         return super().initialize(path, **options)
 
 

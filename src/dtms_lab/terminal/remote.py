@@ -1,4 +1,4 @@
-"""The package over a socket to a terminal in another process, and the commands of its host."""
+"""The package over a connection to a terminal in another process, and the commands of its host."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dtms.errors import BrokerUnavailableError
+from dtms_lab.terminal.address import connect, exactly
 from dtms_lab.terminal.link import (
     IpcError,
     Reply,
@@ -21,7 +22,7 @@ from dtms_lab.terminal.surface import TerminalSurface
 from dtms_lab.terminal.wire import HEADER, START, STATUS, STOP, Call, call_frame, length_of, read_reply
 
 
-class SocketLink:
+class HostLink:
     """One connection of this process; calls are serialised, as the package's are.
 
     After a failure the connection is gone until `open`: -10004 says that nothing was sent, -10001 that a part may have
@@ -29,8 +30,8 @@ class SocketLink:
     ever, as the package does: the watchdog is the caller's.
     """
 
-    def __init__(self, path: Path, timeout: float | None = None) -> None:
-        self._path = path
+    def __init__(self, address_file: Path, timeout: float | None = None) -> None:
+        self._path = address_file
         self._timeout = timeout
         self._socket: socket.socket | None = None
         self._number = 0
@@ -39,14 +40,10 @@ class SocketLink:
     def open(self) -> None:
         """Connect anew."""
         self.close()
-        made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        made.settimeout(self._timeout)
         try:
-            made.connect(str(self._path))
-        except OSError as error:
-            made.close()
+            self._socket = connect(self._path, self._timeout)
+        except (OSError, ValueError) as error:
             raise init_failed() from error
-        self._socket = made
 
     def close(self) -> None:
         """Disconnect."""
@@ -68,6 +65,8 @@ class SocketLink:
                 raise
 
     def _send(self, to: socket.socket, frame: bytes) -> None:
+        if self._is_closed(to):
+            raise no_connection()
         sent = 0
         try:
             while sent < len(frame):
@@ -75,9 +74,21 @@ class SocketLink:
         except OSError as error:
             raise (no_connection() if sent == 0 else send_failed()) from error
 
+    def _is_closed(self, to: socket.socket) -> bool:
+        """Say whether the host has hung up: TCP would take a call all the same, and it would count as sent."""
+        to.setblocking(False)
+        try:
+            return to.recv(1, socket.MSG_PEEK) == b""
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        finally:
+            to.settimeout(self._timeout)
+
     def _receive(self, source: socket.socket) -> Reply:
         try:
-            number, reply = read_reply(_exactly(source, length_of(_exactly(source, HEADER))))
+            number, reply = read_reply(exactly(source, length_of(exactly(source, HEADER))))
         except (OSError, ValueError) as error:
             raise reply_lost() from error
         if number != self._number:
@@ -85,38 +96,27 @@ class SocketLink:
         return reply
 
 
-def _exactly(source: socket.socket, count: int) -> bytes:
-    parts = bytearray()
-    while len(parts) < count:
-        part = source.recv(count - len(parts))
-        if not part:
-            msg = f"the terminal closed the connection after {len(parts)} of {count} bytes"
-            raise ConnectionResetError(msg)
-        parts += part
-    return bytes(parts)
-
-
 class RemoteTerminal(TerminalSurface):
     """Usable as `mt5=`, like the simulated terminal in the same process; `initialize` connects, and reconnects."""
 
-    def __init__(self, socket_path: Path, *, timeout: float | None = None) -> None:
-        super().__init__(SocketLink(socket_path, timeout))
+    def __init__(self, address_file: Path, *, timeout: float | None = None) -> None:
+        super().__init__(HostLink(address_file, timeout))
 
 
 class HostControl:
     """Starts, watches and stops a terminal's host.
 
     Raises:
-        BrokerUnavailableError: From each method: nobody answers at the socket, or the answer is lost; all three may be
+        BrokerUnavailableError: From each method: nobody answers at the address, or the answer is lost; all three may be
             repeated.
     """
 
-    def __init__(self, socket_path: Path, *, timeout: float | None = 5.0) -> None:
-        self._path = socket_path
+    def __init__(self, address_file: Path, *, timeout: float | None = 5.0) -> None:
+        self._path = address_file
         self._timeout = timeout
 
     def _command(self, op: str, *args: Any) -> Any:
-        link = SocketLink(self._path, self._timeout)
+        link = HostLink(self._path, self._timeout)
         try:
             link.open()
             reply = link.call(op, args)
