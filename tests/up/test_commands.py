@@ -107,6 +107,17 @@ def test_people_get_tables(services: Services, adopted: int) -> None:
     assert "Ways out" in explained.stdout
 
 
+def test_a_mode_that_the_kill_switch_holds_says_so_to_a_person(services: Services) -> None:
+    assert services.run("kill", "pause").returncode == 0
+    held = services.run("status")
+    assert services.run("kill", "release").returncode == 0
+    free = services.run("status")
+
+    said = " ".join(held.stdout.split())
+    assert "mode HALT causes the kill switch is at pause; let go of it with: dtms kill release" in said
+    assert "mode NORMAL causes none" in " ".join(free.stdout.split())
+
+
 def test_a_released_trade_is_not_found_any_more(services: Services) -> None:
     ticket = services.open()
     services.ask("adopt", str(ticket))

@@ -131,6 +131,19 @@ def test_sigterm_ends_every_process_and_removes_the_folder(scratch: Path) -> Non
     assert list(scratch.iterdir()) == []
 
 
+def test_a_process_that_dies_is_told_on_the_screen(scratch: Path) -> None:
+    started = _Started(scratch)
+    _gateway, server, _api = started.pids()
+
+    os.kill(server, signal.SIGKILL)
+    assert started.process.stderr is not None
+    said = _read_until(started.process.stderr, "it died")
+    started.process.terminate()
+    started.process.communicate(timeout=60)
+
+    assert said[-1].endswith("UTC  server: it died (exit -9) and is started again\n")
+
+
 def test_a_supervisor_that_is_killed_takes_its_processes_with_it(scratch: Path) -> None:
     started = _Started(scratch)
     pids = started.pids()

@@ -45,7 +45,10 @@ def status(config: options.Config = None, as_json: options.Json = False) -> None
     from dtms.cli.show import show_pairs
 
     causes = [f"{each['cause']} ({each['mode']}): {each['detail']}. {each['remedy']}" for each in answer["causes"]]
-    told = {**answer, "causes": "\n".join(causes) or "none"}
+    pressed = answer["kill_switch"]
+    if pressed is not None:
+        causes.append(f"the kill switch is at {pressed}; let go of it with: dtms kill release")
+    told = {**answer, "causes": "\n".join(causes) or "none", "uptime_s": round(answer["uptime_s"])}
     show_pairs("dtms", ((name.replace("_", " "), value) for name, value in told.items()))
 
 

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +19,7 @@ from dtms.cli import options, tapes
 from dtms.cli.output import Exit, emit, say
 
 if TYPE_CHECKING:
+    from dtms.adapters.notify.targets import Alert
     from dtms.cli.live import Screen
     from dtms.domain.policy import PolicyBook
     from dtms.ports.notifier import Notifier
@@ -273,6 +275,14 @@ def _up_live(settings: Settings) -> None:
     raise typer.Exit(Exit.FAILED)
 
 
+class _OnScreen:
+    """The supervisor's alerts for whoever looks at its terminal: what died, and whether it is started again."""
+
+    def deliver(self, alert: Alert) -> None:
+        """Print one line."""
+        say(f"{datetime.now(UTC):%H:%M:%S} UTC  {alert.subject}: {alert.detail}")
+
+
 def _notifier(settings: Settings, ending: ExitStack) -> Notifier:
     """Return where the supervisor's own alarms and log lines go: the owner's target, and a file beside the others."""
     import os
@@ -286,7 +296,7 @@ def _notifier(settings: Settings, ending: ExitStack) -> Notifier:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     file = ending.enter_context(os.fdopen(open_to_append(folder / "up.log"), "a", encoding="utf-8", buffering=1))
     configure_logs("up", file)
-    notifier = notifier_of(settings, SystemClock())
+    notifier = notifier_of(settings, SystemClock(), _OnScreen())
     ending.callback(notifier.close)
     return notifier
 

@@ -83,7 +83,7 @@ def show_rows(title: str, columns: Sequence[str], rows: Iterable[Sequence[object
 def words(value: object) -> str:
     """Return a value as a person reads it."""
     match value:
-        case None:
+        case None | "":
             return "-"
         case bool():
             return "yes" if value else "no"

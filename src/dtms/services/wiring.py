@@ -68,13 +68,13 @@ def _tape_time(path: Path) -> TapeTime:
         raise SettingsError(msg) from error
 
 
-def notifier_of(settings: Settings, clock: Clock) -> QueueNotifier:
-    """Return where alerts go: always the log, and the owner's own target where there is one.
+def notifier_of(settings: Settings, clock: Clock, *more: Target) -> QueueNotifier:
+    """Return where alerts go: always the log and what `more` names, and the owner's own target where there is one.
 
     Raises:
         SettingsError: The target's URL is none.
     """
-    targets: list[Target] = [LogTarget()]
+    targets: list[Target] = [LogTarget(), *more]
     if settings.alerts_url is not None:
         targets.append(apprise_target(settings.alerts_url.get_secret_value()))
     return QueueNotifier(tuple(targets), now_ns=clock.boot_ns)
