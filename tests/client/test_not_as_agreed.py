@@ -170,7 +170,10 @@ def test_whatever_the_server_sends_is_an_answer_for_this_trade_or_none(content: 
 def test_any_bytes_at_all_give_an_answer_and_no_exception(body: bytes, status: int) -> None:
     clock = ManualClock()
     server = FakeDtms(clock)
-    server.fault = status_fault(status, body)
+    server.trades[1] = FakeTrade(state=TradeState.HEDGED)
     client = DtmsClient(now_ns=clock.now_ns, sleep=clock.sleep, transport=server, on_warning=lambda _text: None)
+    assert client.is_defensive(1) is True, "the same client believes a good answer"
+    clock.advance_ms(31_000)
+    server.fault = status_fault(status, body)
     assert client.is_defensive(1) is False
     assert client.states([2])[2].defensive is False

@@ -381,6 +381,17 @@ def test_nobody_may_work_on_a_ledger_while_it_is_replaced(desk: Desk, path: Path
     place.release()
 
 
+def test_a_living_process_keeps_its_ledger_although_its_lock_file_was_removed(desk: Desk, path: Path) -> None:
+    made = backup(desk)
+    place = desk.rig.ledger.leases.place("gateway", "this one")
+    path.with_name(f"{path.name}.gateway.lock").unlink()
+    with pytest.raises(SettingsError, match=r"another gateway works on ledger .* as the ledger says.* stop it first"):
+        restore_file(f"sqlite:///{path}", made, clock=lambda: START)
+    place.release()
+    desk.rig.ledger.close()
+    assert restore_file(f"sqlite:///{path}", made, clock=lambda: START).replaced is not None
+
+
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda d: d.__name__)
 def test_a_damaged_backup_is_refused_and_the_present_ledger_stays(
     desk: Desk, path: Path, damage: Callable[[Path], None]

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from dtms.adapters.sql.ledger import SqlLedger, verify_chain
+from dtms.adapters.sql.ledger_place import require_no_holder
 from dtms.adapters.sql.opening import identity_of, open_ledger, parse_place
 from dtms.adapters.sql.places import all_places, real_file
 from dtms.adapters.sql.shown import shown_url
@@ -81,6 +82,7 @@ def restore_file(url: str | Path, backup: Path, *, clock: Callable[[], Millis]) 
         msg = f"{name} does not exist; name the file that `dtms ledger backup` wrote"
         raise SettingsError(msg)
     with all_places(target):
+        require_no_holder(target)
         account = identity_of(backup)[0]
         _require_same_account(target, account, name)
         part = target.with_name(f"{target.name}.part")

@@ -5,7 +5,9 @@ A lock file can be removed by hand, and then locks nobody out: the row still say
 
 from __future__ import annotations
 
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +20,7 @@ ROW_TTL_MS: Final = 10_000
 """So long after its last sign a holder counts as alive, where nothing better tells."""
 
 _ROW_BEAT_MS: Final = 3_000
+_PLACE: Final = "place/"
 _LOOK_S: Final = 0.1
 
 
@@ -41,7 +44,7 @@ class LedgerPlace:
         self._leases = leases
         self._ledger = file
         self._role = role
-        self._name = f"place/{role}"
+        self._name = f"{_PLACE}{role}"
         self._owner = f"{owner} {this_process()}"
         self._epoch = 0
         self._contested = False
@@ -133,7 +136,7 @@ class LedgerPlace:
         return None
 
     def _refused(self, held: LeaseView) -> str:
-        process = _process(held)
+        process = _process(held.owner)
         number = "unknown" if process is None else str(process.pid)
         return (
             f"another {self._role} works on ledger {self._ledger} (process {number}, as the ledger says); "
@@ -141,10 +144,35 @@ class LedgerPlace:
         )
 
 
-def _process(held: LeaseView) -> Process | None:
-    return process_from(held.owner.rpartition(" ")[2])
+def require_no_holder(file: Path) -> None:
+    """Check that no process that lives stands in a ledger as its gateway, server or API: lock files can be removed.
+
+    Of a process in another container only its lock file tells, and a file that is damaged names nobody.
+
+    Args:
+        file: The ledger as `real_file` returns it; it need not exist.
+
+    Raises:
+        SettingsError: One does; stop it first.
+    """
+    try:
+        with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as opened:
+            rows = opened.execute("SELECT name, owner FROM leases WHERE name LIKE ?", (f"{_PLACE}%",)).fetchall()
+    except sqlite3.Error:
+        return
+    for name, owner in rows:
+        process = _process(owner)
+        if process is not None and process.lives():
+            role = name.removeprefix(_PLACE)
+            raise SettingsError(
+                f"another {role} works on ledger {file} (process {process.pid}, as the ledger says); stop it first"
+            )
+
+
+def _process(owner: str) -> Process | None:
+    return process_from(owner.rpartition(" ")[2])
 
 
 def _lives(held: LeaseView) -> bool | None:
-    process = _process(held)
+    process = _process(held.owner)
     return None if process is None else process.lives()
