@@ -18,6 +18,7 @@ from dtms.domain.units import SECOND, Millis, Side, Ticket
 from dtms.errors import BrokerUnavailableError, OutcomeUnknownError
 from dtms.ports.broker import BrokerWrites
 from dtms.services.api.bodies import OpenBody
+from dtms_lab.mt5_constants import Mt5
 from dtms_lab.terminal.records import AccountSpec
 from dtms_lab.terminal.terminal import SimTerminal
 
@@ -184,6 +185,28 @@ def test_a_netting_account_takes_no_second_position_of_a_symbol(make_world: Worl
     told = world.open()
     assert (told.status, told.code) == (409, "symbol_taken")
     assert len(world.positions()) == 1
+
+
+def test_a_netting_account_opens_nothing_that_could_not_be_registered(make_world: WorldMaker) -> None:
+    world = make_world(account=AccountSpec(margin_mode=0))
+    ticket = world.open().json["ticket"]
+    (held,) = world.broker.positions().positions
+    closed = world.terminal.order_send(
+        {
+            "action": Mt5.TRADE_ACTION_DEAL,
+            "symbol": "EURUSD",
+            "type": Mt5.ORDER_TYPE_SELL if held.side is Side.BUY else Mt5.ORDER_TYPE_BUY,
+            "volume": held.volume,
+            "position": held.ticket,
+            "type_filling": Mt5.ORDER_FILLING_IOC,
+        }
+    )
+    assert closed is not None
+    assert closed.retcode == Mt5.TRADE_RETCODE_DONE
+    told = world.open()  # DTMS has not seen the proof yet: its trade is still open
+    assert (told.status, told.code) == (409, "symbol_taken")
+    assert f"trade {ticket} of EURUSD is managed" in told.json["detail"]
+    assert world.positions() == []
 
 
 def test_a_refusal_of_the_broker_is_told_in_our_words(world: World) -> None:

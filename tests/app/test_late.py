@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from tests.app.rig import SYMBOL, Rig
 from tests.app.test_gateway import plan, tighter
 
@@ -18,11 +19,11 @@ from dtms_lab.terminal.records import AccountSpec
 _NETTING = AccountSpec(margin_mode=Mt5.ACCOUNT_MARGIN_MODE_RETAIL_NETTING)
 
 
-def opening(rig: Rig) -> Intent:
+def opening(rig: Rig, number: int = 1) -> Intent:
     """Write an order to open, as the main API does."""
-    trade_id = TradeId("open:test")
+    trade_id = TradeId(f"open:test{number}")
     intent = Intent(
-        intent_id="01JXYW5CF82F1S7NR7PSM3V0FE",
+        intent_id=f"01JXYW5CF82F1S7NR7PSM3V0F{number}",
         trade_id=trade_id,
         position=None,
         decision_id="open",
@@ -66,6 +67,31 @@ def test_an_opening_beside_a_position_of_a_hand_is_sent_where_the_account_hedges
     rig.carry_out()
     assert ended(rig, intent) == (IntentState.APPLIED, None)
     assert len(rig.broker.positions().positions) == 2
+
+
+@pytest.mark.parametrize("hedging", [True, False])
+def test_where_the_account_nets_nothing_is_opened_while_the_ledger_still_has_a_trade(rig: Rig, hedging: bool) -> None:
+    rig = rig if hedging else Rig(account=_NETTING)
+    trade = rig.managed()
+    rig.hand_close(trade.ticket)  # the proof has not been read yet
+    intent = opening(rig)
+    rig.executor.tick()
+    sent = (IntentState.APPLIED, None) if hedging else (IntentState.REJECTED, Rejection.PRECONDITION)
+    assert ended(rig, intent) == sent
+
+
+@pytest.mark.parametrize("hedging", [True, False])
+def test_where_the_account_nets_an_opening_in_doubt_holds_up_the_next_one(rig: Rig, hedging: bool) -> None:
+    rig = rig if hedging else Rig(account=_NETTING)
+    first = opening(rig)
+    rig.writes.fate = lambda _action: "lost_on_the_way"
+    rig.executor.tick()
+    rig.writes.fate = lambda _action: "answered"
+    second = opening(rig, 2)
+    rig.executor.tick()
+    assert ended(rig, first)[0] is IntentState.UNKNOWN
+    sent = (IntentState.APPLIED, None) if hedging else (IntentState.REJECTED, Rejection.PRECONDITION)
+    assert ended(rig, second) == sent
 
 
 def test_a_stop_that_is_found_after_its_trade_was_closed_is_recorded_too(rig: Rig) -> None:

@@ -17,7 +17,7 @@ from dtms.app.hours_gate import HoursGate, HoursSay
 from dtms.app.kill import kill_state
 from dtms.app.ledger_watch import LedgerWatch
 from dtms.app.modes import ModeKeeper, stays_planned, watch_journal
-from dtms.app.preconditions import addressed, hedged_before, mismatch, not_the_stray, not_the_trade
+from dtms.app.preconditions import addressed, hedged_before, mismatch, not_the_stray, not_the_trade, taken_on_netting
 from dtms.app.refusals import Refusals
 from dtms.app.send_gate import SendGate
 from dtms.app.strays import strays
@@ -250,7 +250,7 @@ class Executor:
             return None, (Rejection.POSITION_GONE, f"position {intent.position} is not open any more")
         too_large = self.gate.too_large(intent, read)
         if position is None:
-            return None, too_large or self._joins(intent, read)
+            return None, too_large or self._netted(intent, read)
         instrument = self.reads.instrument(position.symbol)
         with self.ledger.read() as tx:
             trade = tx.trade_by_id(intent.trade_id)
@@ -258,17 +258,17 @@ class Executor:
         other = not_the_stray(known, position) if trade is None else not_the_trade(trade, position, instrument)
         return position, other or too_large or mismatch(intent, position, read, instrument)
 
-    def _joins(self, intent: Intent, read: PositionsRead) -> tuple[Rejection, str] | None:
-        """Say whether an opening would change a position that is there already, as it does where the account nets."""
+    def _netted(self, intent: Intent, read: PositionsRead) -> tuple[Rejection, str] | None:
+        """Return why an opening would be netted with what is there, or may be there: None on an account that hedges."""
         action = intent.action
-        if not isinstance(action, OpenTrade) or all(held.symbol != action.symbol for held in read.positions):
+        if not isinstance(action, OpenTrade) or self.reads.account().hedging:
             return None
-        if self.reads.account().hedging:
-            return None
-        return (
-            Rejection.PRECONDITION,
-            f"the account nets and {action.symbol} has a position by now; close that one first",
-        )
+        if any(held.symbol == action.symbol for held in read.positions):
+            reason = f"the account nets and {action.symbol} has a position by now; close that one first"
+            return Rejection.PRECONDITION, reason
+        with self.ledger.read() as tx:
+            taken = taken_on_netting(tx, intent)
+        return (Rejection.PRECONDITION, taken) if taken else None
 
     def _send(self, intent: Intent, position: Position | None) -> bool:
         assert self.writes is not None, "an advisory gateway never comes here"  # noqa: S101 - narrows the type

@@ -19,6 +19,7 @@ from dtms.app.market_desk import MarketDesk, SymbolDesk
 from dtms.app.mode_facts import read_modes
 from dtms.app.opening_checks import OpeningRefusal, OpeningRefusedError, Order, checked, expected_margin, size_field
 from dtms.app.opening_limits import check_limits
+from dtms.app.preconditions import taken_on_netting
 from dtms.app.rail_desk import RailDesk
 from dtms.core.arbiter import review_opening
 from dtms.core.settle import Scene, StepEnd
@@ -101,6 +102,9 @@ class Opening:
             level = tx.fact(KILL_FACT)
             if level is not None:
                 _denied("kill_switch", f"The kill switch is at {KillLevel(level)}; nothing is opened.")
+            taken = "" if account.hedging else taken_on_netting(tx, intent)
+            if taken:
+                _denied("symbol_taken", f"{taken[0].upper()}{taken[1:]}.")
             if not tx.add_intent(intent):
                 msg = f"intent {intent.intent_id} of this opening is there already; read it instead"
                 raise StaleWriteError(msg)

@@ -49,6 +49,36 @@ def hedged_before(tx: LedgerRead, intent: Intent) -> bool:
     )
 
 
+def taken_on_netting(tx: LedgerRead, opening: Intent) -> str:
+    """Return what of ours an opening would be netted with, "" where nothing is: a trade, or an opening that may land.
+
+    A trade whose position the broker does not show counts too: it is not over before that is proved or a person says so,
+    and what was opened could not be registered beside it.
+
+    Args:
+        tx: The ledger.
+        opening: An intent that opens a position, on an account that nets.
+    """
+    action = opening.action
+    if not isinstance(action, OpenTrade):
+        return ""
+    symbol = action.symbol
+    trade = next((trade for trade in tx.open_trades() if trade.symbol == symbol), None)
+    if trade is not None:
+        return (
+            f"the account nets and trade {trade.ticket} of {symbol} is managed; close, settle or release that one first"
+        )
+    before = (
+        other
+        for other in tx.unfinished()
+        if isinstance(other.action, OpenTrade) and other.action.symbol == symbol and other.intent_id < opening.intent_id
+    )
+    other = next(before, None)
+    return (
+        "" if other is None else f"the account nets and order {other.intent_id}, which opens {symbol}, is {other.state}"
+    )
+
+
 def addressed(action: Action, position: Position | None) -> Action:
     """Return an action with the present ticket of its position: the journal knows it by its identifier, which stays."""
     if position is None or isinstance(action, OpenTrade):
