@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
 
 from dtms import bootstrap
+from dtms.app.outbox import RegisterAnswer, RegisterWord
 from dtms.app.registration import Registration
 from dtms.domain.action import Action, OpenTrade
 from dtms.domain.intent import IntentState, Planner
@@ -282,22 +284,46 @@ def test_with_the_dtms_server_down_the_trade_is_opened_and_its_registration_wait
     assert (world.trade(ticket).initial_stop, book.profile_name, world.waiting()) == (1.09, "scalp", 0)
 
 
-def test_the_outbox_backs_off_and_is_delivered_at_least_once(world: World) -> None:
+class Refusing:
+    """A DTMS server that answers each registration with no."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def register(self, _wanted: Registration) -> RegisterAnswer:
+        self.asked += 1
+        return RegisterAnswer(word=RegisterWord.REFUSED, reason="409 symbol_taken")
+
+
+def gaps(world: World, asked: Callable[[], int]) -> list[int]:
+    """Return the seconds between the first six tries of the outbox."""
+    tries: list[Millis] = []
+    while len(tries) < 6:
+        world.later(0.5)
+        before = asked()
+        world.api.outbox.deliver_due()
+        if asked() > before:
+            tries.append(world.clock.now)
+    return [(later - earlier) // SECOND for earlier, later in pairwise(tries)]
+
+
+def test_what_was_opened_is_registered_within_five_seconds_of_the_servers_return(world: World) -> None:
     world.dtms.down()
     world.open()
-    tries: list[Millis] = []
-    for _ in range(200):
-        world.later(0.5)
-        before = len(world.dtms.requests)
-        world.api.outbox.deliver_due()
-        if len(world.dtms.requests) > before:
-            tries.append(world.clock.now)
-    gaps = [(later - earlier) // SECOND for earlier, later in pairwise(tries)]
-    assert gaps[:5] == [2, 4, 8, 16, 32]
+    assert gaps(world, lambda: len(world.dtms.requests)) == [2, 4, 5, 5, 5]
     world.dtms.up()
-    world.later(120)
+    world.later(5)
     assert world.api.outbox.deliver_due() == 1
     assert world.waiting() == 0
+
+
+def test_a_registration_that_is_refused_is_tried_again_less_and_less_often(world: World) -> None:
+    world.dtms.down()
+    world.open()
+    refusing = Refusing()
+    world.api.outbox.registrar = refusing
+    assert gaps(world, lambda: refusing.asked) == [2, 4, 8, 16, 32]
+    assert world.waiting() == 1
 
 
 def test_a_silent_server_costs_a_pass_of_the_outbox_one_attempt(world: World) -> None:

@@ -31,7 +31,7 @@ SCENARIOS = (
         words="Requests arrive and their answers are lost: repeated requests have one effect.",
         tests=(
             *at("server/test_registration.py", "test_the_same_registration_again_is_200_and_writes_nothing"),
-            *at("api/test_opening.py", "test_the_outbox_backs_off_and_is_delivered_at_least_once"),
+            *at("api/test_opening.py", "test_what_was_opened_is_registered_within_five_seconds_of_the_servers_return"),
             *at("api/test_idempotency.py", "test_the_same_request_again_gives_the_same_answer_and_opens_nothing"),
             *at("restart/test_drill.py", "test_the_gateway_was_frozen_also_past_its_lease_and_the_links_were_bad"),
             *at("machines/test_dedupe.py", "test_whatever_comes_twice_is_done_once"),

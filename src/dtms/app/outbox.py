@@ -32,6 +32,10 @@ from dtms.ports.notifier import AlertKind, Notifier
 
 FIRST_WAIT: Final = 1 * SECOND
 LONGEST_WAIT: Final = 60 * SECOND
+"""Before an item is tried again that the DTMS server has refused."""
+
+_SILENCE_WAIT: Final = 5 * SECOND
+"""At most, where nobody has refused it: what was opened is unmanaged for so long after the server or the broker is back."""
 
 _FILLED: Final = frozenset({IntentState.APPLIED, IntentState.PARTIAL})
 _NOTHING_OPENED: Final = frozenset({IntentState.REJECTED, IntentState.CANCELLED, IntentState.NOT_APPLIED})
@@ -65,11 +69,13 @@ class Registrar(Protocol):
 class Delivery:
     """What became of one attempt: `trade` is the managed trade; `done` without one says that nothing is left to protect.
 
-    `silent` says that the DTMS server did not answer: there is no use in asking it for the next item at once.
+    `silent` says that the DTMS server did not answer: there is no use in asking it for the next item at once; `refused`,
+    that it said no.
     """
 
     done: bool
     silent: bool = False
+    refused: bool = False
     trade: Trade | None = None
     ticket: Ticket | None = None
     reason: str = ""
@@ -206,8 +212,8 @@ class Outbox:
             stop = "without a stop" if position.stop is None else f"with stop {plain(position.stop)}"
             detail = f"the position is open {stop} and not managed by DTMS: {reason}"
             self.notifier.alert(AlertKind.UNPROTECTED, str(position.ticket), detail)
-        silent = answer.word is RegisterWord.UNREACHABLE
-        return Delivery(done=False, silent=silent, ticket=position.ticket, reason=reason)
+        silent, refused = answer.word is RegisterWord.UNREACHABLE, answer.word is RegisterWord.REFUSED
+        return Delivery(done=False, silent=silent, refused=refused, ticket=position.ticket, reason=reason)
 
     def _close(self, item: OutboxItem, intent: Intent, reason: str) -> Delivery:
         with self.ledger.write() as tx:
@@ -218,7 +224,8 @@ class Outbox:
         return Delivery(done=True, reason=reason)
 
     def _again(self, item: OutboxItem, found: Delivery) -> None:
-        wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(item.attempts, 10))
+        longest = LONGEST_WAIT if found.refused else _SILENCE_WAIT
+        wait = min(longest, FIRST_WAIT * 2 ** min(item.attempts, 10))
         next_at = Millis(self.clock.wall_now() + wait)
         try:
             with self.ledger.write() as tx:
