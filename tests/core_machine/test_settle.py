@@ -310,6 +310,27 @@ def test_a_part_fill_is_taken_as_a_fact_and_the_same_rest_is_asked_again_at_once
     assert done.trade.marks == Marks(defensive_partial_done=True, defensive_partial_volume=0.5)
 
 
+@pytest.mark.parametrize(
+    ("filled", "left", "volume"),
+    [
+        (0.4, 0.6, 0.6),  # the symbol's step has grown: less was taken than asked, and no more can be
+        (0.4, None, 0.6),
+        (0.5, 0.5, 0.5),
+        (0.5, 0.3, 0.3),  # somebody else took 0.2 meanwhile
+        (0.5, 0.9, 0.5),  # a read from before the fill
+        (0.0, 0.5, 0.5),  # how much was filled is not known
+        (0.6, 0.4, 0.4),
+    ],
+)
+def test_a_reduction_that_is_done_leaves_what_was_filled_and_what_others_left(
+    filled: float, left: float | None, volume: float
+) -> None:
+    trade = warned(volume=Lots(1.0))
+    receipt = replace(DONE, filled=filled, left=left)
+    after = apply_facts(trade, Reduce(ticket=TICKET, remaining=Lots(0.5)), receipt, NOW)
+    assert after.volume == Lots(volume)
+
+
 def test_a_part_that_was_filled_before_a_refusal_counts_as_the_defensive_partial() -> None:
     partly = end(begin(warned(), -4.0), PARTIAL, part(0.2))
     done = end(rejected(partly, Rejection.LIMIT_REACHED), APPLIED, DONE)

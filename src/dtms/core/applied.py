@@ -42,11 +42,8 @@ def _facts(trade: Trade, action: Action, receipt: Receipt | None, now: Millis, *
 
 
 def _less(trade: Trade, action: Reduce | Close, receipt: Receipt | None, *, partial: bool) -> Trade:
-    remaining = action.remaining if isinstance(action, Reduce) else Lots(0.0)
     if action.ticket == trade.ticket:
-        if partial and receipt is not None:
-            remaining = Lots(round(trade.volume - receipt.filled, 8))
-        remaining = _at_most(remaining, receipt)
+        remaining = _remaining(trade.volume, action, receipt, partial=partial)
         legs = trade.legs
         if isinstance(action, Close) and action.by is not None and not partial:
             legs = tuple(leg for leg in legs if leg.ticket != action.by)
@@ -56,19 +53,24 @@ def _less(trade: Trade, action: Reduce | Close, receipt: Receipt | None, *, part
     leg = next((leg for leg in trade.legs if leg.ticket == action.ticket), None)
     if leg is None:
         return trade
-    if partial and receipt is not None:
-        remaining = Lots(round(leg.volume - receipt.filled, 8))
-    remaining = _at_most(remaining, receipt)
-    return _with_leg(trade, action.ticket, volume=remaining)
+    return _with_leg(trade, action.ticket, volume=_remaining(leg.volume, action, receipt, partial=partial))
 
 
-def _at_most(remaining: Lots, receipt: Receipt | None) -> Lots:
-    """Return what is left of a position: others may have taken from it while the order was worked on.
+def _remaining(before: float, action: Reduce | Close, receipt: Receipt | None, *, partial: bool) -> Lots:
+    """Return what is left of a position: what our order left of it, less what others took while it was worked on.
 
-    A read that shows more than our own arithmetic is older than the fill, or somebody has added; neither is ours to book.
+    Where the symbol's step has grown, an order takes less than was asked, and is done all the same. A read that shows more
+    than our own arithmetic is older than the fill, or somebody has added; neither is ours to book.
     """
-    left = None if receipt is None else receipt.left
-    return remaining if left is None else Lots(min(remaining, left))
+    asked = action.remaining if isinstance(action, Reduce) else 0.0
+    if receipt is None:
+        return Lots(asked)
+    by_fill = round(before - receipt.filled, 8)
+    if partial:
+        asked = by_fill
+    elif isinstance(action, Reduce) and receipt.filled > 0:
+        asked = max(asked, by_fill)
+    return Lots(asked if receipt.left is None else min(asked, receipt.left))
 
 
 def _with_leg(trade: Trade, ticket: Ticket, **changes: object) -> Trade:

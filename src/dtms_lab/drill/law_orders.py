@@ -74,7 +74,8 @@ class OrderLaws:
                 if entry.magic == MAGIC:
                     self._in_our_name.add(entry.identifier)
             self.record.by_others.add(entry.identifier)
-            self.dropped.pop(entry.identifier, None)
+            if (entry.stop_before, entry.target_before) != (entry.stop_after, entry.target_after):
+                self.dropped.pop(entry.identifier, None)
             self._changed[entry.identifier] = entry.at
             self._last_stem[entry.identifier] = ""
             return
