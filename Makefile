@@ -37,6 +37,8 @@ check: $(DEV)/.done ## Run every linter and the type checker
 	$(BIN)/ruff format --check src tests tools
 	$(BIN)/ruff check src tests tools
 	$(BIN)/mypy
+	$(BIN)/mypy --platform win32 --cache-dir .mypy_cache/win32 src tools
+	$(BIN)/mypy --platform darwin --cache-dir .mypy_cache/darwin src tools
 	$(BIN)/lint-imports
 	$(BIN)/deptry src
 	$(BIN)/python tools/lock.py extras

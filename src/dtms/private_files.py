@@ -12,13 +12,9 @@ import stat
 from pathlib import Path
 from typing import Final
 
+from dtms.platforms.files import OPEN_PLAIN, is_link, owner_fault, replace_file, shared_with, waits_to_open
+
 PRIVATE: Final = 0o600
-_PLAIN: Final = (
-    getattr(os, "O_NOFOLLOW", 0)
-    | getattr(os, "O_NONBLOCK", 0)
-    | getattr(os, "O_CLOEXEC", 0)
-    | getattr(os, "O_BINARY", 0)
-)
 
 
 def open_plain(path: Path, flags: int) -> int:
@@ -31,17 +27,25 @@ def open_plain(path: Path, flags: int) -> int:
     Raises:
         OSError: It cannot be opened, or it is a link, pipe, socket, device or folder: remove what lies under that name.
     """
+    if is_link(path):
+        raise _link_error(path)
+    if waits_to_open(path):
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
     try:
-        descriptor = os.open(path, flags | _PLAIN, PRIVATE)
+        descriptor = os.open(path, flags | OPEN_PLAIN, PRIVATE)
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise OSError(errno.ELOOP, "it is a symbolic link, which is not followed", str(path)) from error
+            raise _link_error(path) from error
         raise
     kind = os.fstat(descriptor).st_mode
     if stat.S_ISREG(kind):
         return descriptor
     os.close(descriptor)
     raise OSError(errno.EINVAL, "it is no regular file", str(path))
+
+
+def _link_error(path: Path) -> OSError:
+    return OSError(errno.ELOOP, "it is a symbolic link, which is not followed", str(path))
 
 
 def open_to_append(path: Path) -> int:
@@ -64,17 +68,18 @@ def make_private(path: Path) -> None:
     try:
         os.close(open_plain(path, os.O_RDWR | os.O_CREAT | os.O_EXCL))
     except FileExistsError:
-        mode = path.lstat().st_mode
-        if not stat.S_ISREG(mode):
+        found = path.lstat()
+        if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "it is no regular file", str(path)) from None
-        if os.name != "nt" and stat.S_IMODE(mode) & 0o077:
+        if shared_with(found, 0o077) is not None:
             path.chmod(PRIVATE)
 
 
 def folder_fault(path: Path) -> str:
     """Return what is wrong with a folder that our files shall be trusted in, with the remedy; "" where nothing is.
 
-    Whoever may write into it can plant links and remove locks, so nobody but its owner may, and the owner is this user.
+    Whoever may write into it can plant links and remove locks, so nobody but its owner may, and the owner is this user;
+    where the system keeps rights in access lists that is not checked.
 
     Raises:
         OSError: It cannot be looked at.
@@ -82,12 +87,11 @@ def folder_fault(path: Path) -> str:
     found = path.stat()
     if not stat.S_ISDIR(found.st_mode):
         return "it is no folder; name another one"
-    if os.name == "nt":  # its rights are not in the mode bits
-        return ""
-    mode = stat.S_IMODE(found.st_mode)
-    if found.st_uid != os.geteuid():
-        return f"it belongs to user {found.st_uid}, not to this one; name a folder of this user"
-    if mode & 0o022:
+    fault = owner_fault(found)
+    if fault:
+        return f"{fault}; name a folder of this user"
+    mode = shared_with(found, 0o022)
+    if mode is not None:
         return f"it has mode {mode:04o}, so others can plant files in it; look what is in it, then: chmod 700"
     return ""
 
@@ -119,7 +123,7 @@ def write_whole(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        fresh.replace(path)
+        replace_file(fresh, path)
     except OSError:
         fresh.unlink(missing_ok=True)
         raise

@@ -13,7 +13,6 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from dtms.adapters.clocks import boot_ns
 from dtms.adapters.sql import SqlLedger, open_ledger
 from dtms.adapters.sql.leases import machine_time
 from dtms.app.lease import LeasedWrites, LeaseHolder, LeaseTerms
@@ -23,6 +22,7 @@ from dtms.domain.position import Position
 from dtms.domain.receipt import Outcome, Receipt
 from dtms.domain.units import Millis, Price, Ticket
 from dtms.errors import BrokerUnavailableError, LedgerUnavailableError, SettingsError
+from dtms.platforms.clock import boot_ns
 from dtms.ports.lease import GATEWAY_LEASE, FencedError, Place
 
 MakeIntent = Callable[..., Intent]

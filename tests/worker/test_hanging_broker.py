@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from dtms import bootstrap
-from dtms.adapters.clocks import TapeClock, TapeTime, boot_ns, write_tape_time
+from dtms.adapters.clocks import TapeClock, TapeTime, write_tape_time
 from dtms.adapters.notify import MemoryNotifier
 from dtms.adapters.sql import open_ledger
 from dtms.adapters.worker.broker import BrokerWorker
@@ -36,6 +36,7 @@ from dtms.domain.policy import OperationPolicy, Policy, PolicyBook
 from dtms.domain.trade import PlanStep, TradeState
 from dtms.domain.units import HOUR, MINUTE, Millis, Price, Side, Ticket
 from dtms.domain.verdict import Verdict
+from dtms.platforms.clock import boot_ns
 from dtms.ports.ledger import Ledger
 from dtms.services.gateway.loop import ExecutorLoop
 from dtms_lab.mt5_constants import Mt5

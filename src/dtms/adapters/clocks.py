@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from dtms.domain.units import MINUTE, Millis
+from dtms.platforms.clock import awake_ns, boot_ns
 from dtms.ports.clock import Machine
 from dtms.private_files import write_whole
 
@@ -24,18 +24,6 @@ _FOLLOWED: Final = 0.05
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
-def boot_ns() -> int:
-    """Return nanoseconds since boot, suspended time included (`time.monotonic` does not count that on Linux).
-
-    Source:
-        Linux clock_gettime(2), CLOCK_BOOTTIME. Windows: QueryPerformanceCounter, which `perf_counter` reads, counts
-        sleep and hibernation. macOS: CLOCK_MONOTONIC counts sleep.
-    """
-    if sys.platform == "win32":
-        return time.perf_counter_ns()
-    return time.clock_gettime_ns(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
-
-
 @cache
 def boot_id() -> str:
     """Return the kernel's word for this boot, "" where it has none; it cannot change while we run."""
@@ -43,11 +31,6 @@ def boot_id() -> str:
         return _BOOT_ID.read_text(encoding="ascii").strip()
     except OSError:
         return ""
-
-
-def awake_ns() -> int:
-    """Return nanoseconds of a clock that stands while the machine sleeps, where there is one."""
-    return time.monotonic_ns() if sys.platform == "linux" else boot_ns()
 
 
 def wall_ms() -> Millis:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Final
 
+from filelock import lock_descriptor
+
+from dtms.platforms.files import read_at
 from dtms.private_files import open_plain
 
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
-
-_LOCKED_BYTE: Final = 1 << 30
-"""Windows locks bytes, and a locked one cannot be read: this one lies behind the holder's number."""
+_LOCKED: Final = b" "
+"""Windows locks the first byte, and nobody can read it then: the holder's number stands behind it."""
+_NUMBER_MOST: Final = 32
 
 
 class HeldError(Exception):
@@ -41,12 +39,18 @@ class LockFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._fd = open_plain(path, os.O_RDWR | os.O_CREAT)
-        if not _take(self._fd):
-            holder = os.read(self._fd, 32).decode("ascii", "replace").strip() or "unknown"
+        try:
+            held = lock_descriptor(self._fd, blocking=False)
+            if held:  # only now: a file that another one holds must not have been emptied
+                os.ftruncate(self._fd, 0)
+                os.write(self._fd, _LOCKED + f"{os.getpid()}\n".encode())
+            holder = "" if held else _holder(self._fd)
+        except OSError:
+            os.close(self._fd)
+            raise
+        if not held:
             os.close(self._fd)
             raise HeldError(holder)
-        os.ftruncate(self._fd, 0)
-        os.write(self._fd, f"{os.getpid()}\n".encode())
 
     def stands(self) -> bool:
         """Say whether the file that we hold is still the one under its name: one that was removed locks nobody out."""
@@ -61,15 +65,5 @@ class LockFile:
         os.close(self._fd)
 
 
-def _take(handle: int) -> bool:
-    """Lock a file without waiting."""
-    try:
-        if sys.platform == "win32":
-            os.lseek(handle, _LOCKED_BYTE, os.SEEK_SET)
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-            os.lseek(handle, 0, os.SEEK_SET)
-        else:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+def _holder(handle: int) -> str:
+    return read_at(handle, _NUMBER_MOST, len(_LOCKED)).decode("ascii", "replace").strip() or "unknown"

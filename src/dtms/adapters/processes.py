@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final
+
+from dtms.platforms.processes import is_taken, started
 
 _PROC: Final = Path("/proc")
 _STATE, _STARTED = 0, 19
@@ -32,12 +33,9 @@ class Process:
         """Say whether it lives; None where that cannot be known from here."""
         if self.space != _space():
             return None
-        if sys.platform == "win32":
-            # Its lock file cannot be removed there while it lives, so whoever asks this has found the file free.
-            return False
         if self.started:
             return _started(self.pid) == self.started
-        return None if _is_taken(self.pid) else False  # whoever has the number may be another one by now
+        return None if is_taken(self.pid) else False  # whoever has the number may be another one by now
 
     def __str__(self) -> str:
         return f"{self.pid},{self.started},{self.space}"
@@ -59,21 +57,13 @@ def process_from(text: str) -> Process | None:
 
 def _started(pid: int) -> str:
     """Return when a process was started, in the machine's own ticks; "" where none runs, or the machine does not say."""
+    if not _PROC.is_dir():
+        return started(pid)
     try:
         fields = (_PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].decode("ascii").split()
     except OSError:
         return ""
     return "" if len(fields) <= _STARTED or fields[_STATE] in _ENDED else fields[_STARTED]
-
-
-def _is_taken(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 @cache

@@ -41,7 +41,9 @@ def restart(
     Exit code 1 where anything was lost, done twice or left without its stop.
     """
     from dtms_lab.restart.command import Wanted, drill
+    from dtms_lab.restart.nursery import require_forks
 
+    require_forks()
     signal.signal(signal.SIGTERM, _end)
     wanted = Wanted(
         sample=None if everything else 8 if sample is None else sample,

@@ -327,9 +327,10 @@ class _Ending:
     def __init__(self) -> None:
         self.asked = False
         self.gently = False
-        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-            if hasattr(signal, name):
-                signal.signal(getattr(signal, name), self._take)
+        from dtms.platforms.processes import ENDING_SIGNALS
+
+        for number in ENDING_SIGNALS:
+            signal.signal(number, self._take)
 
     def _take(self, _number: int, _frame: FrameType | None) -> None:
         if not self.gently or self.asked:

@@ -11,7 +11,6 @@ and the broker themselves are consulted.
 from __future__ import annotations
 
 from dtms.client.aio import AsyncDtmsClient
-from dtms.client.clock import boottime_ns
 from dtms.client.contract import Identity, Known, ServerIdentity, Source, StateAnswer, StateEvent, cache_key
 from dtms.client.memory import StateCache, new_last_known_cache, new_state_cache
 from dtms.client.stats import ClientStats
@@ -19,6 +18,7 @@ from dtms.client.sync import DtmsClient
 from dtms.client.transport import AsyncTransport, RequestsTransport, Transport
 from dtms.client.transport_httpx import HttpxTransport
 from dtms.client.wire import Reply, Request, TransportError, read_event
+from dtms.platforms.clock import boot_ns
 
 __all__ = [
     "AsyncDtmsClient",
@@ -38,7 +38,7 @@ __all__ = [
     "StateEvent",
     "Transport",
     "TransportError",
-    "boottime_ns",
+    "boot_ns",
     "cache_key",
     "new_last_known_cache",
     "new_state_cache",

@@ -10,7 +10,6 @@ from typing import Self
 import httpx
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_fixed
 
-from dtms.client.clock import boottime_ns
 from dtms.client.contract import (
     ATTEMPTS,
     DEFAULT_BASE_URL,
@@ -30,6 +29,7 @@ from dtms.client.sync import worth_a_retry
 from dtms.client.transport import AsyncTransport
 from dtms.client.transport_httpx import HttpxTransport
 from dtms.client.wire import NoAnswerError, Reply, Request, TransportError
+from dtms.platforms.clock import boot_ns
 
 
 class AsyncDtmsClient:
@@ -54,7 +54,7 @@ class AsyncDtmsClient:
         self,
         base_url: str = DEFAULT_BASE_URL,
         *,
-        now_ns: Callable[[], int] = boottime_ns,
+        now_ns: Callable[[], int] = boot_ns,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         http: httpx.AsyncClient | None = None,
         state_cache: StateCache | None = None,

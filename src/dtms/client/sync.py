@@ -11,7 +11,6 @@ from typing import Self
 import requests
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixed
 
-from dtms.client.clock import boottime_ns
 from dtms.client.contract import (
     ATTEMPTS,
     DEFAULT_BASE_URL,
@@ -29,6 +28,7 @@ from dtms.client.memory import StateCache
 from dtms.client.stats import ClientStats
 from dtms.client.transport import RequestsTransport, Transport
 from dtms.client.wire import NoAnswerError, Reply, Request, TransportError
+from dtms.platforms.clock import boot_ns
 
 
 def worth_a_retry(error: BaseException) -> bool:
@@ -66,7 +66,7 @@ class DtmsClient:
         self,
         base_url: str = DEFAULT_BASE_URL,
         *,
-        now_ns: Callable[[], int] = boottime_ns,
+        now_ns: Callable[[], int] = boot_ns,
         sleep: Callable[[float], None] = time.sleep,
         session: requests.Session | None = None,
         state_cache: StateCache | None = None,

@@ -51,10 +51,12 @@ def _user_cache() -> Path:
         return Path(given)
     home = Path.home()
     if sys.platform == "win32":
-        return home / "AppData" / "Local" / "dtms" / "cache"
-    if sys.platform == "darwin":
-        return home / "Library" / "Caches" / "dtms"
-    return home / ".cache" / "dtms"
+        caches = home / "AppData" / "Local" / "dtms" / "cache"
+    elif sys.platform == "darwin":
+        caches = home / "Library" / "Caches" / "dtms"
+    else:
+        caches = home / ".cache" / "dtms"
+    return caches
 
 
 def _prepare_cache() -> bool:

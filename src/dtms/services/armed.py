@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +18,8 @@ from typing import Any, Final, cast
 from dtms.domain.intent import Intent, IntentState
 from dtms.domain.units import Millis
 from dtms.errors import InvariantError, SettingsError
+from dtms.platforms.files import read_at
+from dtms.platforms.processes import die, freeze
 from dtms.ports.crash import COMMITTED, COMMITTING, POINTS, CrashPoints
 from dtms.ports.ledger import Ledger, LedgerRead, LedgerWrite
 from dtms.private_files import open_to_append
@@ -57,7 +58,7 @@ _ORDER: Final = ("claim", "ack", "unknown", "conclude", *dict.fromkeys(tuple(_KI
 class Strike:
     """One entry of a plan: at the `nth` passing of a point by one process, within [`at`, `until`) of the market's time.
 
-    `name` may end in `*`: any point that begins so. `stop` freezes the process (SIGSTOP) instead of killing it. An entry
+    `name` may end in `*`: any point that begins so. `stop` freezes the process instead of killing it. An entry
     whose time is over is left out, and the next one's turn has come.
     """
 
@@ -139,11 +140,14 @@ class CrashAt:
             return
         # Written before, for afterwards there is nobody to write it; the kernel keeps it over our death.
         os.write(self._done, f"{number} {name} {os.getpid()} {now}\n".encode())
-        os.kill(os.getpid(), signal.SIGSTOP if strike.stop else signal.SIGKILL)
+        if strike.stop:
+            freeze()
+        else:
+            die()
 
     def _next(self, now: Millis) -> int | None:
         size = os.fstat(self._done).st_size
-        done = {int(line.split()[0]) for line in os.pread(self._done, size, 0).splitlines()}
+        done = {int(line.split()[0]) for line in read_at(self._done, size, 0).splitlines()}
         turns = (number for number, strike in enumerate(self._plan) if number not in done and now < strike.until)
         return next(turns, None)
 

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 
 from dtms.adapters.lock_file import HeldError, LockFile
 from dtms.errors import SettingsError
+from dtms.platforms.processes import ENDING_SIGNALS, end_this_process
 from dtms.private_files import folder_fault
 from dtms.services.log_sink import LogSink
 from dtms.services.web.serve import make_server, require_loopback
@@ -34,8 +35,9 @@ def bind_port(host: str, port: int, *, role: str, variable: str) -> socket.socke
     require_loopback(host)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     made = socket.socket(family, socket.SOCK_STREAM)
-    if sys.platform != "win32":  # there it would let two services share the port
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # Where a port can be asked for alone (Windows), SO_REUSEADDR would let two services share it.
+    option = getattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_REUSEADDR)
+    made.setsockopt(socket.SOL_SOCKET, option, 1)
     try:
         made.bind((host, port))
     except OSError as error:
@@ -128,10 +130,10 @@ def claimed(host: str, port: int, data_dir: Path, *, role: str, variable: str) -
 
 
 def serve(app: ASGIApp, bound: socket.socket) -> None:
-    """Serve an application on a bound socket until SIGTERM or SIGINT; returns a second after it at the latest."""
+    """Serve an application on a bound socket until a signal ends it; returns a second after it at the latest."""
     host, port = bound.getsockname()[:2]
     # uvicorn raises the signal again once it has ended: without a handler that kills us before our own ending.
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in ENDING_SIGNALS:
         signal.signal(number, _stay)
     try:
         make_server(app, host=host, port=port).run(sockets=[bound])
@@ -152,7 +154,7 @@ def end_with_parent() -> None:
 def _watch_stdin() -> None:
     while os.read(sys.stdin.fileno(), 64):
         pass
-    os.kill(os.getpid(), signal.SIGTERM)
+    end_this_process()
 
 
 def configure_logs(role: str, to: TextIO | None = None) -> None:

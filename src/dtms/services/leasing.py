@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import signal
 import socket
 import threading
 from collections.abc import Callable
@@ -16,6 +14,7 @@ import structlog
 from dtms.adapters.sql import SqlLedger
 from dtms.app.lease import LeaseHolder, LeaseTerms
 from dtms.errors import LedgerError, SettingsError
+from dtms.platforms.processes import end_this_process
 from dtms.ports.clock import Clock
 from dtms.ports.lease import FencedError
 from dtms.ports.notifier import AlertKind, Notifier
@@ -100,7 +99,7 @@ class Keeper:
         self.fenced = error
         _log.error("fenced", role=self._role, error=str(error))
         self._notifier.alert(AlertKind.HALT, f"dtms-{self._role} fenced", f"{error}; stops at the broker hold")
-        os.kill(os.getpid(), signal.SIGTERM)
+        end_this_process()
 
     def require_place(self) -> None:
         """Raise what ended this process, so that its exit code says so; nothing where it ended by itself."""

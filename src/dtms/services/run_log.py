@@ -20,6 +20,7 @@ from dtms.app.exit_cycle import ExitStats
 from dtms.domain.score import MarketView
 from dtms.domain.verdict import Verdict
 from dtms.errors import InvalidDataError
+from dtms.platforms.files import read_at
 from dtms.private_files import open_to_append
 from dtms.settings import Settings
 
@@ -36,7 +37,7 @@ class _Lines:
     def __init__(self, path: Path) -> None:
         self._fd: int | None = open_to_append(path)
         size = os.fstat(self._fd).st_size
-        if size > 0 and os.pread(self._fd, 1, size - 1) != b"\n":
+        if size > 0 and read_at(self._fd, 1, size - 1) != b"\n":
             self.add("")  # the last process was killed inside of a line: it ends here, and the reader leaves it out
 
     def add(self, text: str) -> None:

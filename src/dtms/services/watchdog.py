@@ -7,7 +7,6 @@ its successor in the same process too. Nothing is lost by an end at any instant:
 from __future__ import annotations
 
 import os
-import signal
 import threading
 from collections.abc import Callable
 from typing import Final
@@ -15,6 +14,7 @@ from typing import Final
 import structlog
 
 from dtms.errors import DtmsError
+from dtms.platforms.processes import end_this_process
 from dtms.ports.notifier import AlertKind, Notifier
 
 LOOK_S: Final = 1.0
@@ -103,4 +103,4 @@ class Watchdog:
 def end_process() -> None:
     """End this process as SIGTERM does, and without asking where that does not come to an end."""
     threading.Timer(GRACE_S, os._exit, (HARD_EXIT,)).start()
-    os.kill(os.getpid(), signal.SIGTERM)
+    end_this_process()

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import selectors
-import signal
 import subprocess
 import sys
 import threading
@@ -20,7 +20,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, Self
 
-from dtms.errors import DtmsError
+from dtms.errors import DtmsError, SettingsError
+from dtms.platforms.processes import kill
 
 READY_WITHIN_S: Final = 120.0
 _LOOK_S: Final = 0.01
@@ -36,6 +37,10 @@ _NEEDED: Final = (
 )
 
 
+_linux: Final[Any] = os
+"""Where `require_forks` found what it needs; elsewhere a type checker knows these names as little as the system does."""
+
+
 class NurseryFailedError(DtmsError):
     """The process that starts the others has ended or does not answer; what it said last is in the message."""
 
@@ -46,6 +51,19 @@ class Death:
 
     pid: int
     code: int
+
+
+def require_forks() -> None:
+    """Refuse to drill where processes cannot be forked, frozen and buried: the one place where that is decided.
+
+    Raises:
+        SettingsError: This system is not Linux.
+    """
+    if platform.system() != "Linux" or not hasattr(os, "fork"):
+        raise SettingsError(
+            "dtms drill restart runs on Linux alone, whose processes can be forked, frozen and killed between two "
+            "instructions; run it there, or in a container, and dtms drill simulate here"
+        )
 
 
 class Nursery:
@@ -158,7 +176,7 @@ class _Mother:
     def run(self) -> None:
         """Give birth and bury until the drill has gone."""
         _say({"born": os.getpid()})
-        os.set_blocking(0, False)
+        _linux.set_blocking(0, False)
         with selectors.DefaultSelector() as selector:
             selector.register(0, selectors.EVENT_READ)
             while True:
@@ -166,7 +184,7 @@ class _Mother:
                     break
                 self._bury()
         for pid in self._children:
-            os.kill(pid, signal.SIGKILL)
+            kill(pid)
         while self._children:
             pid, _status = os.waitpid(-1, 0)
             self._children.discard(pid)
@@ -183,7 +201,7 @@ class _Mother:
 
     def _spawn(self, order: Mapping[str, Any]) -> None:
         sys.stdout.flush()
-        pid = os.fork()
+        pid = _linux.fork()
         if pid == 0:
             _be(order)
         self._children.add(pid)
@@ -191,7 +209,7 @@ class _Mother:
 
     def _bury(self) -> None:
         while self._children:
-            pid, status = os.waitpid(-1, os.WNOHANG)
+            pid, status = os.waitpid(-1, _linux.WNOHANG)
             if pid == 0:
                 return
             self._children.discard(pid)

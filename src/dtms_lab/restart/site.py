@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
-import signal
 import socket
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -19,9 +17,11 @@ from typing import Final, Self
 import requests
 from pydantic import SecretStr
 
-from dtms.adapters.clocks import TapeClock, TapeTime, boot_ns, write_tape_time
+from dtms.adapters.clocks import TapeClock, TapeTime, write_tape_time
 from dtms.domain.units import MINUTE, Millis, to_iso
 from dtms.errors import DtmsError
+from dtms.platforms.clock import boot_ns
+from dtms.platforms.processes import KILLED, GoneError, kill, terminate, thaw
 from dtms.services.armed import DONE_FILE, REACHED_FILE
 from dtms.services.supervise.process_group import environment_of
 from dtms.settings import TERMINAL_FILE, Settings
@@ -112,8 +112,8 @@ class Site:
         self._session.close()
         alive = [child.pid for child in self._children.values() if child.alive]
         for pid in (*alive, *(pid for pid in self._added.values() if pid not in self.strangers)):
-            _signal(pid, signal.SIGCONT)
-            _signal(pid, signal.SIGKILL)
+            _told(pid, thaw)
+            _told(pid, kill)
         end = time.monotonic() + _ASK_S
         with contextlib.suppress(NurseryFailedError):  # then they are dead already
             while any(child.alive for child in self._children.values()) and time.monotonic() < end:
@@ -189,7 +189,7 @@ class Site:
             self.deaths[role] += 1
             if role == "terminal" and not self._ending:
                 raise SiteFailedError(f"the simulated broker ended ({death.code}): {self.said_last(role)}")
-            if death.code != -signal.SIGKILL:
+            if death.code != KILLED:
                 self.refusals[role] += 1
                 child.again_at = time.monotonic() + _AGAIN_S
             if self.refusals[role] > _MOST_REFUSALS:
@@ -199,9 +199,13 @@ class Site:
         """Return the process id of a role's present process."""
         return self._children[role].pid
 
-    def signal(self, role: str, number: signal.Signals) -> None:
-        """Send a signal to a role's process."""
-        _signal(self._children[role].pid, number)
+    def kill(self, role: str) -> None:
+        """Kill a role's process."""
+        _told(self._children[role].pid, kill)
+
+    def thaw(self, role: str) -> None:
+        """Let a role's process go on that stands still."""
+        _told(self._children[role].pid, thaw)
 
     def add(self, name: str, role: str, settings: Settings) -> int:
         """Start a further process of a role, once, with settings of its own; return its process id."""
@@ -211,7 +215,7 @@ class Site:
 
     def end(self, name: str) -> None:
         """Ask the process that was added under this name last to end."""
-        _signal(self._added[name], signal.SIGTERM)
+        _told(self._added[name], terminate)
 
     def ready(self, role: str) -> bool:
         """Say whether a service is ready."""
@@ -269,11 +273,9 @@ class Site:
         write_tape_time(self.settings.clock_file, told)
 
 
-def _signal(pid: int, number: signal.Signals) -> None:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        return
+def _told(pid: int, what: Callable[[int], None]) -> None:
+    with contextlib.suppress(GoneError):
+        what(pid)
 
 
 class Folder:

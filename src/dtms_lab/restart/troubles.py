@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from contextlib import ExitStack
 from dataclasses import replace
@@ -54,7 +53,7 @@ def run_frozen(nursery: Nursery, *, ledger_url: str = "") -> Outcome:
             second = settings.model_copy(update={"gateway_port": free_ports(1)[0], "crash_point": ""})
             refused = _is_refused(stage.site, stage.site.add("second", "gateway", second))
             time.sleep(FROZEN_S)
-            stage.site.signal("gateway", signal.SIGCONT)
+            stage.site.thaw("gateway")
             stage.play()
             outcome = concluded(stage, crash, began=began, pauses_s=FROZEN_S + _REFUSED_WITHIN_S)
         if not refused:
@@ -86,7 +85,7 @@ def run_overtaken(nursery: Nursery, *, ledger_url: str) -> Outcome:
             await_frozen(stage, until)
             frozen = stage.site.pid("gateway")
             words = _overtake(stage.site, second)
-            stage.site.signal("gateway", signal.SIGCONT)
+            stage.site.thaw("gateway")
             words = words or _gives_way(stage.site, frozen)
             stage.site.end("second")
             stage.site.await_ready(("gateway",))
@@ -162,7 +161,7 @@ def run_relentless(nursery: Nursery, seed: int, *, ledger_url: str = "") -> Outc
             if instants and now >= instants[0]:
                 instants.pop(0)
                 for role in dice.sample(SERVICES, len(SERVICES)):
-                    stage.site.signal(role, signal.SIGKILL)
+                    stage.site.kill(role)
 
         with staged(nursery, settings) as stage:
             stage.site.begin()

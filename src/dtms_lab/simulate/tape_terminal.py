@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from dtms.adapters.clocks import TapeTime, boot_ns, write_tape_time
+from dtms.adapters.clocks import TapeTime, write_tape_time
 from dtms.domain.units import SECOND, Millis, to_iso
 from dtms.errors import BrokerUnavailableError
+from dtms.platforms.clock import boot_ns
 from dtms.private_files import make_private
 from dtms.services.supervise.supervisor import Role
 from dtms.settings import Settings

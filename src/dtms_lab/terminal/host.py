@@ -21,6 +21,8 @@ from typing import Any, Final
 
 from dtms.domain.units import MINUTE, Millis
 from dtms.errors import SettingsError
+from dtms.platforms.clock import boot_ns
+from dtms.platforms.processes import ENDING_SIGNALS
 from dtms_lab.mt5_constants import Mt5
 from dtms_lab.terminal.address import (
     GREETING,
@@ -38,7 +40,7 @@ from dtms_lab.terminal.driver import TapeDriver, TapeLike
 from dtms_lab.terminal.link import Reply
 from dtms_lab.terminal.recorder import Recorder
 from dtms_lab.terminal.records import AccountSpec
-from dtms_lab.terminal.scaled_clock import ScaledClock, boottime_ns
+from dtms_lab.terminal.scaled_clock import ScaledClock
 from dtms_lab.terminal.server import SimServer
 from dtms_lab.terminal.server_time import offset_of
 from dtms_lab.terminal.traits import FRESH, RUNNING, Traits
@@ -118,7 +120,7 @@ class TerminalHost:
 
     @contextmanager
     def _ended_by_signals(self) -> Iterator[None]:
-        """End as asked by SIGTERM and SIGINT; a host in a thread is stopped by its command alone."""
+        """End as asked by a signal; a host in a thread is stopped by its command alone."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -127,7 +129,7 @@ class TerminalHost:
         def end(_number: int, _frame: FrameType | None) -> None:
             loop.call_soon_threadsafe(self._stop)  # wakes a loop that sleeps; its own handlers do not exist on Windows
 
-        before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+        before = {number: signal.signal(number, end) for number in ENDING_SIGNALS}
         try:
             yield
         finally:
@@ -249,7 +251,7 @@ def build_host(
     traits: Traits = FRESH,
     books_path: Path | None = None,
     origin_ns: int | None = None,
-    boottime: Callable[[], int] = boottime_ns,
+    boottime: Callable[[], int] = boot_ns,
 ) -> TerminalHost:
     """Return a host for tapes; `start` is the tape time at which the market stands until it is started.
 

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 
 from dtms.domain.units import Millis
 from dtms.errors import SettingsError
+from dtms.platforms.clock import boot_ns
 
 _NS_PER_MS = 1_000_000
-
-
-def boottime_ns() -> int:
-    """Return the machine's age in ns, suspend included where the system has such a clock."""
-    clock = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.monotonic_ns() if clock is None else time.clock_gettime_ns(clock)
 
 
 class ScaledClock:
@@ -24,7 +18,7 @@ class ScaledClock:
     Processes that share an origin share the tape's time.
     """
 
-    def __init__(self, tape_start: Millis, *, speed: float, boottime: Callable[[], int] = boottime_ns) -> None:
+    def __init__(self, tape_start: Millis, *, speed: float, boottime: Callable[[], int] = boot_ns) -> None:
         if not (math.isfinite(speed) and speed > 0):
             msg = f"speed is {speed!r}; it must be finite and greater than 0"
             raise SettingsError(msg)

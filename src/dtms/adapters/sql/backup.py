@@ -25,6 +25,7 @@ from dtms.adapters.sql.sqlite import translator
 from dtms.domain.intent import IntentState
 from dtms.domain.units import Millis
 from dtms.errors import LedgerError, SettingsError
+from dtms.platforms.files import make_durable
 from dtms.private_files import make_private
 
 _SIDE_FILES: Final = ("-wal", "-shm")
@@ -185,17 +186,8 @@ def _checked(part: Path, clock: Callable[[], Millis], *, restored: bool) -> Copi
         ledger.close()
     with closing(sqlite3.connect(part)) as connection:
         connection.execute("PRAGMA journal_mode = DELETE")
-    _sync(part)
+    make_durable(part)
     return Copied(path=part, account=account, epoch=epoch, audit_links=links, in_doubt=in_doubt)
-
-
-def _sync(path: Path) -> None:
-    for each in (path, path.parent):
-        handle = os.open(each, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _set_aside(target: Path) -> Path | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from dtms.adapters.clocks import boot_id, boot_ns
+from dtms.adapters.clocks import boot_id
 from dtms.adapters.sql.backend import Backend, LeaseTime
 from dtms.adapters.sql.executor import Executor
 from dtms.adapters.sql.lease_statements import (
@@ -19,6 +19,7 @@ from dtms.adapters.sql.lease_statements import (
 from dtms.adapters.sql.schema import RESTORE
 from dtms.adapters.sql.statements import META_LOCK
 from dtms.errors import LedgerUnavailableError
+from dtms.platforms.clock import boot_ns
 from dtms.ports.lease import GATEWAY_LEASE, LeaseView, Place, Taken
 
 _NS_A_MS: Final = 1_000_000

@@ -1,22 +1,27 @@
 """The queue of writers of one SQLite file: a lock file that the kernel hands on in turn.
 
 SQLite's own waiting is sleep and retry, which let single writers wait for seconds; the kernel's queue bounds that. It
-is no guard of its own: `BEGIN IMMEDIATE` still is what keeps writers apart. Windows has no such lock; there SQLite's
-waiting is all there is.
+is no guard of its own: `BEGIN IMMEDIATE` still is what keeps writers apart. Where the kernel has no such queue (Windows) the
+same lock is asked for again and again, far more often than SQLite would: no writer's turn is sure there, each one's wait is
+short.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final
+
+from filelock import lock_descriptor, unlock_descriptor
 
 from dtms.errors import LedgerUnavailableError
+from dtms.platforms.locks import wait_in_turn
 from dtms.private_files import open_plain
 
-if sys.platform != "win32":
-    import fcntl
+_ASK_AGAIN_S: Final = 0.001
 
 
 class WriterQueue:
@@ -48,28 +53,35 @@ class WriterQueue:
         Raises:
             LedgerUnavailableError: Another process kept it for longer than the limit.
         """
-        if sys.platform == "win32":
-            return
-        if self._waiter is None or self._waiter.has_ended():
-            self._waiter = None
-            try:
-                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                self._waiter = _Waiter(self._fd)
-            else:
-                return
-        if not self._waiter.wait(self._timeout_s):
+        if not (self._queued(wait_in_turn) if wait_in_turn is not None else self._asked()):
             msg = (
                 f"another process has been writing for {self._timeout_s:g} s under {self._path}; "
                 "find the process that is stopped or hangs and end it"
             )
             raise LedgerUnavailableError(msg)
+
+    def _queued(self, wait: Callable[[int], None]) -> bool:
+        if self._waiter is None or self._waiter.has_ended():
+            self._waiter = None
+            if lock_descriptor(self._fd, blocking=False):
+                return True
+            self._waiter = _Waiter(self._fd, wait)
+        if not self._waiter.wait(self._timeout_s):
+            return False
         self._waiter = None
+        return True
+
+    def _asked(self) -> bool:
+        end = time.monotonic() + self._timeout_s
+        while not lock_descriptor(self._fd, blocking=False):
+            if time.monotonic() >= end:
+                return False
+            time.sleep(_ASK_AGAIN_S)
+        return True
 
     def release(self) -> None:
         """Hand the lock on."""
-        if sys.platform != "win32":
-            fcntl.flock(self._fd, fcntl.LOCK_UN)
+        unlock_descriptor(self._fd)
 
     def close(self) -> None:
         """Close the lock file; a wait that was given up ends with the process that holds the lock."""
@@ -80,8 +92,9 @@ class WriterQueue:
 class _Waiter:
     """A thread inside the kernel's queue; who asked may give up and come back to the same place in it."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, wait: Callable[[int], None]) -> None:
         self._fd = fd
+        self._wait_in_turn = wait
         self._changed = threading.Condition()
         self._wanted = True
         self._held = False
@@ -102,14 +115,12 @@ class _Waiter:
             return self._held
 
     def _run(self) -> None:
-        if sys.platform == "win32":
-            return
-        fcntl.flock(self._fd, fcntl.LOCK_EX)
+        self._wait_in_turn(self._fd)
         with self._changed:
             if self._wanted:
                 self._held = True
                 self._changed.notify_all()
             else:
                 # Nobody waits any more: keeping the lock would shut every other process out.
-                fcntl.flock(self._fd, fcntl.LOCK_UN)
+                unlock_descriptor(self._fd)
                 self._ended = True

@@ -5,7 +5,6 @@ It decides nothing and repeats nothing. The frames have private descriptors: wha
 
 from __future__ import annotations
 
-import ctypes
 import faulthandler
 import importlib
 import os
@@ -32,12 +31,10 @@ from dtms.adapters.worker.frames import (
 )
 from dtms.adapters.worker.methods import READS, SEND, order_from_wire
 from dtms.errors import BrokerUnavailableError, DtmsError, SettingsError
+from dtms.platforms.parent import end_with_parent_thread
 
 MARGIN_S: Final = 1.0
-"""How much later than the parent the child ends a hanging call itself; on Linux the kernel is faster."""
-
-_PR_SET_PDEATHSIG: Final = 1
-"""Linux, `prctl(2)`."""
+"""How much later than the parent the child ends a hanging call itself; where the kernel ends it, that is faster."""
 
 _STDERR: Final = 2
 """The descriptor itself: a library may have put something else in the place of `sys.stderr`."""
@@ -47,7 +44,8 @@ _NONE: Final = msgspec.Raw(msgspec.msgpack.encode(None))
 
 def main() -> None:
     """Run the child; its only argument is the parent's process id."""
-    _end_with(int(sys.argv[1]))
+    if not end_with_parent_thread(int(sys.argv[1])):
+        sys.exit(1)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # meant for the whole service: the parent lets the order under way end
     source, sink = _private_pipes()
@@ -127,17 +125,6 @@ def _private_pipes() -> tuple[int, int]:
     os.close(null)
     os.dup2(2, 1)
     return source, sink
-
-
-def _end_with(parent: int) -> None:
-    """Let the kernel end this process with the parent's thread that started it, hanging or not.
-
-    Elsewhere the stream's end does it, and `serve`'s limit while a call hangs.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            sys.exit(1)  # it was gone before we asked
 
 
 if __name__ == "__main__":

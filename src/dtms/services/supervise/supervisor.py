@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -18,6 +17,7 @@ from typing import Final
 import structlog
 
 from dtms.errors import DtmsError, SettingsError
+from dtms.platforms.processes import DETACHED_FLAGS, ask_to_end, end_with_descendants
 from dtms.ports.notifier import AlertKind, Notifier
 from dtms.private_files import open_to_append
 
@@ -169,6 +169,7 @@ class Supervisor:
                 stderr=log,
                 env=self._environment,
                 start_new_session=True,
+                creationflags=DETACHED_FLAGS,
             )
 
     def _await_ready(self, role: Role, end: float) -> None:
@@ -247,7 +248,7 @@ class Supervisor:
             child.was_alive, child.answered_at = True, self._now_s()
         elif child.was_alive and self._now_s() - child.answered_at > HANGS_AFTER_S:
             _log.error("process hangs", role=child.role.name, pid=child.process.pid)
-            _kill(child.process)
+            end_with_descendants(child.process)
 
 
 @contextmanager
@@ -262,24 +263,14 @@ def _appending(path: Path) -> Iterator[int]:
 def _end(child: _Child, patience_s: float) -> None:
     process = child.process
     if process.poll() is None:
-        process.terminate()
+        ask_to_end(process)
     try:
         process.wait(timeout=patience_s)
     except subprocess.TimeoutExpired:
         _log.error("process did not end and is killed", role=child.role.name, pid=process.pid)
-        _kill(process)
+        end_with_descendants(process)
         process.wait()
     _close_pipe(process)
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    if sys.platform == "win32":
-        process.kill()
-        return
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
 
 
 def _close_pipe(process: subprocess.Popen[bytes]) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import hmac
 import os
 import re
 import secrets
-import stat
 import tempfile
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from dtms.errors import SettingsError
+from dtms.platforms.files import owner_fault, shared_with
+from dtms.private_files import open_plain
 
 _TOKEN_BYTES: Final = 32
 """256 bits, as reliability.md section 8 asks."""
@@ -122,8 +124,7 @@ def _make(path: Path) -> None:
 
 
 def _load(path: Path) -> str:
-    # O_NOFOLLOW where the system has it: a link could lead to a file that others can write.
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+    handle = _opened(path)
     with os.fdopen(handle, encoding="ascii", errors="replace") as file:
         _require_private(path, os.fstat(handle))
         text = file.read(4 * _TOKEN_BYTES).strip()
@@ -133,16 +134,23 @@ def _load(path: Path) -> str:
     return text
 
 
+def _opened(path: Path) -> int:
+    """Open it as one of our own; a link could lead to a file that others can write."""
+    try:
+        return open_plain(path, os.O_RDONLY)
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            msg = f"token file {path} is no plain file; name another one"
+            raise SettingsError(msg) from error
+        raise
+
+
 def _require_private(path: Path, found: os.stat_result) -> None:
-    if not stat.S_ISREG(found.st_mode):
-        msg = f"token file {path} is no plain file; name another one"
-        raise SettingsError(msg)
-    if os.name == "nt":  # its permissions are not in the mode bits
-        return
-    mode = stat.S_IMODE(found.st_mode)
-    if mode & 0o077:
+    mode = shared_with(found, 0o077)
+    if mode is not None:
         msg = f"token file {path} has mode {mode:04o}; others can read it: delete it (a new one is made), or chmod 600"
         raise SettingsError(msg)
-    if found.st_uid != os.geteuid():
-        msg = f"token file {path} belongs to user {found.st_uid}, not to this one; name another file"
+    fault = owner_fault(found)
+    if fault:
+        msg = f"token file {path}: {fault}; name another file"
         raise SettingsError(msg)
