@@ -10,6 +10,7 @@ import pytest
 from tests.app.rig import Rig
 
 from dtms import bootstrap
+from dtms.app.money import realised
 from dtms.app.reconcile import Reconciler
 from dtms.app.reconciled import Outcome, last_outcome
 from dtms.domain.intent import IntentState
@@ -127,6 +128,28 @@ def test_a_position_whose_deals_sum_up_is_not_missing(rig: Rig) -> None:
     found = reconciler(rig)
     found.start()
     assert (outcome(found).clean, outcome(found).missing) == (True, ())
+
+
+def test_the_money_of_a_closed_trade_follows_a_deal_that_the_broker_corrects(rig: Rig) -> None:
+    trade = rig.managed()
+    rig.settle()
+    rig.hand_close(trade.ticket)
+    rig.pass_time(20)
+    assert rig.trade(trade.ticket).state is TradeState.CLOSED
+    found = reconciler(rig)
+    found.start()
+    with rig.ledger.read() as tx:
+        before, links = realised(tx, trade), tx.audit(limit=1_000)
+    place = next(number for number, deal in enumerate(rig.sim.state.deals) if deal.position_id == trade.identifier)
+    rig.sim.state.deals[place] = replace(rig.sim.state.deals[place], swap=-3.5)
+    rig.wait(60)
+    found.step()
+    rig.wait(60)
+    found.step()
+    with rig.ledger.read() as tx:
+        after, more = realised(tx, trade), tx.audit(limit=1_000)[len(links) :]
+    assert after == pytest.approx(before - 3.5)
+    assert [link.what for link in more].count("deal_corrected") == 1
 
 
 def test_a_trade_that_a_person_is_asked_about_does_not_hold_up_the_others(rig: Rig) -> None:

@@ -1,4 +1,5 @@
-"""What the broker's history tells beside the open positions: one step done twice, and what was opened and never written.
+"""What the broker's history tells beside the open positions: one step done twice, what was opened and never written, and
+deals that the broker has corrected since.
 
 Exactly-once is judged here: all attempts of one step share a tag's stem, and no two positions may have one.
 """
@@ -23,6 +24,8 @@ from dtms.ports.notifier import AlertKind, Notifier
 
 _DOUBLED_FACT: Final = "doubled_told"
 _MOST_TOLD: Final = 200
+_FIGURES: Final = ("price", "profit", "commission", "swap", "fee")
+"""What a broker books anew; who dealt, when and how much stays."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -32,6 +35,8 @@ class History:
     ledger: Ledger
     notifier: Notifier
     _told: set[int] = field(default_factory=set)
+    _compared: frozenset[Deal] = frozenset()
+    """The deals of the last whole view, of which the ledger has what is true."""
 
     def unrecorded(self, tx: LedgerRead, register: Register, view: View) -> tuple[str, ...]:
         """Tell of positions that were opened and closed in our name and that no order of the ledger opened: an old backup."""
@@ -62,6 +67,29 @@ class History:
             self.notifier.alert(AlertKind.ORPHAN, "history", f"{stray}; was the ledger restored from an older copy?")
         return tuple(strays)
 
+    def take_corrections(self, view: View) -> None:
+        """Take over what the broker has corrected in the deals of the ledger's trades, of closed ones too.
+
+        A swap or a commission is often booked anew a day later: the money of a closed trade is as true as its deals.
+        """
+        if not view.full:
+            return
+        fresh = frozenset(view.deals) - self._compared
+        with self.ledger.read() as tx:
+            known = {deal.deal_id: deal for position in {d.position for d in fresh} for deal in tx.deals(position)}
+        wrong = sorted(
+            (deal for deal in fresh if deal.deal_id in known and _figures(deal) != _figures(known[deal.deal_id])),
+            key=lambda deal: (deal.at, deal.deal_id),
+        )
+        if wrong:
+            with self.ledger.write() as tx:
+                tx.add_deals(wrong)
+                for deal in wrong:
+                    was = _figures(known[deal.deal_id])
+                    body = json.dumps({"deal": deal.deal_id, "was": was, "is": _figures(deal)})
+                    tx.add_audit(at=view.read.as_of, actor="gateway", what="deal_corrected", trade_id=None, body=body)
+        self._compared = frozenset(view.deals)
+
     def hold_doubled(self, deals: Iterable[Deal]) -> None:
         """Hold each trade for which one step was done twice, once: exactly-once is broken, and a person must see it."""
         twice = _doubled((deal.comment, deal.position) for deal in deals if deal.entry is DealEntry.IN)
@@ -80,6 +108,10 @@ class History:
                 hold(tx, owner, Hold.INVARIANT)
                 tx.set_fact(_DOUBLED_FACT, json.dumps([*_doubled_told(tx), stem][-_MOST_TOLD:]))
             self.notifier.alert(AlertKind.QUARANTINED, stem if owner is None else str(owner.ticket), detail)
+
+
+def _figures(deal: Deal) -> dict[str, float]:
+    return {name: getattr(deal, name) for name in _FIGURES}
 
 
 def _doubled(deals: Iterable[tuple[str, int]]) -> dict[str, set[int]]:

@@ -125,6 +125,7 @@ class Reconciler:
             judged = tuple(register.judge(position) for position in view.read.positions)
             strays = self._history.unrecorded(tx, register, view)
         self._history.hold_doubled(view.deals)
+        self._history.take_corrections(view)
         self._look_at_openings(judged, view.read)
         orphans = self._orphans(judged, view.read)
         missing = self._missing(register, view.read)
