@@ -101,7 +101,7 @@ def test_a_stop_that_is_put_back_is_told_once_with_the_way_to_keep_it(by_hand: s
     assert "put back to 1990.00" in detail
     assert f"by_hand = {by_hand}" in detail
     desk = rig.server.desk.symbol(SYMBOL, rig.clock.now)
-    sentence = explain(rig.trade(trade.ticket), desk, None, rig.clock.now, stops(rig, trade)).sentence
+    sentence = explain(rig.trade(trade.ticket), desk.policy, desk, None, rig.clock.now, stops(rig, trade)).sentence
     assert f"moved to {'none' if removed else '1988.00'} by hand and put back to 1990.00" in sentence
     assert f"(by_hand.{by_hand})" in sentence
 
@@ -152,7 +152,7 @@ def test_explain_tells_what_a_hand_has_set_and_that_a_trade_is_held(rig: Rig) ->
     rig.pass_time(5)
     rig.put(replace(rig.trade(trade.ticket), hold=Hold.ENTRY))
     desk = rig.server.desk.symbol(SYMBOL, rig.clock.now)
-    sentence = explain(rig.trade(trade.ticket), desk, None, rig.clock.now, stops(rig, trade)).sentence
+    sentence = explain(rig.trade(trade.ticket), desk.policy, desk, None, rig.clock.now, stops(rig, trade)).sentence
     assert "its stop was moved from 1990.00 to 1993.00 by hand" in sentence
     assert "observed only (entry)" in sentence
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from dtms.app.by_hand import BY_HAND
 from dtms.app.foresee import Foresight, Reach, Trigger, Way, present_score
 from dtms.app.market_desk import SymbolDesk
+from dtms.domain.policy import Policy
 from dtms.domain.records import StopRecord, TransitionRecord
 from dtms.domain.score import Score
 from dtms.domain.trade import Hold, Trade
@@ -25,16 +26,19 @@ class Explanation:
     because: TransitionRecord | None
     ways: tuple[Way, ...]
     sentence: str
+    policy: Policy
+    """The symbol's, whose numbers the words of its rows have."""
 
 
 def explain(
     trade: Trade,
+    policy: Policy,
     desk: SymbolDesk | None,
     because: TransitionRecord | None,
     now: Millis,
     stops: Sequence[StopRecord] = (),
 ) -> Explanation:
-    """Return why the trade is in its state and what leads out of it; `stops` tells what a hand has done to its stop.
+    """Return why the trade is in its state and what leads out of it, by the symbol's policy; `stops` tells what a hand did.
 
     Without a desk (nobody watches the symbol, a closed trade's for example) the ways are those of the table alone.
     """
@@ -51,7 +55,8 @@ def explain(
         score=score,
         because=because,
         ways=ways,
-        sentence=_sentence(trade, score, because, ways, _hand_words(trade, desk, stops)),
+        sentence=_sentence(trade, score, _reason(because, policy), ways, _hand_words(trade, desk, stops)),
+        policy=policy,
     )
 
 
@@ -62,11 +67,9 @@ def clock_ways(trade: Trade, desk: SymbolDesk, now: Millis) -> tuple[tuple[Row, 
     return tuple((row, at) for row, at in found if at is not None)
 
 
-def _sentence(
-    trade: Trade, score: Score | None, because: TransitionRecord | None, ways: Sequence[Way], by_hand: str
-) -> str:
+def _sentence(trade: Trade, score: Score | None, reason: str, ways: Sequence[Way], by_hand: str) -> str:
     head = f"{trade.symbol} {trade.side.name} {trade.ticket} is {trade.state} since {to_iso(trade.state_since)}"
-    parts = [f"{head} {_reason(because)}", *([by_hand] if by_hand else []), _score_words(score)]
+    parts = [f"{head} {reason}", *([by_hand] if by_hand else []), _score_words(score)]
     if trade.hold is not Hold.NONE:
         parts.insert(1, f"it is observed only ({trade.hold}) until a person has looked")
     nearest = [words for way in ways if (words := _way_words(way))]
@@ -94,11 +97,11 @@ def _hand_words(trade: Trade, desk: SymbolDesk | None, stops: Sequence[StopRecor
     return f"its stop was moved to {old} by hand and put back to {new} at {at} ({last.rule})"
 
 
-def _reason(because: TransitionRecord | None) -> str:
+def _reason(because: TransitionRecord | None, policy: Policy) -> str:
     if because is None:
         return "because it was registered and nothing has changed its state"
     row = ROWS.get(because.row)
-    words = because.row if row is None else row.when
+    words = because.row if row is None else row.when_by(policy)
     at = "" if because.score is None else f" (score {because.score:.2f} then)"
     instead = f", with {' and '.join(because.fallbacks)} instead of the plan" if because.fallbacks else ""
     return f"because {words}{at}{instead}"

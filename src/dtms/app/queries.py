@@ -18,6 +18,7 @@ from dtms.app.market_desk import MarketDesk, SymbolDesk
 from dtms.app.walk import each_intent
 from dtms.domain.instrument import Instrument
 from dtms.domain.intent import Intent, IntentState
+from dtms.domain.policy import Policy
 from dtms.domain.position import Position, PositionsRead
 from dtms.domain.score import Score
 from dtms.domain.trade import Trade
@@ -121,6 +122,11 @@ class TradeQueries:
     def desk_of(self, symbol: str, now: Millis) -> SymbolDesk | None:
         """Return the desk of a symbol that is watched already; to open one takes the broker's history."""
         return self._desk.symbol(symbol, now) if symbol in self._desk.symbols() else None
+
+    def policy_of(self, symbol: str) -> Policy:
+        """Return the policy of a broker's symbol, as far as its name tells which pair it is."""
+        policies = self._desk.policies
+        return policies.of(policies.canonical(symbol))
 
     def _positions(self) -> Mapping[int, Position] | None:
         read = self._sight.positions()

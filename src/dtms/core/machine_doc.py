@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dtms.domain.policy import Policy
 from dtms.domain.policy.machine import MachinePolicy
-from dtms.domain.transitions import ROWS, Cause
+from dtms.domain.transitions import ROWS, Cause, Row
 
 _CAUSES = {
     Cause.GONE: "gone at the broker",
@@ -24,19 +25,23 @@ A pair of states without a row is illegal, and CLOSED has no way out.
 _COLUMNS = ("row", "cause", "from", "to", "when", "actions, in this order")
 
 
-def render_table(policy: MachinePolicy | None = None) -> str:
+def render_table(policy: Policy | None = None) -> str:
     """Return the whole page: the table, and what holds score transitions back, with the shipped numbers."""
-    numbers = MachinePolicy() if policy is None else policy
+    numbers = Policy() if policy is None else policy
     lines = [_line(_COLUMNS), _line(["---"] * len(_COLUMNS))]
     lines += [
-        _line((f"`{row.name}`", _CAUSES[row.cause], row.source, row.target, row.when, row.actions))
+        _line((f"`{row.name}`", _CAUSES[row.cause], row.source, row.target, *_words(row, numbers)))
         for row in ROWS.values()
     ]
-    return "\n".join((_HEAD, *lines, "", *_waits(numbers), ""))
+    return "\n".join((_HEAD, *lines, "", *_waits(numbers.machine), ""))
 
 
 def _line(cells: tuple[str, ...] | list[str]) -> str:
     return f"| {' | '.join(cells)} |"
+
+
+def _words(row: Row, policy: Policy) -> tuple[str, str]:
+    return row.when_by(policy), row.actions_by(policy)
 
 
 def _waits(policy: MachinePolicy) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
+from dtms.domain.policy import Policy
 from dtms.domain.trade import TradeState
 from dtms.errors import IllegalTransitionError
 
@@ -39,7 +40,10 @@ class PlanKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One row: its stable name, where from and to, what it is caused by, what it does, and its words for a person."""
+    """One row: its stable name, where from and to, what it is caused by, what it does, and its words for a person.
+
+    The words name the numbers of a policy, as `{machine.l1_score}`; `when_by` and `actions_by` put them in.
+    """
 
     name: str
     source: TradeState
@@ -53,6 +57,18 @@ class Row:
     def scored(self) -> bool:
         """Say whether grace and the wait after a change hold it back: score transitions only."""
         return self.cause in (Cause.ESCALATION, Cause.DE_ESCALATION)
+
+    def when_by(self, policy: Policy) -> str:
+        """Return when it is taken, in words, with the numbers of a policy."""
+        return _with_numbers(self.when, policy)
+
+    def actions_by(self, policy: Policy) -> str:
+        """Return what it does at the broker, in words, with the numbers of a policy."""
+        return _with_numbers(self.actions, policy)
+
+
+def _with_numbers(words: str, policy: Policy) -> str:
+    return words.format(machine=policy.machine, defence=policy.defence)
 
 
 _S = TradeState
@@ -96,18 +112,35 @@ _ROWS: tuple[Row, ...] = (
         _S.HEALTHY,
         Cause.DEADLINE,
         PlanKind.NONE,
-        "after 150 min with score > -2",
+        "after {machine.l1_minutes:g} min with score > {machine.l1_score:g}",
         "none",
     ),
-    _row("l2_timeout", _S.WARNING_L2, _S.WARNING_L1, Cause.DEADLINE, PlanKind.NONE, "after 120 min", "none"),
-    _row("hedged_timeout", _S.HEDGED, _S.CLOSED, Cause.DEADLINE, PlanKind.CLOSE, "75 min", "the closing plan"),
+    _row(
+        "l2_timeout",
+        _S.WARNING_L2,
+        _S.WARNING_L1,
+        Cause.DEADLINE,
+        PlanKind.NONE,
+        "after {machine.l2_minutes:g} min",
+        "none",
+    ),
+    _row(
+        "hedged_timeout",
+        _S.HEDGED,
+        _S.CLOSED,
+        Cause.DEADLINE,
+        PlanKind.CLOSE,
+        "after {machine.hedged_minutes:g} min",
+        "the closing plan",
+    ),
     _row(
         "hedged_before_close_recovering",
         _S.HEDGED,
         _S.RECOVERING,
         Cause.DEADLINE,
         PlanKind.UNHEDGE,
-        "30 min before the market closes for more than 4 h, score >= 0 and the rails let it",
+        "{machine.before_close_minutes:g} min before the market closes for more than {machine.long_close_hours:g} h, "
+        "score >= 0 and the rails let it",
         "close the hedge (required)",
     ),
     _row(
@@ -116,7 +149,7 @@ _ROWS: tuple[Row, ...] = (
         _S.CLOSED,
         Cause.DEADLINE,
         PlanKind.CLOSE,
-        "30 min before the market closes for more than 4 h",
+        "{machine.before_close_minutes:g} min before the market closes for more than {machine.long_close_hours:g} h",
         "the closing plan",
     ),
     _row(
@@ -125,7 +158,7 @@ _ROWS: tuple[Row, ...] = (
         _S.CLOSED,
         Cause.DEADLINE,
         PlanKind.CLOSE,
-        "30 min without confirmation",
+        "{machine.recovering_minutes:g} min without confirmation",
         "close",
     ),
     _row(
@@ -143,8 +176,9 @@ _ROWS: tuple[Row, ...] = (
         _S.WARNING_L2,
         Cause.ESCALATION,
         PlanKind.PARTIAL,
-        "score <= -6 on two bars running (the first fell into grace or the wait after a change)",
-        "close 50 % (required); breakeven if the price allows it (best effort)",
+        "score <= {machine.hedge_score:g} on {machine.running_bars} consecutive bars "
+        "(the first fell into grace or the wait after a change)",
+        "close {defence.partial_share:.0%} (required); breakeven if the price allows it (best effort)",
     ),
     _row(
         "healthy_to_l1",
@@ -152,7 +186,7 @@ _ROWS: tuple[Row, ...] = (
         _S.WARNING_L1,
         Cause.ESCALATION,
         PlanKind.TIGHTEN,
-        "score <= -2",
+        "score <= {machine.l1_score:g}",
         "tighten (best effort)",
     ),
     _row(
@@ -161,8 +195,8 @@ _ROWS: tuple[Row, ...] = (
         _S.WARNING_L2,
         Cause.ESCALATION,
         PlanKind.PARTIAL,
-        "score <= -4",
-        "close 50 % (required); breakeven if the price allows it (best effort)",
+        "score <= {machine.l2_score:g}",
+        "close {defence.partial_share:.0%} (required); breakeven if the price allows it (best effort)",
     ),
     _row(
         "l2_to_hedged",
@@ -170,8 +204,9 @@ _ROWS: tuple[Row, ...] = (
         _S.HEDGED,
         Cause.ESCALATION,
         PlanKind.HEDGE,
-        "score <= -6; or a flip against with the opposite volume share above its threshold and score <= -4",
-        "hedge 50 % of the remaining volume (required)",
+        "score <= {machine.hedge_score:g}; or a flip against with the opposite volume share above its threshold and "
+        "score <= {machine.l2_score:g}",
+        "hedge {defence.hedge_share:.0%} of the remaining volume (required)",
     ),
     _row(
         "recovering_to_l2",
@@ -179,17 +214,25 @@ _ROWS: tuple[Row, ...] = (
         _S.WARNING_L2,
         Cause.ESCALATION,
         PlanKind.NONE,
-        "score <= -4",
+        "score <= {machine.l2_score:g}",
         "none",
     ),
-    _row("l1_to_healthy", _S.WARNING_L1, _S.HEALTHY, Cause.DE_ESCALATION, PlanKind.NONE, "score >= 0", "none"),
+    _row(
+        "l1_to_healthy",
+        _S.WARNING_L1,
+        _S.HEALTHY,
+        Cause.DE_ESCALATION,
+        PlanKind.NONE,
+        "score >= {machine.healthy_score:g}",
+        "none",
+    ),
     _row(
         "l2_to_l1",
         _S.WARNING_L2,
         _S.WARNING_L1,
         Cause.DE_ESCALATION,
         PlanKind.NONE,
-        "score >= -2; or above -4 on 6 bars running",
+        "score >= {machine.l2_release_score:g}; or above {machine.l2_score:g} on {machine.l2_release_bars} consecutive bars",
         "none",
     ),
     _row(
@@ -198,7 +241,8 @@ _ROWS: tuple[Row, ...] = (
         _S.RECOVERING,
         Cause.DE_ESCALATION,
         PlanKind.UNHEDGE,
-        "break of structure with the trade after the hedge's fill, or score >= -1 on two bars running",
+        "break of structure with the trade after the hedge's fill, or score >= {machine.recover_score:g} on "
+        "{machine.running_bars} consecutive bars",
         "close the hedge (required; rails apply; refused: stay, try each bar)",
     ),
     _row(
@@ -207,7 +251,7 @@ _ROWS: tuple[Row, ...] = (
         _S.HEALTHY,
         Cause.DE_ESCALATION,
         PlanKind.RE_ADD,
-        "score >= +1 on two bars running",
+        "score >= {machine.confirm_score:+g} on {machine.running_bars} consecutive bars",
         "re-add where the policy has it (best effort)",
     ),
 )

@@ -129,7 +129,8 @@ class Answers:
             last = tx.transitions(trade.trade_id, limit=1)
             stops = tx.stops(trade.trade_id)
         desk = self._site.queries.desk_of(trade.symbol, now)
-        found = explain(trade, desk, last[-1] if last else None, now, stops)
+        policy = self._site.queries.policy_of(trade.symbol) if desk is None else desk.policy
+        found = explain(trade, policy, desk, last[-1] if last else None, now, stops)
         return encode.JSON.encode(encode.explanation(found, asked=ticket, epoch=self._epoch))
 
     def status(self) -> bytes:

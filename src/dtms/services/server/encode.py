@@ -13,6 +13,7 @@ from dtms.app.reconciled import Outcome
 from dtms.app.strays import strays
 from dtms.domain.action import Action, kind_of
 from dtms.domain.intent import Intent
+from dtms.domain.policy import Policy
 from dtms.domain.records import TransitionRecord
 from dtms.domain.score import LayerReading, Score
 from dtms.domain.trade import Leg, Trade
@@ -105,15 +106,15 @@ def explanation(found: Explanation, *, asked: int, epoch: str) -> wire.ExplainAn
         defensive=told.defensive,
         uncalibrated=not told.calibrated,
         state_since=to_iso(told.state_since),
-        because=None if found.because is None else _because(found.because),
+        because=None if found.because is None else _because(found.because, found.policy),
         score=None if found.score is None else score(found.score),
         ways=tuple(
             wire.WayAnswer(
                 row=way.row.name,
                 to=way.row.target,
                 cause=way.row.cause.name.lower(),
-                when=way.row.when,
-                actions=way.row.actions,
+                when=way.row.when_by(found.policy),
+                actions=way.row.actions_by(found.policy),
                 holds_now=way.holds,
                 triggers=tuple(
                     wire.TriggerAnswer(reach=t.reach.value, score=t.score, bars=t.bars, distance=t.distance)
@@ -229,12 +230,12 @@ def _layer(reading: LayerReading) -> wire.LayerAnswer:
     )
 
 
-def _because(record: TransitionRecord) -> wire.BecauseAnswer:
+def _because(record: TransitionRecord, policy: Policy) -> wire.BecauseAnswer:
     row = ROWS.get(record.row)
     return wire.BecauseAnswer(
         row=record.row,
         source=record.source,
-        when="" if row is None else row.when,
+        when="" if row is None else row.when_by(policy),
         decision_id=record.decision_id,
         decided_at=to_iso(record.decided_at),
         committed_at=to_iso(record.committed_at),
