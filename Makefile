@@ -11,21 +11,26 @@ RUN := .venv/run
 JOBS ?= 2
 COVERAGE_FLOOR := 80
 
-.PHONY: help setup demo test test-long coverage check bench-quick drill planted lock lock-windows clean
+.PHONY: help setup demo test test-long test-python tests-alone coverage check bench-quick drill planted lock lock-windows clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
+# Twice quiet: what an index has to say of its own would drown the lines that matter; errors are shown.
+INSTALL := -m pip install --quiet --quiet --disable-pip-version-check
+
 $(RUN)/.done: requirements/run.txt pyproject.toml
-	$(PYTHON) -m venv $(RUN)
-	$(RUN)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt
-	$(RUN)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@echo "Installing dtms into $(RUN): some 100 MB from the package index, about half a minute ..."
+	@$(PYTHON) -m venv $(RUN)
+	@$(RUN)/bin/python $(INSTALL) --require-hashes -r requirements/run.txt
+	@$(RUN)/bin/python $(INSTALL) --no-deps --editable .
 	@touch $@
 
 $(DEV)/.done: requirements/dev.txt pyproject.toml
-	$(PYTHON) -m venv $(DEV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@echo "Installing dtms with all that checks and tests need into $(DEV): some 400 MB, about a minute ..."
+	@$(PYTHON) -m venv $(DEV)
+	@$(BIN)/python $(INSTALL) --require-hashes -r requirements/dev.txt
+	@$(BIN)/python $(INSTALL) --no-deps --editable .
 	@touch $@
 
 setup: $(DEV)/.done ## Install everything that checks and tests need into .venv
@@ -45,6 +50,12 @@ check: $(DEV)/.done ## Run every linter and the type checker
 
 test: check ## Run every check, and every test but the long ones (some 8 minutes)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not tapes and not long" --durations=20
+
+test-python: ## Run the tests of make test under another Python, in an environment of its own: PYTHON=python3.13
+	$(MAKE) DEV=.venv/$(notdir $(PYTHON)) tests-alone
+
+tests-alone: $(DEV)/.done
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not tapes and not long"
 
 coverage: $(DEV)/.done ## Run the tests of make test under coverage, which takes three times as long
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not tapes and not long" --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE_FLOOR)
