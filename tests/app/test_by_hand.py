@@ -475,6 +475,66 @@ def test_a_hedge_that_only_blinks_is_not_gone(rig: Rig) -> None:
     assert (rig.trade(trade.ticket).state, len(rig.trade(trade.ticket).legs)) == (_S.HEDGED, 1)
 
 
+def test_restarts_do_not_put_off_the_call_for_a_position_that_nothing_explains(rig: Rig) -> None:
+    trade = rig.managed()
+    rig.settle()
+    rig.reads.hidden = {trade.identifier}
+    for epoch in (2, 3):
+        rig.pass_time(24)
+        rig.start(epoch=epoch)
+    rig.pass_time(11)
+    assert (rig.trade(trade.ticket).hold, rig.alerts()) == (Hold.NONE, [])
+    rig.pass_time(2)
+    assert (rig.trade(trade.ticket).hold, rig.alerts()) == (Hold.QUARANTINED, ["quarantined"])
+
+
+def test_a_new_process_looks_twice_before_it_calls_for_a_position_that_the_last_one_missed(rig: Rig) -> None:
+    trade = rig.managed()
+    rig.settle()
+    rig.reads.hidden = {trade.identifier}
+    rig.pass_time(50)
+    rig.start(epoch=2)
+    rig.wait(3_600)
+    rig.pass_time(10)
+    assert rig.trade(trade.ticket).hold is Hold.NONE
+    rig.pass_time(2)
+    assert rig.trade(trade.ticket).hold is Hold.QUARANTINED
+
+
+def test_a_position_that_was_seen_again_is_waited_for_anew_after_a_restart(rig: Rig) -> None:
+    trade = rig.managed()
+    rig.settle()
+    rig.reads.hidden = {trade.identifier}
+    rig.pass_time(40)
+    rig.reads.hidden = set()
+    rig.pass_time(1)
+    rig.start(epoch=2)
+    rig.reads.hidden = {trade.identifier}
+    rig.pass_time(40)
+    after = rig.trade(trade.ticket)
+    assert (after.hold, after.missing_since(trade.identifier)) == (Hold.NONE, rig.clock.now - 39_000)
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_child_that_nothing_explains_holds_its_trade_and_a_person_says_what_became_of_it(
+    rig: Rig, gone: bool
+) -> None:
+    trade = rig.hedged()
+    assert trade.hedge is not None
+    rig.reads.hidden = {trade.hedge.identifier}
+    rig.pass_time(40)
+    rig.start(epoch=2)
+    rig.pass_time(30)
+    held = rig.trade(trade.ticket)
+    assert (held.hold, held.legs, rig.alerts()) == (Hold.QUARANTINED, trade.legs, ["quarantined"])
+    assert str(trade.hedge.identifier) in rig.notifier.alerts[-1].detail
+    rig.reads.hidden = rig.reads.hidden if gone else set()
+    confirmed = person(rig).confirm(trade.ticket, actor="a person")
+    assert (confirmed.hold, confirmed.legs) == (Hold.NONE, () if gone else trade.legs)
+    rig.pass_time(90)
+    assert rig.trade(trade.ticket).hold is Hold.NONE
+
+
 # ----- children follow
 
 

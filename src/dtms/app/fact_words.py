@@ -35,6 +35,12 @@ def held(before: Trade, after: Trade, main: Position, instrument: Instrument) ->
     if words:
         return words
     match after.hold:
+        case Hold.QUARANTINED:
+            lost = ", ".join(str(each.identifier) for each in after.missing)
+            return (
+                f"its child {lost} is not in the broker's list and no closing deals tell why: nothing is sent for either; "
+                f"look for it at the broker, and where it is gone for good: dtms confirm {after.ticket}"
+            )
         case Hold.ANOTHER:
             return (
                 f"the broker shows {_told(main)} as its child {main.identifier}, which that cannot be: nothing is sent for "

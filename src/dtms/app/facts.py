@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from dtms.app import by_hand, dropped, fact_words, journal
-from dtms.app.absence import Absences
+from dtms.app.absence import Absences, with_missing
 from dtms.app.children import stranger, with_leg_facts
 from dtms.app.holding import hold
 from dtms.app.market_desk import SymbolDesk
@@ -24,7 +24,7 @@ from dtms.domain.intent import Intent
 from dtms.domain.policy import Policy
 from dtms.domain.position import Deal, Position, PositionsRead
 from dtms.domain.trade import Hold, Leg, LegKind, Trade, TradeState
-from dtms.domain.units import SECOND, Millis, Ticket
+from dtms.domain.units import Millis, Ticket
 from dtms.errors import StaleWriteError
 from dtms.ports.broker import BrokerReads
 from dtms.ports.ledger import Ledger
@@ -99,17 +99,18 @@ class FactKeeper:
         """Take over what was changed at the broker by others; return the trade as the ledger has it then."""
         main = read.find(trade.identifier)
         if main is None:
-            return trade
+            return self._measured(trade, None, read)
         self.naked.look(trade, main, read.as_of, desk.policy)
         if unfinished:
-            return self._measured(trade, main, read.as_of)
+            return self._measured(trade, main, read)
         says = self._recogniser.entry(trade, main, desk.instrument)
         if says is EntrySays.UNTOLD:
-            return self._measured(trade, main, read.as_of)
+            return self._measured(trade, main, read)
         other = stranger(trade, read)
         changed = self._as_shown(trade, main, says, desk, read)
         changed = readdressed(changed, _moved(trade, changed))
         changed, ended = self._without_ended(changed, read, desk.policy)
+        changed = self._waiting(changed, read, desk.policy)
         counter = by_hand.counter_move(changed, main, desk)
         lost = self._dropped(trade, main, desk)
         if lost is not None:
@@ -172,12 +173,12 @@ class FactKeeper:
             changed = replace(changed, hold=Hold.ANOTHER)
         return with_leg_facts(changed, read)
 
-    def _measured(self, trade: Trade, main: Position, now: Millis) -> Trade:
-        """Return the trade with its time without a stop written, so that a restart goes on measuring from its begin.
+    def _measured(self, trade: Trade, main: Position | None, read: PositionsRead) -> Trade:
+        """Return the trade with its times without a stop and out of sight written: a restart goes on from their begin.
 
-        Everything else waits for the order that is on its way.
+        Everything else waits for the order that is on its way, or for the position to be seen again.
         """
-        changed = with_naked(trade, main, now)
+        changed = with_missing(trade if main is None else with_naked(trade, main, read.as_of), read)
         if changed == trade:
             return trade
         try:
@@ -205,6 +206,17 @@ class FactKeeper:
             kept.append(leg)
         return (replace(trade, legs=tuple(kept)), tuple(ended)) if ended else (trade, ())
 
+    def _waiting(self, trade: Trade, read: PositionsRead, policy: Policy) -> Trade:
+        """Return the trade with which of its positions are missing, held where nothing tells of a child for too long."""
+        waiting = with_missing(trade, read)
+        lost = any(self._unexplained(waiting, each.identifier, read, policy) for each in waiting.missing)
+        return replace(waiting, hold=Hold.QUARANTINED) if lost and trade.hold is Hold.NONE else waiting
+
+    def _unexplained(self, trade: Trade, child: int, read: PositionsRead, policy: Policy) -> bool:
+        twice = self.absences.missed_twice(child, read, policy.operation.hedge_missing_s)
+        lasted = self.absences.lasted_s(trade, child, read)
+        return twice and lasted >= policy.operation.deals_s and self.absences.proof(child) is None
+
     def _proved_gone(
         self, trade: Trade, shown: Position | None, read: PositionsRead, wait_s: float, policy: Policy
     ) -> bool:
@@ -217,8 +229,8 @@ class FactKeeper:
             with self.ledger.write() as tx:
                 tx.add_deals(deals)
             return True
-        missing = read.as_of - self.absences.since(trade.identifier)
-        waited = shown is not None or missing >= policy.operation.deals_s * SECOND
+        lasted = self.absences.lasted_s(trade, trade.identifier, read)
+        waited = shown is not None or lasted >= policy.operation.deals_s
         if waited and trade.hold is Hold.NONE:
             words = fact_words.unproved(trade, shown)
             self.notifier.alert(AlertKind.QUARANTINED, str(trade.ticket), words)

@@ -47,7 +47,8 @@ class Person:
         """Lift the hold of a trade, with what the broker shows of it now; a trade that is not held is left as it is.
 
         A plan under way was made for other facts: a closing is planned anew, any other is dropped and decided again.
-        The broker's entry is taken where somebody has added volume; R, the first risk, stays.
+        The broker's entry is taken where somebody has added volume; R, the first risk, stays. A child for whose absence it was
+        held, and which is not in this read either, is taken for gone.
 
         Raises:
             RegistrationRefusedError: Unknown trade; not open at the broker in this read; another side or symbol there; an
@@ -182,8 +183,10 @@ def _check_same(trade: Trade, position: Position, read: PositionsRead) -> None:
 
 def _as_seen(trade: Trade, position: Position, read: PositionsRead, now: Millis) -> Trade:
     averaged = trade.hold in (Hold.ENTRY, Hold.VOLUME_ADDED)
+    lost = {each.identifier for each in trade.missing} if trade.hold is Hold.QUARANTINED else set[int]()
+    legs = tuple(leg for leg in trade.legs if leg.identifier not in lost or read.find(leg.identifier) is not None)
     shown = replace(
-        with_leg_facts(trade, read),
+        with_leg_facts(replace(trade, legs=legs), read),
         entry=position.entry if averaged else trade.entry,
         shown_entry=None if averaged else trade.shown_entry,
         ticket=position.ticket,

@@ -137,6 +137,14 @@ class ScorePoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Missing:
+    """A position of a trade, its own or a child's, that reads do not show, by its identifier; `since` the first of them."""
+
+    identifier: int
+    since: Millis
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trade:
     """A position under management.
 
@@ -147,6 +155,7 @@ class Trade:
     all that ever were. `entry` is what was paid: the broker's at registration, moved by what we add ourselves and by a
     person's word; `shown_entry` is the broker's where it is accepted and differs (reopened for swap, held for a person),
     None where it does not. `commission_per_lot` is what opening and closing one lot cost together, account currency. `recent` holds the last scored bars, oldest first.
+    `missing` names which of its positions the last read did not show, so that a restart goes on waiting from the first.
 
     Raises:
         InvalidDataError: A field cannot be true; the row or request is refused.
@@ -183,6 +192,7 @@ class Trade:
     hold: Hold = Hold.NONE
     naked_ms: int = 0
     naked_since: Millis | None = None
+    missing: tuple[Missing, ...] = ()
     closed_at: Millis | None = None
     close_reason: str = ""
     calibrated: bool = True
@@ -228,6 +238,10 @@ class Trade:
     def entry_at_broker(self) -> float:
         """Return the entry that the broker is known to show."""
         return self.entry if self.shown_entry is None else self.shown_entry
+
+    def missing_since(self, identifier: int) -> Millis | None:
+        """Return when a read first did not show a position of the trade, None where the last one did."""
+        return next((each.since for each in self.missing if each.identifier == identifier), None)
 
     def favourable(self, price: float) -> float:
         """Return how far `price` lies in the trade's favour, in price units."""

@@ -15,9 +15,10 @@ from dtms_lab.terminal.records import SimPosition
 
 _SEEN_MS: Final = 60 * SECOND
 """Of time in which the system could work, and in which no order of the trade was on its way: facts wait for those."""
-_GONE_MS: Final = 180 * SECOND
-"""An absence proves nothing: deals that tell of it are waited for, for a minute, and a restart begins to wait anew."""
+_GONE_MS: Final = 120 * SECOND
+"""An absence proves nothing: deals that tell of it are waited for, for a minute, and who has just started looks twice."""
 _GONE: Final = "the broker shows no position of it"
+_CHILD_GONE: Final = "the broker shows no position of a child of it"
 _A_STEP_MS: Final = 2 * SECOND
 _LOTS: Final = 1e-6
 _TICKS: Final = 1.5
@@ -39,7 +40,7 @@ class FactLaw:
         kept = {trade_id: self._since.get(trade_id, 0) for trade_id in wrong}
         self._since = {trade_id: since + (0 if trade_id in busy else step) for trade_id, since in kept.items()}
         for trade_id, since in self._since.items():
-            if since > (_GONE_MS if wrong[trade_id] == _GONE else _SEEN_MS):
+            if since > (_GONE_MS if wrong[trade_id] in (_GONE, _CHILD_GONE) else _SEEN_MS):
                 detail = f"trade {trade_id}: {wrong[trade_id]}; for {since / 1e3:.0f} s it is neither known nor held"
                 self.record.report("I19 seen", detail, trade_id)
 
@@ -50,6 +51,8 @@ class FactLaw:
             return ""
         if held is None:
             return _GONE
+        if any(self.record.position(leg.identifier) is None for leg in trade.legs):
+            return _CHILD_GONE
         return unlike(trade, held, self.record.tick(trade.symbol))
 
 
