@@ -10,32 +10,32 @@ from random import Random
 
 import structlog
 
-from dtms.app.book import Book
-from dtms.app.clock_watch import ClockWatch
-from dtms.app.denials import Denials
-from dtms.app.executor import Executor
-from dtms.app.exit_cycle import IntelligentExitManager
-from dtms.app.exit_pass import ExitPass
-from dtms.app.facts import FactKeeper
-from dtms.app.gateway_pass import GatewayPass
-from dtms.app.kill import KillSwitch
-from dtms.app.lease import LeaseHolder
-from dtms.app.ledger_watch import LedgerWatch
-from dtms.app.listening import HeardReads, MarginReads
-from dtms.app.market_desk import MarketDesk
-from dtms.app.mode_facts import Role
-from dtms.app.modes import ModeKeeper
-from dtms.app.monitor import Monitor
-from dtms.app.monitor_pass import MonitorPass, Seen
-from dtms.app.offset_keeper import OffsetKeeper
-from dtms.app.pass_health import PassHealth
-from dtms.app.progress import Progress
-from dtms.app.rail_desk import RailDesk
-from dtms.app.reconcile import Reconciler
-from dtms.app.registry import Registry
-from dtms.app.seldom import Seldom
-from dtms.app.send_gate import SendGate
-from dtms.app.sentry import Sentry
+from dtms.app.commands.registry import Registry
+from dtms.app.defence.cycle import MonitorPass, Seen
+from dtms.app.defence.monitor import Monitor
+from dtms.app.defence.runtime_invariants import Sentry
+from dtms.app.exits.cycle import ExitPass
+from dtms.app.exits.denials import Denials
+from dtms.app.exits.manager import IntelligentExitManager
+from dtms.app.gateway.cycle import GatewayPass
+from dtms.app.gateway.executor import Executor
+from dtms.app.gateway.lease import LeaseHolder
+from dtms.app.gateway.send_gate import SendGate
+from dtms.app.gateway.server_offset import OffsetKeeper
+from dtms.app.journal.mode_facts import Role
+from dtms.app.market.market_data import MarketDesk
+from dtms.app.market.risk_inputs import RailDesk
+from dtms.app.modes.clock_watch import ClockWatch
+from dtms.app.modes.keeper import ModeKeeper
+from dtms.app.modes.kill_switch import KillSwitch
+from dtms.app.modes.ledger_watch import LedgerWatch
+from dtms.app.modes.pass_health import PassHealth
+from dtms.app.modes.progress import Progress
+from dtms.app.modes.rate_limited_log import Seldom
+from dtms.app.positions.facts import FactKeeper
+from dtms.app.reads.silence import HeardReads, MarginReads
+from dtms.app.reconcile.reconciler import Reconciler
+from dtms.app.views.trade_cache import Book
 from dtms.client import DtmsClient, StateCache, Transport, new_last_known_cache, new_state_cache
 from dtms.domain.policy import PolicyBook
 from dtms.domain.score import MarketView

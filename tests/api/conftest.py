@@ -20,10 +20,10 @@ from dtms.adapters.clocks import VirtualClock
 from dtms.adapters.mt5 import Mt5Broker, Mt5Sender
 from dtms.adapters.notify import MemoryNotifier
 from dtms.adapters.sql import SqlLedger, open_ledger
-from dtms.app import journal
-from dtms.app.executor import Executor
-from dtms.app.market_desk import MarketDesk
-from dtms.app.registration import Registration
+from dtms.app.commands.registration import Registration
+from dtms.app.gateway.executor import Executor
+from dtms.app.journal import journal
+from dtms.app.market.market_data import MarketDesk
 from dtms.bootstrap import Parts, Server
 from dtms.core.settle import Scene
 from dtms.domain.action import OpenHedge

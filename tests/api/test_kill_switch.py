@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dtms.app import journal
-from dtms.app.kill import KillSwitch
+from dtms.app.journal import journal
+from dtms.app.modes.kill_switch import KillSwitch
 from dtms.domain.action import Action, Close, OpenHedge, Reduce
 from dtms.domain.intent import IntentState, Planner
 from dtms.domain.position import Position

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from dtms import bootstrap
 from dtms.adapters.files.vix import VixFile
 from dtms.adapters.notify import MemoryNotifier
-from dtms.app import journal
+from dtms.app.journal import journal
 from dtms.client import Identity, ServerIdentity
 from dtms.client.transport import Transport
 from dtms.client.wire import Reply, Request, TransportError

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dtms import bootstrap
-from dtms.app.outbox import RegisterAnswer, RegisterWord
-from dtms.app.registration import Registration
+from dtms.app.commands.outbox import RegisterAnswer, RegisterWord
+from dtms.app.commands.registration import Registration
 from dtms.domain.action import Action, OpenTrade
 from dtms.domain.intent import IntentState, Planner
 from dtms.domain.market import Quote

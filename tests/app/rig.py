@@ -17,11 +17,11 @@ from dtms import bootstrap
 from dtms.adapters.clocks import VirtualClock
 from dtms.adapters.mt5 import Mt5Broker, Mt5Sender
 from dtms.adapters.notify import MemoryNotifier
-from dtms.app import journal
-from dtms.app.executor import Executor
-from dtms.app.gateway_pass import GatewayPass
-from dtms.app.reconcile import Reconciler
-from dtms.app.registration import Registration
+from dtms.app.commands.registration import Registration
+from dtms.app.gateway.cycle import GatewayPass
+from dtms.app.gateway.executor import Executor
+from dtms.app.journal import journal
+from dtms.app.reconcile.reconciler import Reconciler
 from dtms.bootstrap import Parts, Server
 from dtms.core import machine
 from dtms.core.decide import decide

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from tests.app.rig import Rig
 
-from dtms.app.absence import Absences
+from dtms.app.evidence.absence import Absences
 from dtms.domain.units import Millis
 
 

@@ -11,8 +11,8 @@ from tests.app.test_gateway import end_of, ended, hedge, plan, tighter
 from tests.app.test_limits import DONE, limited, step
 from tests.terminal_faults.rig import House, once
 
-from dtms.app.account_guard import AccountGuard
-from dtms.app.breaker import Breaker, BreakerState
+from dtms.app.gateway.breaker import Breaker, BreakerState
+from dtms.app.reads.account_guard import AccountGuard
 from dtms.domain.action import Close
 from dtms.domain.intent import Intent, IntentState
 from dtms.domain.modes import Cause, Mode

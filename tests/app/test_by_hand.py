@@ -9,10 +9,10 @@ import pytest
 from tests.app.rig import SYMBOL, Rig
 from tests.app.test_gateway import plan
 
-from dtms.app.book import KILL_FACT
-from dtms.app.explain import explain
-from dtms.app.person import Person
-from dtms.app.registration import RefusalKind, RegistrationRefusedError
+from dtms.app.commands.operator import Person
+from dtms.app.commands.registration import RefusalKind, RegistrationRefusedError
+from dtms.app.views.explain import explain
+from dtms.app.views.trade_cache import KILL_FACT
 from dtms.domain.action import CloseHedge, OpenTrade
 from dtms.domain.policy import DefencePolicy, OperationPolicy, Policy
 from dtms.domain.records import StopRecord

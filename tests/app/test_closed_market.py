@@ -14,7 +14,7 @@ from tests.app.rig import SYMBOL, Rig
 from tests.app.test_orphans import ours
 from tests.app.test_reconcile import reconciler
 
-from dtms.app import journal
+from dtms.app.journal import journal
 from dtms.domain.action import Action, Close, SetStop
 from dtms.domain.intent import Planner
 from dtms.domain.receipt import Outcome, Receipt, Rejection

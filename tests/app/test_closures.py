@@ -10,7 +10,7 @@ from tests.app.rig import SYMBOL, Rig
 from tests.app.test_gateway import end_of, plan
 from tests.app.test_limits import DONE, NOT_SENT
 
-from dtms.app.closures import FACT, Closures
+from dtms.app.market.closures import FACT, Closures
 from dtms.domain.action import Close
 from dtms.domain.closure import Closure
 from dtms.domain.intent import IntentState

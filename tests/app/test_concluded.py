@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from tests.app.rig import SYMBOL, Rig
 
-from dtms.app import journal
+from dtms.app.journal import journal
 from dtms.domain.action import Action, Close, CloseHedge, OpenHedge, ReAdd, Reduce, SetStop
 from dtms.domain.intent import Intent, IntentState, Planner
 from dtms.domain.position import WorkingOrder

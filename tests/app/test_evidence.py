@@ -8,8 +8,8 @@ import pytest
 from tests.app.rig import SYMBOL, Rig
 from tests.app.test_gateway import plan
 
-from dtms.app import evidence
-from dtms.app.evidence import Seen
+from dtms.app.evidence import proof
+from dtms.app.evidence.proof import Seen
 from dtms.domain.action import Close
 from dtms.domain.position import Deal, DealEntry, DealReason, PositionsRead
 from dtms.domain.receipt import Outcome, Receipt
@@ -54,7 +54,7 @@ def test_a_deal_under_our_orders_number_is_ours_but_where_a_stop_made_it(
         opened, deal_id=2, order_id=_NUMBER, side=Side.SELL, entry=DealEntry.OUT, reason=reason, comment=comment
     )
     gone = PositionsRead(token=1, as_of=rig.clock.now, positions=())
-    found = evidence.find(intent, gone, (opened, closed), rig.broker.instrument(SYMBOL))
+    found = proof.find(intent, gone, (opened, closed), rig.broker.instrument(SYMBOL))
     assert found.seen is Seen.APPLIED
     assert found.receipt is not None
     assert (found.receipt.filled, found.receipt.goal_met) == ((1.0, False) if ours else (0.0, True))

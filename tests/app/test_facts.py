@@ -11,9 +11,9 @@ from tests.app.test_by_hand import person
 from tests.app.test_orphans import again, ours
 from tests.app.test_reconcile import reconciler
 
-from dtms.app import money
-from dtms.app.registration import RefusalKind, RegistrationRefusedError
-from dtms.app.strays import strays
+from dtms.app.commands.registration import RefusalKind, RegistrationRefusedError
+from dtms.app.journal import pnl
+from dtms.app.reconcile.strays import strays
 from dtms.domain.instrument import Instrument
 from dtms.domain.position import Position
 from dtms.domain.trade import Hold, Trade, TradeState
@@ -268,7 +268,7 @@ def test_what_a_turned_position_earns_is_not_the_trades(netting: Rig) -> None:
     trade = rig.managed()
     others_deal(rig, Side.SELL, 2.0)
     rig.price(1_990.0)
-    assert money.floating(rig.trade(trade.ticket), rig.broker.positions().positions) == 0.0
+    assert pnl.floating(rig.trade(trade.ticket), rig.broker.positions().positions) == 0.0
 
 
 def test_flatten_closes_no_stray_that_others_have_turned_round_since(netting: Rig) -> None:

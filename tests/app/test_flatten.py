@@ -10,8 +10,8 @@ from tests.app.test_kill_file import gateway
 from tests.app.test_orphans import TAG, ours
 from tests.app.test_reconcile import reconciler
 
-from dtms.app.flatten import RULE
-from dtms.app.strays import strays
+from dtms.app.modes.flatten import RULE
+from dtms.app.reconcile.strays import strays
 from dtms.domain.intent import IntentState
 from dtms.domain.units import Ticket
 from dtms.ports.notifier import AlertKind

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from tests.app.rig import T0, Crash, Killed, Rig
 
-from dtms.app import journal
-from dtms.app.book import KILL_FACT
+from dtms.app.journal import journal
+from dtms.app.views.trade_cache import KILL_FACT
 from dtms.domain.action import Action, Close, CloseHedge, OpenHedge, Reduce, SetStop
 from dtms.domain.intent import Intent, IntentState, Planner
 from dtms.domain.receipt import Rejection

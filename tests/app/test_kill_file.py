@@ -15,10 +15,10 @@ from tests.app.rig import Crash, Killed, Rig
 from tests.app.test_gateway import end_of, hedge, plan, tighter
 
 from dtms import bootstrap
-from dtms.app.book import KILL_FACT
-from dtms.app.flatten import RULE
-from dtms.app.kill import KillSwitch
-from dtms.app.kill_file import Unreadable, read_word
+from dtms.app.modes.flatten import RULE
+from dtms.app.modes.kill_file import Unreadable, read_word
+from dtms.app.modes.kill_switch import KillSwitch
+from dtms.app.views.trade_cache import KILL_FACT
 from dtms.domain.action import Close, CloseHedge, Reduce
 from dtms.domain.intent import Intent, IntentState
 from dtms.domain.modes import Cause

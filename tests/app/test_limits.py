@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from tests.app.rig import SYMBOL, Rig
 from tests.app.test_gateway import end_of, ended, hedge, plan
 
-from dtms.app import journal
-from dtms.app.flatten import RULE
-from dtms.app.opening_checks import OpeningRefusedError, Order, checked
-from dtms.app.sending_limits import Backoff, SendingLimits
-from dtms.app.urgency import Urgency, urgency_of
+from dtms.app.commands.opening_checks import OpeningRefusedError, Order, checked
+from dtms.app.gateway.limits import Backoff, SendingLimits
+from dtms.app.gateway.urgency import Urgency, urgency_of
+from dtms.app.journal import journal
+from dtms.app.modes.flatten import RULE
 from dtms.domain.action import Action, Close, Reduce, SetStop
 from dtms.domain.intent import Intent, IntentState, Planner
 from dtms.domain.modes import Cause

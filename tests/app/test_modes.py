@@ -16,13 +16,13 @@ from tests.ledger.test_audit import tamper
 from dtms import bootstrap
 from dtms.adapters.clocks import VirtualClock
 from dtms.adapters.sql import SqlLedger
-from dtms.app.clock_watch import ClockWatch
-from dtms.app.halt import NotHaltedError, StillHoldsError, halt, resume
-from dtms.app.kill import KillSwitch
-from dtms.app.mode_facts import HALT_FACT, TOLD_FACT, causes_fact, read_modes
-from dtms.app.modes import ModeKeeper
-from dtms.app.reconcile import Reconciler
-from dtms.app.reconciled import Outcome, write_outcome
+from dtms.app.journal.mode_facts import HALT_FACT, TOLD_FACT, causes_fact, read_modes
+from dtms.app.modes.clock_watch import ClockWatch
+from dtms.app.modes.halt import NotHaltedError, StillHoldsError, halt, resume
+from dtms.app.modes.keeper import ModeKeeper
+from dtms.app.modes.kill_switch import KillSwitch
+from dtms.app.reconcile.outcome import Outcome, write_outcome
+from dtms.app.reconcile.reconciler import Reconciler
 from dtms.domain.action import Action, OpenHedge, Reduce
 from dtms.domain.intent import IntentState
 from dtms.domain.modes import Cause, Mode

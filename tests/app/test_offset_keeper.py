@@ -9,7 +9,7 @@ import pytest
 
 from dtms.adapters.clocks import VirtualClock
 from dtms.adapters.sql import SqlLedger, open_ledger
-from dtms.app.offset_keeper import OFFSET_FACT, OffsetKeeper
+from dtms.app.gateway.server_offset import OFFSET_FACT, OffsetKeeper
 from dtms.domain.server_offset import SeenOffset
 from dtms.domain.units import DAY, HOUR, Millis
 from dtms.errors import BrokerUnavailableError

@@ -11,9 +11,9 @@ from tests.app.rig import Rig
 from tests.app.test_reconcile import MAGIC, causes_of, outcome, reconciler
 
 from dtms.adapters.sql import open_ledger
-from dtms.app.person import Person
-from dtms.app.reconcile import Reconciler
-from dtms.app.registration import RefusalKind, RegistrationRefusedError
+from dtms.app.commands.operator import Person
+from dtms.app.commands.registration import RefusalKind, RegistrationRefusedError
+from dtms.app.reconcile.reconciler import Reconciler
 from dtms.domain.intent import IntentState
 from dtms.domain.modes import Cause
 from dtms.domain.position import Position

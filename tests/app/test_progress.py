@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 from tests.app.rig import SYMBOL, Rig
 
-from dtms.app.error_trend import LASTING_NS, LEAST, QUIET_NS, ErrorTrend
-from dtms.app.mode_facts import read_modes
+from dtms.app.journal.mode_facts import read_modes
+from dtms.app.modes.error_trend import LASTING_NS, LEAST, QUIET_NS, ErrorTrend
 from dtms.domain.market import Quote
 from dtms.domain.modes import Cause, Mode
 from dtms.domain.trade import Hold, Owner

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.app.rig import T0, Rig
 
-from dtms.app.quotes import QuoteFeed
-from dtms.app.rail_desk import RailDesk
+from dtms.app.market.quotes import QuoteFeed
+from dtms.app.market.risk_inputs import RailDesk
 from dtms.domain.calendar import MarketHours
 from dtms.domain.instrument import AssetClass
 from dtms.domain.market import Quote

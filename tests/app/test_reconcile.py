@@ -10,9 +10,9 @@ import pytest
 from tests.app.rig import Rig
 
 from dtms import bootstrap
-from dtms.app.money import realised
-from dtms.app.reconcile import Reconciler
-from dtms.app.reconciled import Outcome, last_outcome
+from dtms.app.journal.pnl import realised
+from dtms.app.reconcile.outcome import Outcome, last_outcome
+from dtms.app.reconcile.reconciler import Reconciler
 from dtms.domain.intent import IntentState
 from dtms.domain.modes import Cause
 from dtms.domain.position import Account

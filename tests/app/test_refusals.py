@@ -7,7 +7,7 @@ from tests.app.rig import Rig
 from tests.app.test_gateway import end_of, plan
 from tests.app.test_limits import DONE, NOT_SENT, alerts, limited, step
 
-from dtms.app import journal
+from dtms.app.journal import journal
 from dtms.domain.action import Close, Reduce
 from dtms.domain.intent import Intent, Planner
 from dtms.domain.policy import OperationPolicy, Policy

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from tests.app.rig import SYMBOL, T0, Rig, bar
 
-from dtms.app import flatten, strays
-from dtms.app.registration import RefusalKind, Registration, RegistrationRefusedError
-from dtms.app.strays import stray_of
+from dtms.app.commands.registration import RefusalKind, Registration, RegistrationRefusedError
+from dtms.app.modes import flatten
+from dtms.app.reconcile import strays
+from dtms.app.reconcile.strays import stray_of
 from dtms.domain.action import OpenTrade
 from dtms.domain.intent import Intent, IntentState, Planner, Precondition, tag_of
 from dtms.domain.market import Quote

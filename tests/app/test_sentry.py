@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from tests.app.rig import Rig
 
-from dtms.app import journal
-from dtms.app.person import Person
+from dtms.app.commands.operator import Person
+from dtms.app.journal import journal
 from dtms.domain.action import SetStop
 from dtms.domain.intent import Intent, IntentState, Planner
 from dtms.domain.policy import DefencePolicy, Policy

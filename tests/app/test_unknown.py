@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from tests.app.rig import Rig
 
-from dtms.app import journal
+from dtms.app.journal import journal
 from dtms.core.settle import StepEnd
 from dtms.domain.action import Action, Close, CloseHedge, OpenHedge, Reduce, SetStop
 from dtms.domain.intent import Intent, IntentState

@@ -11,8 +11,8 @@ from tests.cli.conftest import Command
 
 from dtms.adapters.clocks import wall_ms
 from dtms.adapters.sql import SqlLedger, open_ledger
-from dtms.app.book import KILL_FACT
-from dtms.app.kill import KillSource, kill_state
+from dtms.app.modes.kill_switch import KillSource, kill_state
+from dtms.app.views.trade_cache import KILL_FACT
 from dtms.domain.verdict import KillLevel
 
 ACCOUNT = "demo:1"

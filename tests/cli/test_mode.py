@@ -12,7 +12,7 @@ import pytest
 from tests.app.rig import Rig
 from tests.cli.conftest import Command
 
-from dtms.app.book import KILL_FACT
+from dtms.app.views.trade_cache import KILL_FACT
 from dtms.core.modes import TABLE
 from dtms.domain.modes import Cause
 from dtms.services.server.live import make_simulated_app, simulated_parts

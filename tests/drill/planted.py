@@ -13,12 +13,17 @@ import dtms.adapters.mt5.orders as mt5_orders
 from dtms.adapters.mt5 import Mt5Sender
 from dtms.adapters.sql import sqlite
 from dtms.adapters.sql.writing import WriteTransaction
-from dtms.app import children, evidence, exit_cycle, journal, preconditions, recognise, snapshots
-from dtms.app.doubt import Doubts, Settlement
-from dtms.app.executor import Executor
-from dtms.app.facts import FactKeeper
-from dtms.app.pass_health import PassHealth
-from dtms.app.reconcile import Reconciler
+from dtms.app.evidence import proof
+from dtms.app.evidence.in_doubt import Doubts, Settlement
+from dtms.app.exits import manager
+from dtms.app.gateway import preconditions
+from dtms.app.gateway.executor import Executor
+from dtms.app.journal import journal
+from dtms.app.modes.pass_health import PassHealth
+from dtms.app.positions import legs, recognise
+from dtms.app.positions.facts import FactKeeper
+from dtms.app.reconcile.reconciler import Reconciler
+from dtms.app.views import snapshots
 from dtms.core import applied, machine, plans, settle
 from dtms.core.exits import _patience
 from dtms.core.settle import Scene, Settled, StepEnd
@@ -134,8 +139,8 @@ def loosen_on_widen(patch: Patch) -> None:
         decision = propose_all(trade, book, snapshot, policy)
         return replace(decision, proposals=tuple(_roomier(trade, proposal) for proposal in decision.proposals))
 
-    patch.setattr(exit_cycle, "propose_all", roomy)
-    patch.setattr(exit_cycle.IntelligentExitManager, "_approved", lambda *_args: True)
+    patch.setattr(manager, "propose_all", roomy)
+    patch.setattr(manager.IntelligentExitManager, "_approved", lambda *_args: True)
 
 
 def _roomier(trade: Trade, proposal: Proposal) -> Proposal:
@@ -205,20 +210,20 @@ def drop_a_deadline(patch: Patch) -> None:
 
 def acknowledged_is_done(patch: Patch) -> None:
     """What the broker acknowledged is not read back."""
-    find = evidence.find
+    find = proof.find
 
-    def believing(intent: Intent, *rest: Any) -> evidence.Evidence:
+    def believing(intent: Intent, *rest: Any) -> proof.Evidence:
         seen = find(intent, *rest)
         if intent.state is IntentState.ACKED:
-            return replace(seen, seen=evidence.Seen.APPLIED)
+            return replace(seen, seen=proof.Seen.APPLIED)
         return seen
 
-    patch.setattr(evidence, "find", believing)
+    patch.setattr(proof, "find", believing)
 
 
 def two_hedges(patch: Patch) -> None:
     """Nobody remembers that a trade had its hedge."""
-    import dtms.app.executor as gateway
+    import dtms.app.gateway.executor as gateway
 
     hedge = plans._hedge
 
@@ -273,9 +278,9 @@ def exits_do_not_defer(patch: Patch) -> None:
     def closed_alone(trade: Trade) -> str:
         return "" if trade.is_open and trade.volume > 0 else "the trade is closed"
 
-    patch.setattr(exit_cycle, "deferral", closed_alone)
+    patch.setattr(manager, "deferral", closed_alone)
     patch.setattr(exits, "deferral", closed_alone)
-    patch.setattr(exit_cycle.IntelligentExitManager, "_is_dtms_in_defensive_mode", lambda _self, _ticket: False)
+    patch.setattr(manager.IntelligentExitManager, "_is_dtms_in_defensive_mode", lambda _self, _ticket: False)
 
 
 def exits_retry_at_once(patch: Patch) -> None:
@@ -356,19 +361,19 @@ def a_part_counts_as_the_whole(patch: Patch) -> None:
 
 def pause_is_not_looked_at(patch: Patch) -> None:
     """The exits go on under the kill switch's pause."""
-    load = exit_cycle.IntelligentExitManager._load
+    load = manager.IntelligentExitManager._load
 
     def careless(manager: Any) -> None:
         load(manager)
         manager._kill = None
 
-    patch.setattr(exit_cycle.IntelligentExitManager, "_load", careless)
+    patch.setattr(manager.IntelligentExitManager, "_load", careless)
 
 
 def compare_no_facts(patch: Patch) -> None:
     """What the broker shows under a trade's number is taken for the trade, whatever its side and its entry are."""
     patch.setattr(recognise, "another", lambda *_args: ())
-    patch.setattr(children, "another", lambda *_args: ())
+    patch.setattr(legs, "another", lambda *_args: ())
     patch.setattr(recognise, "other_facts", lambda *_args: ())
     patch.setattr(preconditions, "other_facts", lambda *_args: ())
     patch.setattr(recognise.Recogniser, "another", lambda *_args: False)

@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 from tests.app.rig import Rig
 
-from dtms.app.fact_words import over, unproved
-from dtms.app.preconditions import not_the_trade
-from dtms.app.rewritten import rewriting
-from dtms.app.standing import Judged, Standing, orphan_of
+from dtms.app.gateway.preconditions import not_the_trade
+from dtms.app.positions.corporate_action import rewriting
+from dtms.app.positions.fact_words import over, unproved
+from dtms.app.reconcile.position_origin import Judged, Standing, orphan_of
 from dtms.domain.figures import plain, rough
 from dtms.services.web.in_process import call
 from dtms_lab.drill.run import run_plan

@@ -22,8 +22,8 @@ from dtms.adapters.sql import open_ledger, sqlite, verify_chain
 from dtms.adapters.sql.backup import backup_file, restore_file
 from dtms.adapters.sql.opening import identity_of
 from dtms.adapters.sql.schema import SCHEMA
-from dtms.app import journal
-from dtms.app.gateway_pass import GatewayPass
+from dtms.app.gateway.cycle import GatewayPass
+from dtms.app.journal import journal
 from dtms.domain.action import Action, OpenHedge, SetStop
 from dtms.domain.intent import Intent, IntentState, Planner
 from dtms.domain.trade import Trade

@@ -15,7 +15,7 @@ import pytest
 
 from dtms.adapters.sql import SqlLedger, open_ledger
 from dtms.adapters.sql.leases import machine_time
-from dtms.app.lease import LeasedWrites, LeaseHolder, LeaseTerms
+from dtms.app.gateway.lease import LeasedWrites, LeaseHolder, LeaseTerms
 from dtms.domain.action import Action, SetStop
 from dtms.domain.intent import Intent, IntentState
 from dtms.domain.position import Position

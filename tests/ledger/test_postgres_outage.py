@@ -12,9 +12,9 @@ from tests.ledger.servers import Server, run_sql, running_server
 
 from dtms.adapters.sql import SqlLedger, verify_chain
 from dtms.adapters.sql.backup import renew
-from dtms.app import journal
-from dtms.app.gateway_pass import GatewayPass
-from dtms.app.lease import LeasedWrites, LeaseHolder, LeaseTerms
+from dtms.app.gateway.cycle import GatewayPass
+from dtms.app.gateway.lease import LeasedWrites, LeaseHolder, LeaseTerms
+from dtms.app.journal import journal
 from dtms.domain.action import SetStop
 from dtms.domain.intent import Intent, IntentState, Planner
 from dtms.domain.units import Price

@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 from tests.machines.sizes import in_memory, sized
 
 from dtms.adapters.sql import SqlLedger, open_ledger
-from dtms.app.lease import LeaseHolder, LeaseTerms
+from dtms.app.gateway.lease import LeaseHolder, LeaseTerms
 from dtms.domain.units import Millis
 from dtms.ports.lease import GATEWAY_LEASE, FencedError
 

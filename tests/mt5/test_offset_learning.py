@@ -11,7 +11,7 @@ from tests.mt5.conftest import BUY, EURUSD, NOW, OFFSET, Bench
 
 from dtms.adapters.mt5 import Mt5Broker
 from dtms.adapters.sql import open_ledger
-from dtms.app.market_desk import MarketDesk
+from dtms.app.market.market_data import MarketDesk
 from dtms.domain.market import Timeframe
 from dtms.domain.policy import PolicyBook
 from dtms.domain.server_offset import SeenOffset

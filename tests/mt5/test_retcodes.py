@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dtms.adapters.mt5.retcodes import RETCODES, SEND_ERRORS, Reaction, retcode_of, send_error_of
 from dtms.adapters.mt5.retcodes_doc import render_page
-from dtms.app.breaker import TRADING_OFF
+from dtms.app.gateway.breaker import TRADING_OFF
 from dtms.domain.receipt import RETRY, RETRYABLE, Rejection, Retry
 
 # The codes of the reference, "Retcodes: meaning and the only safe reaction", by its classes.

@@ -13,8 +13,8 @@ from tests.api.conftest import World
 from tests.api.test_loop import Wire
 
 from dtms import bootstrap
-from dtms.app import journal
-from dtms.app.book import KILL_FACT
+from dtms.app.journal import journal
+from dtms.app.views.trade_cache import KILL_FACT
 from dtms.core.settle import Scene
 from dtms.domain.action import Close
 from dtms.domain.calendar import MarketHours

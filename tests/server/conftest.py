@@ -17,9 +17,9 @@ from dtms.adapters.clocks import VirtualClock
 from dtms.adapters.mt5 import Mt5Broker, Mt5Sender
 from dtms.adapters.notify import MemoryNotifier
 from dtms.adapters.sql import SqlLedger, open_ledger
-from dtms.app import journal
-from dtms.app.executor import Executor
-from dtms.app.registration import Registered, Registration
+from dtms.app.commands.registration import Registered, Registration
+from dtms.app.gateway.executor import Executor
+from dtms.app.journal import journal
 from dtms.bootstrap import Parts, Server
 from dtms.core.settle import Scene
 from dtms.domain.action import OpenHedge, SetStop

@@ -13,8 +13,8 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dtms.app.market_desk import MarketDesk, SymbolDesk
-from dtms.app.passing import PassingReads
+from dtms.app.market.market_data import MarketDesk, SymbolDesk
+from dtms.app.reads.delegating import PassingReads
 from dtms.core.market_state import MarketState
 from dtms.domain.market import Bar, Timeframe
 from dtms.domain.score import MarketView

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from dtms.app.market_desk import MarketDesk
-from dtms.app.passing import PassingReads
+from dtms.app.market.market_data import MarketDesk
+from dtms.app.reads.delegating import PassingReads
 from dtms.domain.market import Bar, Timeframe
 from dtms.domain.units import MINUTE, SECOND, Millis
 from dtms.settings import load_policy

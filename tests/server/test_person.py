@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from dtms import bootstrap
-from dtms.app import journal
-from dtms.app.reconcile import Reconciler
+from dtms.app.journal import journal
+from dtms.app.reconcile.reconciler import Reconciler
 from dtms.bootstrap import Parts
 from dtms.domain.action import SetStop
 from dtms.domain.intent import Intent, IntentState, Planner

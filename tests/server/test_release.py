@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from dtms.adapters.mt5 import Mt5Sender
-from dtms.app import journal
-from dtms.app.registration import RegistrationRefusedError
+from dtms.app.commands.registration import RegistrationRefusedError
+from dtms.app.journal import journal
 from dtms.domain.action import OpenHedge, Reduce
 from dtms.domain.intent import Intent, IntentState, Planner
 from dtms.domain.trade import TradeState

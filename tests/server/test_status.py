@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dtms.app.book import KILL_FACT
+from dtms.app.views.trade_cache import KILL_FACT
 from dtms.domain.trade import TradeState
 from dtms.services.web.health import ReadyReport
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.sim.tapes import WARM, cut, restart, run_of, weather, wide_rails
 
-from dtms.app.monitor import Monitor
+from dtms.app.defence.monitor import Monitor
 from dtms.domain.policy import Policy, PolicyBook
 from dtms.domain.trade import TradeState
 from dtms.domain.units import Millis

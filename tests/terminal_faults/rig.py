@@ -15,9 +15,9 @@ from dtms import bootstrap
 from dtms.adapters.clocks import VirtualClock
 from dtms.adapters.mt5 import Mt5Broker, Mt5Sender
 from dtms.adapters.notify import MemoryNotifier
-from dtms.app import journal
-from dtms.app.executor import Executor
-from dtms.app.registration import Registration
+from dtms.app.commands.registration import Registration
+from dtms.app.gateway.executor import Executor
+from dtms.app.journal import journal
 from dtms.bootstrap import Parts, Server
 from dtms.core.settle import Scene
 from dtms.domain.action import Action, Close, OpenHedge, Reduce, SetStop

@@ -24,7 +24,7 @@ from tests.terminal_faults.rig import (
 )
 
 from dtms.adapters.mt5.retcodes import RETCODES, Mend
-from dtms.app import evidence
+from dtms.app.evidence import proof
 from dtms.domain.action import Action, Close, OpenHedge, SetStop
 from dtms.domain.intent import IntentState
 from dtms.domain.receipt import RETRYABLE, Rejection
@@ -584,9 +584,9 @@ def test_the_deals_of_another_position_prove_nothing() -> None:
     nobody = replace(house.broker.positions(), positions=())
     deals = house.broker.deals(other.identifier)
 
-    assert evidence.flat(deals)
-    found = evidence.find(house.intents(trade)[0], nobody, deals, house.broker.instrument(trade.symbol))
-    assert found.seen is evidence.Seen.ABSENT
+    assert proof.flat(deals)
+    found = proof.find(house.intents(trade)[0], nobody, deals, house.broker.instrument(trade.symbol))
+    assert found.seen is proof.Seen.ABSENT
 
 
 @cases

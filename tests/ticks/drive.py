@@ -17,8 +17,8 @@ from typing import Any
 from tests.app.rig import SYMBOL, T0, Rig, bar
 
 from dtms import bootstrap
-from dtms.app.market_desk import MarketDesk, SymbolDesk
-from dtms.app.quotes import QuoteFeed
+from dtms.app.market.market_data import MarketDesk, SymbolDesk
+from dtms.app.market.quotes import QuoteFeed
 from dtms.client.wire import Reply, Request
 from dtms.domain.exits import ExitBook
 from dtms.domain.market import Quote

@@ -15,8 +15,8 @@ from tests.app.rig import SYMBOL, T0, Rig
 from tests.ticks.drive import ATR, Planted, recorded
 
 from dtms import bootstrap
-from dtms.app.market_desk import MarketDesk
-from dtms.app.quotes import QuoteFeed
+from dtms.app.market.market_data import MarketDesk
+from dtms.app.market.quotes import QuoteFeed
 from dtms.domain.calendar import MarketHours
 from dtms.domain.instrument import AssetClass
 from dtms.domain.market import Bar, Quote, Timeframe

@@ -9,7 +9,7 @@ from tests.app.rig import SYMBOL, bar
 from tests.time.machine import TimeRig
 
 from dtms.adapters.mt5.server_time import ServerClock, new_york_plus_7
-from dtms.app.clock_watch import ClockWatch, Jump
+from dtms.app.modes.clock_watch import ClockWatch, Jump
 from dtms.domain.modes import Cause
 from dtms.domain.units import DAY, HOUR, SECOND, Millis
 from dtms.ports.causes import NoCauses

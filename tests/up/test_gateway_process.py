@@ -13,8 +13,8 @@ from dtms import bootstrap
 from dtms.adapters.clocks import SystemClock
 from dtms.adapters.mt5 import Mt5Sender
 from dtms.adapters.sql import open_ledger
-from dtms.app.gateway_pass import GatewayPass
-from dtms.app.registration import Registration
+from dtms.app.commands.registration import Registration
+from dtms.app.gateway.cycle import GatewayPass
 from dtms.bootstrap import Parts
 from dtms.domain.action import OpenTrade, SetStop
 from dtms.domain.position import AccountKind

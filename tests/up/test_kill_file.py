@@ -11,7 +11,7 @@ import pytest
 import requests
 from tests.up.conftest import FALL, install, running, seen, wait_until
 
-from dtms.app.flatten import RULE
+from dtms.app.modes.flatten import RULE
 from dtms.domain.intent import Intent, IntentState
 from dtms.domain.units import MINUTE, Millis
 from dtms.services.web.access import load_or_make_token

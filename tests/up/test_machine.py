@@ -13,7 +13,7 @@ from tests.up.conftest import FALL, Installed, free_ports
 from dtms.adapters.clocks import AnchoredClock, SystemClock, TapeClock, TapeTime, write_tape_time
 from dtms.adapters.notify import MemoryNotifier
 from dtms.adapters.sql import open_ledger
-from dtms.app.exit_cycle import ExitStats
+from dtms.app.exits.manager import ExitStats
 from dtms.domain.market import Quote
 from dtms.domain.position import AccountKind
 from dtms.domain.trade import TradeState

@@ -24,8 +24,8 @@ from dtms.adapters.sql import open_ledger
 from dtms.adapters.worker.broker import BrokerWorker
 from dtms.adapters.worker.jitter import Jitter, measure_jitter
 from dtms.adapters.worker.pin import AccountPin
-from dtms.app import journal
-from dtms.app.registration import Registration
+from dtms.app.commands.registration import Registration
+from dtms.app.journal import journal
 from dtms.bootstrap import Parts, Server
 from dtms.core.settle import Scene
 from dtms.domain.action import SetStop

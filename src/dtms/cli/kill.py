@@ -17,7 +17,7 @@ from dtms.cli.own_ledger import own_ledger
 from dtms.errors import DtmsError, SettingsError
 
 if TYPE_CHECKING:
-    from dtms.app.kill import KillState, KillSwitch
+    from dtms.app.modes.kill_switch import KillState, KillSwitch
     from dtms.domain.verdict import KillLevel
     from dtms.ports.ledger import LedgerRead
     from dtms.settings import Settings
@@ -68,7 +68,7 @@ def flatten(config: options.Config = None, as_json: options.Json = False) -> Non
 @group.command()
 def release(config: options.Config = None, as_json: options.Json = False) -> None:
     """Let go, whoever has pressed and from where; closings that were not sent yet are cancelled."""
-    from dtms.app.kill_file import remove_word
+    from dtms.app.modes.kill_file import remove_word
     from dtms.services.wiring import sentinel_of
 
     settings = options.settings_of(config)
@@ -83,7 +83,7 @@ def release(config: options.Config = None, as_json: options.Json = False) -> Non
 
 
 def _press(level: KillLevel, config: Any, *, as_json: bool) -> None:
-    from dtms.app.kill_file import write_word
+    from dtms.app.modes.kill_file import write_word
     from dtms.services.wiring import sentinel_of
 
     settings, person = options.settings_of(config), _person()
@@ -102,7 +102,7 @@ def _press(level: KillLevel, config: Any, *, as_json: bool) -> None:
 
 
 def _with_switch(settings: Settings, use: Callable[[KillSwitch], KillState]) -> KillState:
-    from dtms.app.kill import KillSwitch
+    from dtms.app.modes.kill_switch import KillSwitch
     from dtms.services.host import configure_logs
     from dtms.services.wiring import clock_of, notifier_of, sentinel_of
 
@@ -127,7 +127,7 @@ def _person() -> str:
 
 def _tell(settings: Settings, *, as_json: bool) -> None:
     """Print what the file and the ledger say, and what is open."""
-    from dtms.app.kill_file import Unreadable, read_word
+    from dtms.app.modes.kill_file import Unreadable, read_word
     from dtms.services.wiring import sentinel_of
 
     word = read_word(sentinel_of(settings))
@@ -148,7 +148,7 @@ def _tell(settings: Settings, *, as_json: bool) -> None:
 def _members(tx: LedgerRead) -> dict[str, object]:
     import msgspec
 
-    from dtms.app.kill import kill_state
+    from dtms.app.modes.kill_switch import kill_state
     from dtms.services.api.views import kill_answer
 
     members: dict[str, object] = msgspec.to_builtins(kill_answer(tx, kill_state(tx)))

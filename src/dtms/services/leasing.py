@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 
 from dtms.adapters.sql import SqlLedger
-from dtms.app.lease import LeaseHolder, LeaseTerms
+from dtms.app.gateway.lease import LeaseHolder, LeaseTerms
 from dtms.errors import LedgerError, SettingsError
 from dtms.platforms.processes import end_this_process
 from dtms.ports.clock import Clock

@@ -16,7 +16,7 @@ from typing import Final
 import structlog
 
 from dtms.adapters.sql.codec import Codec
-from dtms.app.exit_cycle import ExitStats
+from dtms.app.exits.manager import ExitStats
 from dtms.domain.score import MarketView
 from dtms.domain.verdict import Verdict
 from dtms.errors import InvalidDataError

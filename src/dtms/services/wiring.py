@@ -17,7 +17,7 @@ from dtms.adapters.files.vix import VixFile
 from dtms.adapters.gateway_client import GatewayClient
 from dtms.adapters.notify import LogTarget, QueueNotifier, Target, apprise_target
 from dtms.adapters.worker.methods import SEND
-from dtms.app.monitor_pass import PASS_EVERY_S
+from dtms.app.defence.cycle import PASS_EVERY_S
 from dtms.bootstrap import Parts
 from dtms.domain.position import Account, AccountKind
 from dtms.errors import BrokerUnavailableError, SettingsError

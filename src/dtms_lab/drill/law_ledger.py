@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import bindparam, select
 
 from dtms.adapters.sql.schema import INTENTS, TRANSITIONS
-from dtms.app.book import KILL_FACT
+from dtms.app.views.trade_cache import KILL_FACT
 from dtms.domain.intent import Intent, Planner
 from dtms.domain.trade import Trade, TradeState
 from dtms.domain.transitions import ROWS, TABLE, PlanKind

@@ -6,8 +6,8 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Final
 
-from dtms.app import flatten
-from dtms.app.tags import stem_of
+from dtms.app.journal.tags import stem_of
+from dtms.app.modes import flatten
 from dtms.domain.action import OpenHedge, OpenTrade, ReAdd, Reduce
 from dtms.domain.intent import Intent, IntentState
 from dtms.domain.units import Millis

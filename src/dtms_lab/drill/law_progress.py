@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from dtms.app.mode_facts import read_modes
-from dtms.app.modes import ModeKeeper
-from dtms.app.reconciled import last_outcome
+from dtms.app.journal.mode_facts import read_modes
+from dtms.app.modes.keeper import ModeKeeper
+from dtms.app.reconcile.outcome import last_outcome
 from dtms.core.modes import mode_of, worst
 from dtms.domain.modes import Mode
 from dtms.domain.trade import Hold, Owner, Trade

@@ -6,7 +6,7 @@ from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from typing import Final
 
-from dtms.app.walk import each_intent
+from dtms.app.journal.scan import each_intent
 from dtms.domain.intent import Planner, Purpose
 from dtms.domain.units import DAY, HOUR, MINUTE, Millis
 from dtms_lab.drill.record import Record

@@ -9,9 +9,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from dtms.app.book import KILL_FACT
-from dtms.app.closures import read_closures, spans_by_symbol
-from dtms.app.tags import stem_of
+from dtms.app.journal.tags import stem_of
+from dtms.app.market.closures import read_closures, spans_by_symbol
+from dtms.app.views.trade_cache import KILL_FACT
 from dtms.domain.calendar import MarketHours
 from dtms.domain.intent import IntentState
 from dtms.domain.policy.machine import MachinePolicy

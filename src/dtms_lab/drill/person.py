@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from dtms.app.halt import NotHaltedError, StillHoldsError, resume
-from dtms.app.opening_checks import OpeningRefusedError, Order
+from dtms.app.commands.opening_checks import OpeningRefusedError, Order
+from dtms.app.modes.halt import NotHaltedError, StillHoldsError, resume
 from dtms.domain.exits import ExitBook
 from dtms.domain.market import Quote
 from dtms.domain.units import SECOND, Millis, Side, Ticket

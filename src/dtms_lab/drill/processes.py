@@ -12,11 +12,11 @@ from starlette.types import ASGIApp
 from dtms import bootstrap
 from dtms.adapters.clocks import AnchoredClock, MemoryAnchor
 from dtms.adapters.notify import MemoryNotifier
-from dtms.app.gateway_pass import GatewayPass
-from dtms.app.kill import KillSwitch
-from dtms.app.monitor_pass import MonitorPass
-from dtms.app.opening import Opening
-from dtms.app.outbox import Outbox
+from dtms.app.commands.opening import Opening
+from dtms.app.commands.outbox import Outbox
+from dtms.app.defence.cycle import MonitorPass
+from dtms.app.gateway.cycle import GatewayPass
+from dtms.app.modes.kill_switch import KillSwitch
 from dtms.bootstrap import Exits, Parts, Server
 from dtms.domain.market import Timeframe
 from dtms.domain.policy import PolicyBook

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from dtms.app.closures import read_closures
+from dtms.app.market.closures import read_closures
 from dtms.core.settle import REOPENING_WAIT
 from dtms.domain.intent import Intent, IntentState
 from dtms.domain.units import SECOND, Millis

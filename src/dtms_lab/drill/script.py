@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from dtms.app.market_desk import MarketDesk, SymbolDesk
-from dtms.app.quotes import QuoteFeed
+from dtms.app.market.market_data import MarketDesk, SymbolDesk
+from dtms.app.market.quotes import QuoteFeed
 from dtms.core.market_state import MarketState
 from dtms.domain.calendar import MarketHours
 from dtms.domain.instrument import Instrument

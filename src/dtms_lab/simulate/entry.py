@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from dtms.app.market_desk import SymbolDesk
+from dtms.app.market.market_data import SymbolDesk
 from dtms.core.market_state import MarketState
 from dtms.domain.market import Bar
 from dtms.domain.score import MarketView

@@ -14,11 +14,11 @@ from starlette.types import ASGIApp
 
 from dtms import bootstrap
 from dtms.adapters.clocks import VirtualClock
-from dtms.app.exit_pass import ExitPass
-from dtms.app.gateway_pass import GatewayPass
-from dtms.app.market_desk import MarketDesk
-from dtms.app.monitor_pass import MonitorPass
-from dtms.app.registry import Registry
+from dtms.app.commands.registry import Registry
+from dtms.app.defence.cycle import MonitorPass
+from dtms.app.exits.cycle import ExitPass
+from dtms.app.gateway.cycle import GatewayPass
+from dtms.app.market.market_data import MarketDesk
 from dtms.bootstrap import Exits, Parts
 from dtms.client import StateCache
 from dtms.domain.score import MarketView

@@ -14,7 +14,7 @@ import structlog
 
 from dtms.adapters.mt5.server_time import ServerClock
 from dtms.adapters.sql import open_ledger
-from dtms.app.market_desk import MarketDesk
+from dtms.app.market.market_data import MarketDesk
 from dtms.domain.market import Quote, Timeframe
 from dtms.domain.policy import PolicyBook
 from dtms.domain.position import Position

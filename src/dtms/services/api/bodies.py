@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_type_hints
 
 from pydantic import Field, create_model
 
-from dtms.app.opening_checks import Order
+from dtms.app.commands.opening_checks import Order
 from dtms.domain.policy.exits import ExitPolicy, ExitProfile, profile_from
 from dtms.domain.units import Side
 from dtms.domain.verdict import KillLevel

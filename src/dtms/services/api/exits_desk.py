@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 
-from dtms.app import journal
+from dtms.app.journal import journal
 from dtms.domain.exits import ExitBook
 from dtms.domain.policy.exits import OWN_NUMBERS, ExitPolicy
 from dtms.domain.trade import Trade

@@ -6,7 +6,7 @@ request says. Letting go is not repeated: an old release that comes late must no
 
 from __future__ import annotations
 
-from dtms.app.kill import KillState, kill_state
+from dtms.app.modes.kill_switch import KillState, kill_state
 from dtms.domain.verdict import KillLevel
 from dtms.errors import LedgerError, StaleWriteError
 from dtms.ports.ledger import LedgerRead, LedgerWrite

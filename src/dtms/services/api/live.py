@@ -15,11 +15,11 @@ import requests
 from starlette.types import ASGIApp
 
 from dtms import bootstrap
-from dtms.app.kill import KillSwitch
-from dtms.app.market_desk import MarketDesk
-from dtms.app.opening import Opening
-from dtms.app.outbox import Outbox, Registrar
-from dtms.app.queries import Sight, TradeQueries
+from dtms.app.commands.opening import Opening
+from dtms.app.commands.outbox import Outbox, Registrar
+from dtms.app.market.market_data import MarketDesk
+from dtms.app.modes.kill_switch import KillSwitch
+from dtms.app.views.queries import Sight, TradeQueries
 from dtms.bootstrap import Exits, Parts
 from dtms.ports.broker import BrokerReads
 from dtms.services.api.app import make_api_app

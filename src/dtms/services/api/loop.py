@@ -11,9 +11,9 @@ from typing import Final, Protocol
 
 import structlog
 
-from dtms.app.book import KILL_FACT
-from dtms.app.exit_pass import ExitPass
-from dtms.app.market_desk import MarketDesk
+from dtms.app.exits.cycle import ExitPass
+from dtms.app.market.market_data import MarketDesk
+from dtms.app.views.trade_cache import KILL_FACT
 from dtms.client import Identity, ServerIdentity, StateCache
 from dtms.errors import BrokerError, DtmsError, LedgerError, MarketDataError
 from dtms.ports.clock import Clock

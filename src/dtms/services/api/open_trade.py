@@ -12,8 +12,8 @@ from functools import partial
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dtms.app.opening_checks import OpeningRefusedError
-from dtms.app.outbox import Delivery
+from dtms.app.commands.opening_checks import OpeningRefusedError
+from dtms.app.commands.outbox import Delivery
 from dtms.domain.intent import Intent, IntentState
 from dtms.domain.records import Reply
 from dtms.errors import LedgerError, StaleWriteError

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from dtms.app.kill import KillSwitch
-from dtms.app.opening import Opening
-from dtms.app.outbox import Outbox
-from dtms.app.queries import TradeQueries
+from dtms.app.commands.opening import Opening
+from dtms.app.commands.outbox import Outbox
+from dtms.app.modes.kill_switch import KillSwitch
+from dtms.app.views.queries import TradeQueries
 from dtms.domain.policy import PolicyBook
 from dtms.ports.clock import Clock
 from dtms.ports.ledger import Ledger

@@ -8,8 +8,8 @@ from typing import Final
 import msgspec
 import requests
 
-from dtms.app.outbox import RegisterAnswer, RegisterWord
-from dtms.app.registration import Registration
+from dtms.app.commands.outbox import RegisterAnswer, RegisterWord
+from dtms.app.commands.registration import Registration
 
 TIMEOUT_S: Final = (2.0, 8.0)
 """To connect, and for the answer: the server itself waits up to 5 s for the position's stop."""
@@ -31,7 +31,7 @@ class _ProblemWire(msgspec.Struct, frozen=True):
 
 
 class HttpRegistrar:
-    """Fulfils `dtms.app.outbox.Registrar`.
+    """Fulfils `dtms.app.commands.outbox.Registrar`.
 
     Args:
         base_url: The DTMS server.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from dtms.app.opening_checks import OpeningRefusal, OpeningRefusedError
+from dtms.app.commands.opening_checks import OpeningRefusal, OpeningRefusedError
 from dtms.domain.intent import Intent, IntentState
 from dtms.domain.receipt import Rejection
 from dtms.services.web.problem import FieldFault, Problem, invalid

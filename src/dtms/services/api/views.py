@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from dtms.app.kill import KillState, kill_state
-from dtms.app.queries import TradeFacts, is_released
-from dtms.app.reconciled import last_outcome
-from dtms.app.strays import strays
+from dtms.app.modes.kill_switch import KillState, kill_state
+from dtms.app.reconcile.outcome import last_outcome
+from dtms.app.reconcile.strays import strays
+from dtms.app.views.queries import TradeFacts, is_released
 from dtms.domain.exits import ExitBook
 from dtms.domain.intent import IntentState
 from dtms.domain.trade import Trade, TradeState

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from dtms.app.kill import KillSource
+from dtms.app.modes.kill_switch import KillSource
 from dtms.domain.trade import Owner
 from dtms.domain.verdict import KillLevel
 from dtms.services.server.wire import TradeAnswer, UnmanagedAnswer

@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from dtms.app.gateway_pass import GatewayPass
+from dtms.app.gateway.cycle import GatewayPass
 from dtms.errors import DtmsError
 from dtms.services.web.health import ReadyReport, causes_words, ledger_word, progress_word
 

@@ -12,8 +12,8 @@ import structlog
 
 from dtms import bootstrap
 from dtms.adapters.sql import SqlLedger, open_ledger, verify_chain
-from dtms.app.modes import ModeKeeper
-from dtms.app.offset_keeper import OffsetKeeper
+from dtms.app.gateway.server_offset import OffsetKeeper
+from dtms.app.modes.keeper import ModeKeeper
 from dtms.domain.modes import Cause
 from dtms.domain.position import Account
 from dtms.errors import BrokerUnavailableError, LedgerError, LedgerUnavailableError

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from dtms.adapters.worker.broker import BrokerWorker
 from dtms.adapters.worker.frames import JSON
 from dtms.adapters.worker.pin import AccountPin
-from dtms.app.lease import LeasedWrites
+from dtms.app.gateway.lease import LeasedWrites
 from dtms.domain.position import Account
 from dtms.domain.server_offset import SeenOffset
 from dtms.errors import SettingsError

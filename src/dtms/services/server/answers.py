@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from dtms.app.book import Page
-from dtms.app.explain import explain
-from dtms.app.queries import is_released
-from dtms.app.reconciled import Outcome, last_outcome
-from dtms.app.registration import RefusalKind
+from dtms.app.commands.registration import RefusalKind
+from dtms.app.reconcile.outcome import Outcome, last_outcome
+from dtms.app.views.explain import explain
+from dtms.app.views.queries import is_released
+from dtms.app.views.trade_cache import Page
 from dtms.domain.intent import Intent
 from dtms.domain.trade import Trade, TradeState
 from dtms.domain.units import Millis, Ticket, TradeId, to_iso

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from dtms.app.queries import TradeQueries
+from dtms.app.views.queries import TradeQueries
 from dtms.domain.units import Ticket
 from dtms.ports.clock import Clock
 from dtms.services.server import encode

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from dtms.adapters.gateway_client.wire import from_iso
-from dtms.app.registration import Registration
+from dtms.app.commands.registration import Registration
 from dtms.domain.units import Millis, Side, Ticket
 from dtms.errors import InvalidDataError
 from dtms.services.web.fields import (

@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from dtms.app.explain import Explanation
-from dtms.app.queries import TradeFacts
-from dtms.app.reconciled import Outcome
-from dtms.app.strays import strays
+from dtms.app.reconcile.outcome import Outcome
+from dtms.app.reconcile.strays import strays
+from dtms.app.views.explain import Explanation
+from dtms.app.views.queries import TradeFacts
 from dtms.domain.action import Action, kind_of
 from dtms.domain.intent import Intent
 from dtms.domain.policy import Policy

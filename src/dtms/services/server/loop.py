@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from dtms.app.monitor_pass import MonitorPass
+from dtms.app.defence.cycle import MonitorPass
 from dtms.errors import LedgerError
 from dtms.services.web.health import ReadyReport, causes_words, ledger_word, progress_word
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import structlog
 
-from dtms.app import halt as orders
-from dtms.app.book import Page
-from dtms.app.modes import ModeKeeper
+from dtms.app.modes import halt as orders
+from dtms.app.modes.keeper import ModeKeeper
+from dtms.app.views.trade_cache import Page
 from dtms.core.modes import TABLE, Standing, shown_mode, standing
 from dtms.domain.modes import ActiveCause, Cause
 from dtms.domain.units import to_iso

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from dtms.app.monitor import Monitor
-from dtms.app.queries import Sight, TradeQueries
-from dtms.app.registry import Registry
+from dtms.app.commands.registry import Registry
+from dtms.app.defence.monitor import Monitor
+from dtms.app.views.queries import Sight, TradeQueries
 from dtms.ports.clock import Clock
 from dtms.ports.ledger import Ledger
 from dtms.services.server.board import TradeBoard

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from dtms.app.person import Person
-from dtms.app.registration import RefusalKind, RegistrationRefusedError
+from dtms.app.commands.operator import Person
+from dtms.app.commands.registration import RefusalKind, RegistrationRefusedError
 from dtms.domain.intent import Intent
 from dtms.domain.trade import Trade
 from dtms.domain.units import Ticket

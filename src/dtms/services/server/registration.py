@@ -9,9 +9,9 @@ from typing import Final
 
 import structlog
 
-from dtms.app import journal
-from dtms.app.registration import RefusalKind, Registered, Registration, RegistrationRefusedError
-from dtms.app.walk import each_intent
+from dtms.app.commands.registration import RefusalKind, Registered, Registration, RegistrationRefusedError
+from dtms.app.journal import journal
+from dtms.app.journal.scan import each_intent
 from dtms.domain.action import Action, SetStop
 from dtms.domain.intent import Intent, IntentState
 from dtms.domain.trade import Trade

@@ -12,7 +12,7 @@ import msgspec
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from dtms.app.book import Page
+from dtms.app.views.trade_cache import Page
 from dtms.core.modes import Standing, shown_mode, worst
 from dtms.domain.modes import Mode
 from dtms.domain.records import EventKind

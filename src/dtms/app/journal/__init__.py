@@ -1,0 +1,1 @@
+"""What is written to the ledger: intents, plans, conclusions and what is told of them. No pass, no broker."""

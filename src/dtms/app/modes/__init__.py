@@ -1,0 +1,1 @@
+"""What the system may do by itself and why: causes, modes, the kill switch, and whether work gets done."""
