@@ -193,6 +193,31 @@ def test_a_counter_move_that_the_broker_refuses_is_not_tried_again_on_every_pass
     assert told(rig, trade).count(("by_hand", 1_990.0, 1_985.0)) == 1
 
 
+@pytest.mark.parametrize("by_hand", ["floor", "reassert"])
+def test_a_stop_whose_way_back_is_refused_for_good_is_put_back_within_the_minute(by_hand: str) -> None:
+    rig = Rig(policy=policy(by_hand))
+    trade = rig.managed()
+    rig.settle()
+    rig.dealer.refuses = lambda request: Mt5.TRADE_RETCODE_CLOSE_ONLY if request.magic == 77 else None
+    rig.hand_stop(trade.ticket, None)
+    rig.pass_time(5)
+    rig.dealer.refuses = lambda _request: None
+    rig.pass_time(40)
+    assert stop_of(rig, trade) is None
+    rig.pass_time(3)
+    assert stop_of(rig, trade) == 1_990.0
+
+
+def test_a_stop_whose_way_back_stays_refused_is_asked_for_twice_a_bar() -> None:
+    rig = Rig(policy=policy("reassert"))
+    trade = rig.managed()
+    rig.settle()
+    rig.dealer.refuses = lambda request: Mt5.TRADE_RETCODE_CLOSE_ONLY if request.magic == 77 else None
+    rig.hand_stop(trade.ticket, None)
+    rig.pass_time(599)
+    assert len(rig.writes.sent) == 4
+
+
 def test_a_stop_seen_on_many_passes_is_recorded_once(rig: Rig) -> None:
     trade = rig.managed()
     rig.settle()
@@ -554,19 +579,21 @@ def test_a_hedges_target_follows_its_parents_stop(rig: Rig, side: Side) -> None:
     assert after.target == tighter
 
 
-def test_a_target_that_could_not_follow_is_asked_again_on_the_next_bar(rig: Rig) -> None:
+@pytest.mark.parametrize(("refused_s", "tries", "again_s"), [(30, 1, 20), (200, 2, 105)])
+def test_a_target_that_could_not_follow_is_asked_again_within_the_minute_then_on_the_next_bar(
+    rig: Rig, refused_s: float, tries: int, again_s: float
+) -> None:
     trade = rig.hedged()
     assert trade.hedge is not None
     rig.dealer.refuses = lambda request: (
         Mt5.TRADE_RETCODE_FROZEN if request.action == Mt5.TRADE_ACTION_SLTP and request.magic == 77 else None
     )
     rig.hand_stop(trade.ticket, 1_997.0)
-    rig.pass_time(30)
+    rig.pass_time(refused_s)
     tried = [intent for intent in rig.intents(trade) if intent.rule == "child.follows"]
-    assert len(tried) == 1
+    assert len(tried) == tries
     rig.dealer.refuses = lambda _request: None
-    rig.next_bar()
-    rig.pass_time(5)
+    rig.pass_time(again_s)
     seen = rig.position(trade.hedge.identifier)
     assert seen is not None
     assert seen.target == 1_997.0

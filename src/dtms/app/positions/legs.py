@@ -10,6 +10,7 @@ from dataclasses import replace
 from dtms.app.evidence.proof import LOTS_NOISE
 from dtms.app.journal import journal
 from dtms.app.market.market_data import SymbolDesk
+from dtms.app.positions.again import once_more
 from dtms.app.positions.recognise import another
 from dtms.domain.action import Action, Close, Reduce, SetStop
 from dtms.domain.intent import Intent, Planner
@@ -44,7 +45,7 @@ def follow(ledger: Ledger, trade: Trade, unfinished: tuple[Intent, ...], desk: S
     """Plan what brings each child's stop and target to its parent's: a hedge's target is the parent's stop.
 
     A hedge that is larger than what a hand has left of its parent is brought down to that. What the broker refused is
-    asked again on the next bar. A child that is another position by now is left alone, and its trade is held.
+    asked again once within the bar, then on the next one. A child that is another position by now is left alone, and its trade is held.
     """
     if trade.hold is Hold.ANOTHER:
         return
@@ -72,17 +73,23 @@ def _pair(ledger: Ledger, trade: Trade, unfinished: tuple[Intent, ...], desk: Sy
 
 
 def _plan(ledger: Ledger, trade: Trade, action: Action, name: str, rule: str, desk: SymbolDesk, now: Millis) -> None:
-    """Plan an action on a child, once for each version of the trade and each bar."""
-    intent = journal.new_intent(
-        trade,
-        action,
-        decision_id=f"{name}v{trade.version}@{Timeframe.M5.start_of(now)}",
-        owner=Planner.DTMS,
-        rule=rule,
-        now=now,
-        priced_expiry_s=desk.policy.operation.priced_expiry_s,
-    )
+    """Plan an action on a child, once for each version of the trade and each bar, and once more where it came to nothing."""
+    bar = Timeframe.M5.start_of(now)
+    decision_id = f"{name}v{trade.version}@{bar}"
     with ledger.write() as tx:
+        tried = [i for i in tx.intents(trade_id=trade.trade_id, since=bar) if i.decision_id == decision_id]
+        if tried and not once_more(tried, now):
+            return
+        intent = journal.new_intent(
+            trade,
+            action,
+            decision_id=decision_id,
+            owner=Planner.DTMS,
+            rule=rule,
+            now=now,
+            priced_expiry_s=desk.policy.operation.priced_expiry_s,
+            attempt=len(tried) + 1,
+        )
         tx.add_intent(intent)
 
 

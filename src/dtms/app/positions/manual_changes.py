@@ -10,6 +10,7 @@ from typing import Final, assert_never
 
 from dtms.app.journal import journal
 from dtms.app.market.market_data import SymbolDesk
+from dtms.app.positions.again import once_more
 from dtms.app.positions.naked import with_naked
 from dtms.app.positions.recognise import EntrySays
 from dtms.app.positions.seen_stop import stop_seen
@@ -97,12 +98,12 @@ def counter_move(trade: Trade, main: Position, desk: SymbolDesk) -> SetStop | No
 def plan_counter(tx: LedgerWrite, trade: Trade, main: Position, action: SetStop, now: Millis, policy: Policy) -> Trade:
     """Plan the move back, once a bar, and again soon where it came to nothing for a passing reason.
 
-    A refused one is not asked again at once. Return the trade as written.
+    One that was refused for good is asked again once within the bar. Return the trade as written.
     """
     bar = Timeframe.M5.start_of(now)
     decision_id = f"by_hand@{bar}"
     tried = [i for i in tx.intents(trade_id=trade.trade_id, since=bar) if i.decision_id == decision_id]
-    if tried and (len(tried) >= _COUNTERS_A_BAR or not _passed(tried[-1], now)):
+    if tried and (len(tried) >= _COUNTERS_A_BAR or not _due(tried, now)):
         return trade
     intent = journal.new_intent(
         trade,
@@ -120,11 +121,18 @@ def plan_counter(tx: LedgerWrite, trade: Trade, main: Position, action: SetStop,
     return tx.save_trade(replace(trade, marks=_countered(trade.marks)))
 
 
-def _passed(last: Intent, now: Millis) -> bool:
-    """Say whether an attempt came to nothing for a reason that says nothing about the next, long enough ago."""
-    rejection = None if last.receipt is None else last.receipt.rejection
-    passing = last.state in (IntentState.NOT_APPLIED, IntentState.CANCELLED) or rejection in RETRYABLE
-    return passing and last.settled_at is not None and now - last.settled_at >= _COUNTER_WAIT
+def _due(tried: list[Intent], now: Millis) -> bool:
+    """Say whether the last attempt came to nothing long enough ago for what it failed on."""
+    last = tried[-1]
+    if _passing(last):
+        return last.settled_at is not None and now - last.settled_at >= _COUNTER_WAIT
+    return once_more([intent for intent in tried if not _passing(intent)], now)
+
+
+def _passing(tried: Intent) -> bool:
+    """Say whether an attempt came to nothing for a reason that says nothing about the next."""
+    rejection = None if tried.receipt is None else tried.receipt.rejection
+    return tried.state in (IntentState.NOT_APPLIED, IntentState.CANCELLED) or rejection in RETRYABLE
 
 
 def _countered(marks: Marks) -> Marks:
