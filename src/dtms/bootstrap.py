@@ -23,8 +23,8 @@ from dtms.app.gateway.lease import LeaseHolder
 from dtms.app.gateway.send_gate import SendGate
 from dtms.app.gateway.server_offset import OffsetKeeper
 from dtms.app.journal.mode_facts import Role
-from dtms.app.market.market_data import MarketDesk
-from dtms.app.market.risk_inputs import RailDesk
+from dtms.app.market.market_data import MarketData
+from dtms.app.market.risk_inputs import RiskInputs
 from dtms.app.modes.clock_watch import ClockWatch
 from dtms.app.modes.keeper import ModeKeeper
 from dtms.app.modes.kill_switch import KillSwitch
@@ -72,7 +72,7 @@ class Server:
 
     monitor: Monitor
     registry: Registry
-    desk: MarketDesk
+    desk: MarketData
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +106,7 @@ def make_pass_health(parts: Parts, name: str, modes: ModeKeeper, ledger: LedgerW
 
 
 def make_progress(
-    parts: Parts, modes: ModeKeeper, desk: MarketDesk, reads: BrokerReads, *, decides: bool, name: str
+    parts: Parts, modes: ModeKeeper, desk: MarketData, reads: BrokerReads, *, decides: bool, name: str
 ) -> Progress:
     """Return what watches over the work of one process; `name` is its logger's."""
     said = Seldom(structlog.get_logger(name), parts.clock.boot_ns)
@@ -223,20 +223,20 @@ def make_reconciler(
     )
 
 
-def make_desk(parts: Parts, reads: BrokerReads, *, scored: bool) -> MarketDesk:
+def make_desk(parts: Parts, reads: BrokerReads, *, scored: bool) -> MarketData:
     """Return the market as one service sees it; only the DTMS server's saves the indicators."""
-    return MarketDesk(reads=reads, ledger=parts.ledger, policies=parts.policies, scored=scored)
+    return MarketData(reads=reads, ledger=parts.ledger, policies=parts.policies, scored=scored)
 
 
-def make_rails(parts: Parts) -> RailDesk:
+def make_rails(parts: Parts) -> RiskInputs:
     """Return the gatherer of the rails' facts."""
-    return RailDesk(ledger=parts.ledger, policy=parts.policies.default.rails, news=parts.news)
+    return RiskInputs(ledger=parts.ledger, policy=parts.policies.default.rails, news=parts.news)
 
 
 def make_server(
     parts: Parts,
     reads: BrokerReads,
-    desk: MarketDesk,
+    desk: MarketData,
     *,
     advisory: bool,
     on_verdict: Callable[[Verdict, MarketView | None], None] = lambda _verdict, _view: None,
@@ -265,7 +265,7 @@ def make_server(
 def make_exit_manager(
     parts: Parts,
     reads: BrokerReads,
-    desk: MarketDesk,
+    desk: MarketData,
     *,
     server_url: str,
     sleep: Callable[[float], None],

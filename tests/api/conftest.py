@@ -23,7 +23,7 @@ from dtms.adapters.sql import SqlLedger, open_ledger
 from dtms.app.commands.registration import Registration
 from dtms.app.gateway.executor import Executor
 from dtms.app.journal import journal
-from dtms.app.market.market_data import MarketDesk
+from dtms.app.market.market_data import MarketData
 from dtms.bootstrap import Parts, Server
 from dtms.core.settle import Scene
 from dtms.domain.action import OpenHedge
@@ -135,7 +135,7 @@ class World:
     ledger: SqlLedger
     notifier: MemoryNotifier
     parts: Parts
-    desk: MarketDesk
+    desk: MarketData
     server: Server
     executor: Executor
     dtms: SwitchedServer

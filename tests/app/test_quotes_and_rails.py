@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.app.rig import T0, Rig
 
 from dtms.app.market.quotes import QuoteFeed
-from dtms.app.market.risk_inputs import RailDesk
+from dtms.app.market.risk_inputs import RiskInputs
 from dtms.domain.calendar import MarketHours
 from dtms.domain.instrument import AssetClass
 from dtms.domain.market import Quote
@@ -166,16 +166,16 @@ def test_what_is_believed_is_in_order_of_time_and_never_a_lone_jump(steps: list[
 # ----- the rails' facts
 
 
-def desk_of(rig: Rig) -> RailDesk:
-    return RailDesk(ledger=rig.ledger, policy=rig.policy.rails, news=NoCalendar())
+def desk_of(rig: Rig) -> RiskInputs:
+    return RiskInputs(ledger=rig.ledger, policy=rig.policy.rails, news=NoCalendar())
 
 
-def facts(rig: Rig, desk: RailDesk, *, equity: float = 10_000.0, **given: Any) -> RailFacts:
+def facts(rig: Rig, desk: RiskInputs, *, equity: float = 10_000.0, **given: Any) -> RailFacts:
     account = replace(rig.broker.account(), equity=equity)
     return desk.facts(rig.server.desk.symbol("XAUUSD", rig.clock.now), account, rig.clock.now, **given)
 
 
-def sample(rig: Rig, desk: RailDesk, equity: float) -> None:
+def sample(rig: Rig, desk: RiskInputs, equity: float) -> None:
     assert desk.due(rig.clock.now)
     desk.sample(replace(rig.broker.account(), equity=equity), rig.clock.now)
 

@@ -35,7 +35,7 @@ from dtms.domain.trade import Trade, TradeState
 from dtms.domain.transitions import PlanKind
 from dtms.domain.units import Millis, Price
 from dtms.errors import InvalidDataError, OutcomeUnknownError, StaleWriteError
-from dtms_lab.drill.script import ScriptedDesk
+from dtms_lab.drill.script import ScriptedMarketData
 
 Patch = pytest.MonkeyPatch
 Switch = Callable[[Patch], None]
@@ -335,15 +335,15 @@ _BACK = _back()
 
 def bars_before_quotes(patch: Patch) -> None:
     """After a start the bars of an open trade are asked for before any quote, and refused until there was one."""
-    open_desk = ScriptedDesk._open
+    open_desk = ScriptedMarketData._open
 
-    def refused(desk: ScriptedDesk, symbol: str, now: Millis) -> Any:
+    def refused(desk: ScriptedMarketData, symbol: str, now: Millis) -> Any:
         with desk.ledger.read() as tx:
             if any(trade.symbol == symbol for trade in tx.open_trades()):
                 raise InvalidDataError(f"bars of {symbol}: the server's offset is not known; wait for a quote")
         return open_desk(desk, symbol, now)
 
-    patch.setattr(ScriptedDesk, "_open", refused)
+    patch.setattr(ScriptedMarketData, "_open", refused)
 
 
 def no_reconcile_after_a_failed_pass(patch: Patch) -> None:

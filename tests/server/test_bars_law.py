@@ -13,7 +13,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dtms.app.market.market_data import MarketDesk, SymbolDesk
+from dtms.app.market.market_data import MarketData, SymbolMarket
 from dtms.app.reads.delegating import PassingReads
 from dtms.core.market_state import MarketState
 from dtms.domain.market import Bar, Timeframe
@@ -75,7 +75,7 @@ class Taken:
         ended = [bar.start // _M5 * _M5 + _M5 for bar in self.bars]
         self.closed = max([self.closed, *(end for end in ended if end + 2 * SECOND <= now)])
 
-    def view(self, desk: SymbolDesk) -> MarketView | None:
+    def view(self, desk: SymbolMarket) -> MarketView | None:
         """Return what these bars say of the newest closed one, in a state that never saw anything else."""
         instrument, policy = desk.instrument, desk.policy
         fresh = MarketState(_SYMBOL, instrument.asset, policy.score, policy.regime, canonical=instrument.canonical)
@@ -103,7 +103,7 @@ def test_a_decision_is_made_of_every_bar_that_was_shown_by_then_and_of_nothing_l
         minutes.append(Minute(bar, shown if there else None, None if revised is None else shown + revised * SECOND))
     now = Millis(history[_WARM].start + 3 * SECOND)
     reads = Shown(world, minutes, now)
-    desk = MarketDesk(reads=reads, ledger=world.ledger, policies=load_policy(), scored=False)
+    desk = MarketData(reads=reads, ledger=world.ledger, policies=load_policy(), scored=False)
     taken = Taken()
     of_symbol = desk.symbol(_SYMBOL, now)
     taken.look(reads.present(), now)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dtms.app.market.market_data import MarketDesk
+from dtms.app.market.market_data import MarketData
 from dtms.app.reads.delegating import PassingReads
 from dtms.domain.market import Bar, Timeframe
 from dtms.domain.units import MINUTE, SECOND, Millis
@@ -35,11 +35,11 @@ class LateHistory(PassingReads):
         self.history.append(replace(last, start=Millis(last.start + MINUTE)))
 
 
-def desk_over(world: Any, reads: LateHistory) -> MarketDesk:
-    return MarketDesk(reads=reads, ledger=world.ledger, policies=load_policy(), scored=False)
+def desk_over(world: Any, reads: LateHistory) -> MarketData:
+    return MarketData(reads=reads, ledger=world.ledger, policies=load_policy(), scored=False)
 
 
-def seen(desk: MarketDesk, now: Millis) -> Any:
+def seen(desk: MarketData, now: Millis) -> Any:
     """Return what the newest closed bar was decided on."""
     view = desk.symbol("EURUSD", now).view
     assert view is not None

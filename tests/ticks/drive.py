@@ -17,7 +17,7 @@ from typing import Any
 from tests.app.rig import SYMBOL, T0, Rig, bar
 
 from dtms import bootstrap
-from dtms.app.market.market_data import MarketDesk, SymbolDesk
+from dtms.app.market.market_data import MarketData, SymbolMarket
 from dtms.app.market.quotes import QuoteFeed
 from dtms.client.wire import Reply, Request
 from dtms.domain.exits import ExitBook
@@ -64,7 +64,7 @@ class AllBelieved(QuoteFeed):
 
 
 @dataclass(slots=True, kw_only=True)
-class TickDesk(MarketDesk):
+class TickDesk(MarketData):
     """Quotes as they are read; an ATR and a last close as they were on these days, and no bars to decide on."""
 
     close: float
@@ -74,8 +74,8 @@ class TickDesk(MarketDesk):
         self.symbol(symbol, now)
         return ()
 
-    def _open(self, symbol: str, now: Millis) -> SymbolDesk:
-        desk = MarketDesk._open(self, symbol, now)
+    def _open(self, symbol: str, now: Millis) -> SymbolMarket:
+        desk = MarketData._open(self, symbol, now)
         view = bar(T0, Side.BUY, None)
         desk.feed.reference = self.close
         desk.view = replace(view, indicators=replace(view.indicators, atr_m5=ATR, atr_m15=ATR))

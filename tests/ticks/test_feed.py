@@ -15,7 +15,7 @@ from tests.app.rig import SYMBOL, T0, Rig
 from tests.ticks.drive import ATR, Planted, recorded
 
 from dtms import bootstrap
-from dtms.app.market.market_data import MarketDesk
+from dtms.app.market.market_data import MarketData
 from dtms.app.market.quotes import QuoteFeed
 from dtms.domain.calendar import MarketHours
 from dtms.domain.instrument import AssetClass
@@ -48,7 +48,7 @@ class Desk:
 
     rig: Rig
     reads: Planted
-    desk: MarketDesk
+    desk: MarketData
 
     @property
     def feed(self) -> QuoteFeed:

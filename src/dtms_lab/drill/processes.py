@@ -36,7 +36,7 @@ from dtms_lab.drill.dice import Dice
 from dtms_lab.drill.disk import Disk, ProcessLedger
 from dtms_lab.drill.hooks import Hooks, Points
 from dtms_lab.drill.kinds import Kind
-from dtms_lab.drill.script import ScoreScript, ScriptedDesk
+from dtms_lab.drill.script import ScoreScript, ScriptedMarketData
 from dtms_lab.drill.ways import Door, DtmsWay, HttpWay, QuoteTrouble, Reads, Sender, SendLog, Wire
 from dtms_lab.simulate.services import MAGIC, SERVER_PORT, SERVER_URL, TOKEN
 from dtms_lab.simulate.wire import InProcessDtms
@@ -160,7 +160,7 @@ class DtmsServer:
     who: str = "server"
     parts: Parts = field(init=False)
     reads: SeenReads = field(init=False)
-    desk: ScriptedDesk = field(init=False)
+    desk: ScriptedMarketData = field(init=False)
     server: Server = field(init=False)
     app: ASGIApp = field(init=False)
     work: MonitorPass = field(init=False)
@@ -168,7 +168,7 @@ class DtmsServer:
     def __post_init__(self) -> None:
         self.parts = self.ground.parts(self.who)
         self.reads = SeenReads(self.ground.reads(self.who), self.ground.clock.boot_ns)
-        self.desk = ScriptedDesk(
+        self.desk = ScriptedMarketData(
             reads=self.reads,
             ledger=self.parts.ledger,
             policies=self.ground.policies,
@@ -215,7 +215,7 @@ class MainApi:
     fed: bool
     who: str = "api"
     parts: Parts = field(init=False)
-    desk: ScriptedDesk = field(init=False)
+    desk: ScriptedMarketData = field(init=False)
     exits: Exits = field(init=False)
     opening: Opening = field(init=False)
     outbox: Outbox = field(init=False)
@@ -226,7 +226,7 @@ class MainApi:
         ground = self.ground
         self.parts = ground.parts(self.who)
         reads = ground.reads(self.who)
-        self.desk = ScriptedDesk(
+        self.desk = ScriptedMarketData(
             reads=reads,
             ledger=self.parts.ledger,
             policies=ground.policies,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from dtms.app.market.market_data import MarketDesk, SymbolDesk
+from dtms.app.market.market_data import MarketData, SymbolMarket
 from dtms.app.market.quotes import QuoteFeed
 from dtms.core.market_state import MarketState
 from dtms.domain.calendar import MarketHours
@@ -192,7 +192,7 @@ class _ScriptedState(MarketState):
 
 
 @dataclass(slots=True, kw_only=True)
-class ScriptedDesk(MarketDesk):
+class ScriptedMarketData(MarketData):
     """The market as a service sees it: the gateway's quotes, the script's bars.
 
     `bar` is their length here; the exits count on M5.
@@ -214,13 +214,13 @@ class ScriptedDesk(MarketDesk):
         desk.view = view
         return (view,)
 
-    def _open(self, symbol: str, now: Millis) -> SymbolDesk:
+    def _open(self, symbol: str, now: Millis) -> SymbolMarket:
         instrument = self.reads.instrument(symbol)
         policy = self.policies.of(instrument.canonical)
         hours = MarketHours(instrument.asset)
         state = _ScriptedState(self.script, instrument, hours, policy)
         feed = QuoteFeed(symbol=symbol, hours=hours, policy=policy.rails, spread_typical=policy.spread_typical)
-        return SymbolDesk(
+        return SymbolMarket(
             instrument=instrument,
             hours=hours,
             policy=policy,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from dtms.app.market.market_data import SymbolDesk
+from dtms.app.market.market_data import SymbolMarket
 from dtms.core.market_state import MarketState
 from dtms.domain.market import Bar
 from dtms.domain.score import MarketView
@@ -73,7 +73,7 @@ def money_of(terminal: TerminalSurface, positions: Iterable[int]) -> Money:
     return Money(net=gross + charged, costs=-charged, is_open=bool(left))
 
 
-def views_of(history: Sequence[Bar], desk: SymbolDesk, now: Millis) -> tuple[MarketView, ...]:
+def views_of(history: Sequence[Bar], desk: SymbolMarket, now: Millis) -> tuple[MarketView, ...]:
     """Return what every closed M5 bar of a history said, oldest first."""
     instrument, policy = desk.instrument, desk.policy
     state = MarketState(

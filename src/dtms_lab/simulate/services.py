@@ -18,7 +18,7 @@ from dtms.app.commands.registry import Registry
 from dtms.app.defence.cycle import MonitorPass
 from dtms.app.exits.cycle import ExitPass
 from dtms.app.gateway.cycle import GatewayPass
-from dtms.app.market.market_data import MarketDesk
+from dtms.app.market.market_data import MarketData
 from dtms.bootstrap import Exits, Parts
 from dtms.client import StateCache
 from dtms.domain.score import MarketView
@@ -86,7 +86,7 @@ class Services:
     """
 
     clock: VirtualClock
-    desk: MarketDesk
+    desk: MarketData
     registry: Registry
     gateway: GatewayPass
     defence: MonitorPass

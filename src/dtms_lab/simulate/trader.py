@@ -14,7 +14,7 @@ import structlog
 
 from dtms.adapters.mt5.server_time import ServerClock
 from dtms.adapters.sql import open_ledger
-from dtms.app.market.market_data import MarketDesk
+from dtms.app.market.market_data import MarketData
 from dtms.domain.market import Quote, Timeframe
 from dtms.domain.policy import PolicyBook
 from dtms.domain.position import Position
@@ -60,7 +60,7 @@ class Trader:
     signals: Entries
     terminal: RemoteTerminal
     broker: TerminalLink
-    desk: MarketDesk
+    desk: MarketData
     registering: Registering
     clock: Clock
     shadow: Shadow
@@ -273,7 +273,7 @@ def make_trader(
     # Its own view of the market: indicators only, kept in memory.
     ledger = open_ledger("sqlite://", account=key, clock=clock.market_now)
     now = clock.market_now()
-    desk = MarketDesk(reads=broker, ledger=ledger, policies=policies, scored=False)
+    desk = MarketData(reads=broker, ledger=ledger, policies=policies, scored=False)
     return Trader(
         symbol=symbol,
         signals=signals,

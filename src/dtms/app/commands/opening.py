@@ -25,8 +25,8 @@ from dtms.app.commands.opening_limits import check_limits
 from dtms.app.gateway.preconditions import taken_on_netting
 from dtms.app.journal import journal
 from dtms.app.journal.mode_facts import read_modes
-from dtms.app.market.market_data import MarketDesk, SymbolDesk
-from dtms.app.market.risk_inputs import RailDesk
+from dtms.app.market.market_data import MarketData, SymbolMarket
+from dtms.app.market.risk_inputs import RiskInputs
 from dtms.app.views.trade_cache import KILL_FACT
 from dtms.core.arbiter import review_opening
 from dtms.core.settle import Scene, StepEnd
@@ -61,8 +61,8 @@ class Opening:
     ledger: Ledger
     reads: BrokerReads
     clock: Clock
-    desk: MarketDesk
-    new_rails: Callable[[], RailDesk]
+    desk: MarketData
+    new_rails: Callable[[], RiskInputs]
     lock: AbstractContextManager[object]
     advisory: bool
 
@@ -153,7 +153,7 @@ class Opening:
             pass  # a gateway was faster: it stands as that one left it
         return self.intent(key)
 
-    def _desk(self, symbol: str, now: Millis) -> SymbolDesk:
+    def _desk(self, symbol: str, now: Millis) -> SymbolMarket:
         try:
             desk = self.desk.symbol(symbol, now)
             self.desk.refresh(symbol, now)
@@ -168,7 +168,9 @@ class Opening:
             ) from error
         return desk
 
-    def _action(self, order: Order, desk: SymbolDesk, quote: Quote, account: Account, read: PositionsRead) -> OpenTrade:
+    def _action(
+        self, order: Order, desk: SymbolMarket, quote: Quote, account: Account, read: PositionsRead
+    ) -> OpenTrade:
         held = [position for position in read.positions if position.symbol == desk.instrument.symbol]
         if held and not account.hedging:
             _denied("symbol_taken", "The account nets and the symbol has a position already; close that one first.")
@@ -181,7 +183,7 @@ class Opening:
     def _check_rails(
         self,
         action: OpenTrade,
-        desk: SymbolDesk,
+        desk: SymbolMarket,
         quote: Quote,
         account: Account,
         read: PositionsRead,
@@ -222,7 +224,7 @@ class Opening:
         return None if level is None else KillLevel(level), mode
 
 
-def _profile(order: Order, desk: SymbolDesk) -> str:
+def _profile(order: Order, desk: SymbolMarket) -> str:
     exits = desk.policy.exits
     name = exits.default_profile if order.profile is None else order.profile
     if name not in exits.names:

@@ -12,7 +12,7 @@ from typing import Final
 from dtms.app.commands.registration import RefusalKind, RegistrationRefusedError
 from dtms.app.journal import journal
 from dtms.app.journal.scan import OPENINGS
-from dtms.app.market.market_data import MarketDesk
+from dtms.app.market.market_data import MarketData
 from dtms.app.positions.legs import with_leg_facts
 from dtms.app.positions.naked import with_naked
 from dtms.app.positions.recognise import another
@@ -41,7 +41,7 @@ class Person:
     ledger: Ledger
     reads: BrokerReads
     clock: Clock
-    desk: MarketDesk
+    desk: MarketData
 
     def confirm(self, ticket: Ticket, *, actor: str) -> Trade:
         """Lift the hold of a trade, with what the broker shows of it now; a trade that is not held is left as it is.

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 
 from dtms.app.commands.registration import RefusalKind, Registration, RegistrationRefusedError
-from dtms.app.market.market_data import SymbolDesk
+from dtms.app.market.market_data import SymbolMarket
 from dtms.domain.action import OpenTrade
 from dtms.domain.figures import plain
 from dtms.domain.intent import Intent, IntentState
@@ -21,7 +21,7 @@ _TICK_NOISE = 1e-6
 """Share of a tick: the noise of binary fractions."""
 
 
-def stops(wanted: Registration, position: Position, desk: SymbolDesk) -> tuple[Price, Price]:
+def stops(wanted: Registration, position: Position, desk: SymbolMarket) -> tuple[Price, Price]:
     """Return the initial stop, which fixes R, and the stop that the position shall have at the broker.
 
     Raises:
@@ -74,7 +74,7 @@ def not_worked_on(position: Position, orders: Iterable[Intent], *, hedging: bool
             raise RegistrationRefusedError(RefusalKind.NOT_READY, detail)
 
 
-def still_settable(wanted: Registration, trade: Trade, position: Position, desk: SymbolDesk) -> None:
+def still_settable(wanted: Registration, trade: Trade, position: Position, desk: SymbolMarket) -> None:
     """Check that the first stop of a registered trade, which is not there yet, can be set at the present price.
 
     Raises:
@@ -85,7 +85,7 @@ def still_settable(wanted: Registration, trade: Trade, position: Position, desk:
     _check_side(asked, position, desk)
 
 
-def _check_side(stop: Price, position: Position, desk: SymbolDesk) -> None:
+def _check_side(stop: Price, position: Position, desk: SymbolMarket) -> None:
     instrument, side, quote = desk.instrument, position.side, desk.feed.last
     shown = instrument.shown
     if quote is None:
@@ -101,7 +101,7 @@ def _check_side(stop: Price, position: Position, desk: SymbolDesk) -> None:
         )
 
 
-def _check_facts(wanted: Registration, position: Position, desk: SymbolDesk) -> None:
+def _check_facts(wanted: Registration, position: Position, desk: SymbolMarket) -> None:
     instrument = desk.instrument
     if (position.symbol, position.side) != (wanted.symbol, wanted.side):
         detail = f"ticket {wanted.ticket} is a {position.side.name} of {position.symbol} at the broker"
@@ -122,7 +122,7 @@ def _check_facts(wanted: Registration, position: Position, desk: SymbolDesk) -> 
         )
 
 
-def _check_levels(wanted: Registration, desk: SymbolDesk) -> None:
+def _check_levels(wanted: Registration, desk: SymbolMarket) -> None:
     """Refuse a level that rounding would make another one, or none: a tick is the least that any price can be."""
     tick = desk.instrument.tick_size
     levels = {"stop_loss": wanted.stop, "initial_stop": wanted.initial_stop, "take_profit": wanted.target}
@@ -133,7 +133,7 @@ def _check_levels(wanted: Registration, desk: SymbolDesk) -> None:
             )
 
 
-def _initial_stop(wanted: Registration, position: Position, stop: Price, desk: SymbolDesk) -> Price:
+def _initial_stop(wanted: Registration, position: Position, stop: Price, desk: SymbolMarket) -> Price:
     given = wanted.initial_stop
     initial = stop if given is None else desk.instrument.nearest(given)
     if wanted.side * (position.entry - initial) <= 0:
@@ -146,7 +146,7 @@ def _initial_stop(wanted: Registration, position: Position, stop: Price, desk: S
     return initial
 
 
-def _check_r(r: float, desk: SymbolDesk, spread: float) -> None:
+def _check_r(r: float, desk: SymbolMarket, spread: float) -> None:
     atr, shown = desk.atr, desk.instrument.shown
     least = max(2 * spread, 0.25 * atr if atr is not None else 0.0)
     if r < least:
@@ -157,7 +157,7 @@ def _check_r(r: float, desk: SymbolDesk, spread: float) -> None:
         )
 
 
-def first_target(wanted: Registration, position: Position, desk: SymbolDesk) -> Price | None:
+def first_target(wanted: Registration, position: Position, desk: SymbolMarket) -> Price | None:
     """Return the target that the position shall have: what is at the broker stays, a missing one is put there.
 
     Raises:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from dtms.app.commands.registration import RefusalKind, Registered, Registration, RegistrationRefusedError
 from dtms.app.commands.registration_checks import first_target, not_worked_on, same_facts, still_settable, stops
 from dtms.app.journal import journal
-from dtms.app.market.market_data import MarketDesk, SymbolDesk
+from dtms.app.market.market_data import MarketData, SymbolMarket
 from dtms.app.positions.recognise import another
 from dtms.app.positions.seen_stop import stop_seen
 from dtms.domain.action import CloseHedge, SetStop
@@ -28,7 +28,7 @@ class Registry:
     ledger: Ledger
     reads: BrokerReads
     clock: Clock
-    desk: MarketDesk
+    desk: MarketData
     advisory: bool
 
     def register(self, wanted: Registration) -> Registered:
@@ -142,7 +142,7 @@ class Registry:
             )
         return Registered(trade=trade, already=True)
 
-    def _desk(self, symbol: str, now: Millis) -> SymbolDesk:
+    def _desk(self, symbol: str, now: Millis) -> SymbolMarket:
         try:
             desk = self.desk.symbol(symbol, now)
             self.desk.quote(symbol, now)
@@ -152,7 +152,9 @@ class Registry:
             raise RegistrationRefusedError(RefusalKind.INVALID, str(error), "symbol") from error
         return desk
 
-    def _trade(self, wanted: Registration, position: Position, initial: Price, desk: SymbolDesk, now: Millis) -> Trade:
+    def _trade(
+        self, wanted: Registration, position: Position, initial: Price, desk: SymbolMarket, now: Millis
+    ) -> Trade:
         return Trade(
             trade_id=self._free_id(position),
             ticket=position.ticket,
@@ -185,7 +187,7 @@ class Registry:
             ids = (first, *(TradeId(f"{first}.{number}") for number in range(2, 1_000)))
             return next(trade_id for trade_id in ids if tx.trade_by_id(trade_id) is None)
 
-    def _commission(self, position: Position, desk: SymbolDesk) -> float:
+    def _commission(self, position: Position, desk: SymbolMarket) -> float:
         """Return what opening and closing one lot cost: twice the opening's commission, as the broker charged it."""
         opened = [deal for deal in self.reads.deals(position.identifier) if deal.entry is DealEntry.IN]
         lots = sum(deal.volume for deal in opened)
@@ -204,7 +206,7 @@ class Registry:
             )
 
 
-def _first_stop(trade: Trade, stop: Price, target: Price | None, now: Millis, desk: SymbolDesk) -> Intent:
+def _first_stop(trade: Trade, stop: Price, target: Price | None, now: Millis, desk: SymbolMarket) -> Intent:
     action = SetStop(ticket=trade.ticket, stop=stop, target=target)
     return journal.new_intent(
         trade,

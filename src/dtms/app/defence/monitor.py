@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from dtms.app.defence.runtime_invariants import Sentry
 from dtms.app.journal import journal
-from dtms.app.market.market_data import MarketDesk, SymbolDesk
-from dtms.app.market.risk_inputs import RailDesk
+from dtms.app.market.market_data import MarketData, SymbolMarket
+from dtms.app.market.risk_inputs import RiskInputs
 from dtms.app.modes.clock_watch import ClockWatch
 from dtms.app.modes.keeper import ModeKeeper
 from dtms.app.modes.progress import Progress
@@ -64,8 +64,8 @@ class Monitor:
     ledger: Ledger
     reads: BrokerReads
     clock: Clock
-    desk: MarketDesk
-    rails: RailDesk
+    desk: MarketData
+    rails: RiskInputs
     facts: FactKeeper
     sentry: Sentry
     crash: CrashPoints
@@ -215,7 +215,7 @@ class Monitor:
         self.on_verdict(verdict, view)
         self._write(trade, observed, verdict, desk, view, now)
 
-    def _due(self, trade: Trade, ends: Ends, desk: SymbolDesk, now: Millis) -> bool:
+    def _due(self, trade: Trade, ends: Ends, desk: SymbolMarket, now: Millis) -> bool:
         """Say whether something other than a closed bar may change the trade now.
 
         After a jump of the clocks nothing that time alone asks for, until a whole pass was made.
@@ -235,7 +235,7 @@ class Monitor:
         read_trade: Trade,
         observed: Trade,
         verdict: Verdict,
-        desk: SymbolDesk,
+        desk: SymbolMarket,
         view: MarketView | None,
         now: Millis,
     ) -> None:
@@ -259,7 +259,7 @@ class Monitor:
             self.stats.transitions += 1
 
 
-def _undecided(trade: Trade, desk: SymbolDesk) -> MarketView | None:
+def _undecided(trade: Trade, desk: SymbolMarket) -> MarketView | None:
     """Return the newest bar where this trade has not been decided on it yet.
 
     Judged by the trade's own record, so that a lost race, a restart or an outage decides the newest bar once, and only

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from dtms.app.market.market_data import SymbolDesk
+from dtms.app.market.market_data import SymbolMarket
 from dtms.domain.exits import ExitSnapshot
 from dtms.domain.market import Timeframe
 from dtms.domain.trade import Trade, TradeState
@@ -26,7 +26,7 @@ class ExitFacts:
     _swaps: dict[int, float] = field(default_factory=dict)
     _swaps_at: Millis | None = None
 
-    def snapshot(self, trade: Trade, desk: SymbolDesk, now: Millis, *, known: bool) -> ExitSnapshot | None:
+    def snapshot(self, trade: Trade, desk: SymbolMarket, now: Millis, *, known: bool) -> ExitSnapshot | None:
         """Return what the rules see now, None where there is no quote yet.
 
         Args:

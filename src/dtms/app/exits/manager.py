@@ -13,8 +13,8 @@ from typing import Generic, TypeVar
 from dtms.app.exits.denials import Denials
 from dtms.app.exits.facts import ExitFacts
 from dtms.app.journal import journal
-from dtms.app.market.market_data import MarketDesk, SymbolDesk
-from dtms.app.market.risk_inputs import RailDesk
+from dtms.app.market.market_data import MarketData, SymbolMarket
+from dtms.app.market.risk_inputs import RiskInputs
 from dtms.app.modes.clock_watch import ClockWatch
 from dtms.app.modes.keeper import ModeKeeper
 from dtms.app.modes.progress import Progress
@@ -98,8 +98,8 @@ class IntelligentExitManager(Generic[_Cache]):
         ledger: Ledger,
         reads: BrokerReads,
         clock: Clock,
-        desk: MarketDesk,
-        new_rails: Callable[[], RailDesk],
+        desk: MarketData,
+        new_rails: Callable[[], RiskInputs],
         new_caches: tuple[Callable[[], _Cache], Callable[[], _Cache]],
         connect: Callable[[_Cache, _Cache], DefenceState],
         modes: ModeKeeper,
@@ -257,7 +257,7 @@ class IntelligentExitManager(Generic[_Cache]):
         return self._facts.snapshot(item.trade, desk, now, known=known)
 
     def _reviewed(
-        self, item: _Item, decision: ExitDecision, desk: SymbolDesk, read: PositionsRead, now: Millis
+        self, item: _Item, decision: ExitDecision, desk: SymbolMarket, read: PositionsRead, now: Millis
     ) -> ExitDecision:
         """Return the decision with what the arbiter lets through and nothing is under way for.
 
@@ -275,7 +275,7 @@ class IntelligentExitManager(Generic[_Cache]):
         return replace(decision, proposals=approved, book=denied(kept, refused, now))
 
     def _write(
-        self, item: _Item, decision: ExitDecision, snapshot: ExitSnapshot, desk: SymbolDesk, now: Millis
+        self, item: _Item, decision: ExitDecision, snapshot: ExitSnapshot, desk: SymbolMarket, now: Millis
     ) -> None:
         """Write proposals that the arbiter approves, on condition that the trade is as it was read."""
         trade = item.trade
@@ -303,7 +303,7 @@ class IntelligentExitManager(Generic[_Cache]):
         except StaleWriteError:
             self.stats.lost_races += 1
 
-    def _approved(self, proposal: Proposal, trade: Trade, snap: Snapshot, desk: SymbolDesk) -> bool:
+    def _approved(self, proposal: Proposal, trade: Trade, snap: Snapshot, desk: SymbolMarket) -> bool:
         answer = review(proposal.action, trade, snap, desk.policy, rule=proposal.rule.value).answer
         if isinstance(answer, Refusal):
             self.stats.refusals += 1

@@ -43,7 +43,7 @@ _LATE_HISTORY: Final = 10 * MINUTE
 
 
 @dataclass(slots=True, kw_only=True)
-class SymbolDesk:
+class SymbolMarket:
     """One symbol: its quotes, its indicators, and when its next bar closes.
 
     `oldest` is the first bar of a history that was shorter than asked for, None where there was none; until `older_until`
@@ -69,7 +69,7 @@ class SymbolDesk:
 
 
 @dataclass(slots=True, kw_only=True)
-class MarketDesk:
+class MarketData:
     """All symbols that somebody asked about; `bar` is how long the bars are that trades are decided on, ms."""
 
     reads: BrokerReads
@@ -79,7 +79,7 @@ class MarketDesk:
     bar: int = _M5
     _closures: tuple[Closure, ...] = ()
     _shut: Mapping[str, tuple[Span, ...]] = field(default_factory=dict)
-    _desks: dict[str, SymbolDesk] = field(default_factory=dict)
+    _desks: dict[str, SymbolMarket] = field(default_factory=dict)
 
     def learn(self, closures: tuple[Closure, ...]) -> None:
         """Take in what the ledger says of markets that the broker showed as closed: hours leave these stretches out."""
@@ -92,7 +92,7 @@ class MarketDesk:
     def _hours(self, symbol: str, instrument: Instrument) -> MarketHours:
         return MarketHours(instrument.asset, self._shut.get(symbol, ()))
 
-    def symbol(self, symbol: str, now: Millis) -> SymbolDesk:
+    def symbol(self, symbol: str, now: Millis) -> SymbolMarket:
         """Return the desk of a symbol, warmed up from the saved state and the broker's history at first sight.
 
         Raises:
@@ -150,7 +150,7 @@ class MarketDesk:
         """Read the instrument again: levels, steps and contract may change under an open trade."""
         self._renew(self.symbol(symbol, now))
 
-    def _renew(self, desk: SymbolDesk) -> None:
+    def _renew(self, desk: SymbolMarket) -> None:
         """Read an instrument again, with each bar at the latest: tick value, contract, steps and levels do not stand still."""
         desk.instrument = self.reads.instrument(desk.instrument.symbol)
 
@@ -158,7 +158,7 @@ class MarketDesk:
         """Return when the next bar closes, None where nothing is watched."""
         return min((desk.next_close for desk in self._desks.values()), default=None)
 
-    def _save(self, desk: SymbolDesk, at: Millis) -> None:
+    def _save(self, desk: SymbolMarket, at: Millis) -> None:
         """Write what a restart must not lose: the indicators with each bar, the spreads when enough are new."""
         symbol, seen = desk.instrument.symbol, desk.feed.seen
         with self.ledger.write() as tx:
@@ -167,7 +167,7 @@ class MarketDesk:
                 tx.put_market_state(_spreads_of(symbol), at, desk.feed.dump_spreads())
                 desk.spreads_saved = seen
 
-    def _open(self, symbol: str, now: Millis) -> SymbolDesk:
+    def _open(self, symbol: str, now: Millis) -> SymbolMarket:
         instrument = self.reads.instrument(symbol)
         policy = self.policies.of(instrument.canonical)
         hours = self._hours(symbol, instrument)
@@ -175,7 +175,7 @@ class MarketDesk:
         anew = state.last_m1_start is None
         feed = QuoteFeed(symbol=symbol, hours=hours, policy=policy.rails, spread_typical=policy.spread_typical)
         self._recall_spreads(feed)
-        desk = SymbolDesk(
+        desk = SymbolMarket(
             instrument=instrument, hours=hours, policy=policy, feed=feed, state=state, spreads_saved=feed.seen
         )
         fed = self._catch_up(desk, now)
@@ -215,7 +215,7 @@ class MarketDesk:
             with suppress(InvalidDataError):  # the typical spread stands in, as at the very first start
                 feed.load_spreads(saved)
 
-    def _found_older(self, desk: SymbolDesk) -> bool:
+    def _found_older(self, desk: SymbolMarket) -> bool:
         """Begin anew with an older history where the terminal has loaded one since; say whether it has.
 
         A terminal answers the first question with what it holds and asks its server for the rest: indicators made of that
@@ -231,7 +231,7 @@ class MarketDesk:
         _feed(desk, bars)
         return True
 
-    def _catch_up(self, desk: SymbolDesk, now: Millis) -> tuple[Bar, ...]:
+    def _catch_up(self, desk: SymbolMarket, now: Millis) -> tuple[Bar, ...]:
         """Feed the M1 bars that were closed since the last one, and return them."""
         bars = self._bars_since(desk.instrument.symbol, desk.state.last_m1_start, now)
         _feed(desk, bars)
@@ -255,7 +255,7 @@ def _new_state(instrument: Instrument, policy: Policy) -> MarketState:
     return MarketState(instrument.symbol, instrument.asset, policy.score, policy.regime, canonical=instrument.canonical)
 
 
-def _feed(desk: SymbolDesk, bars: tuple[Bar, ...]) -> None:
+def _feed(desk: SymbolMarket, bars: tuple[Bar, ...]) -> None:
     """Take in bars; one off the minute is dropped, not the whole symbol."""
     for bar in bars:
         if bar.start % MINUTE:

@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from dtms.app.journal.pnl import realised
-from dtms.app.market.market_data import SymbolDesk
+from dtms.app.market.market_data import SymbolMarket
 from dtms.domain.calendar import MarketHours
 from dtms.domain.instrument import AssetClass
 from dtms.domain.policy.rails import RailsPolicy
@@ -26,7 +26,7 @@ _ACCOUNT_HOURS = MarketHours(AssetClass.FX)
 
 
 @dataclass(slots=True, kw_only=True)
-class RailDesk:
+class RiskInputs:
     """Gathers the rails' facts for one account.
 
     The equity at the day's start and the samples of the last hour are kept in the ledger, so that a restart in a losing
@@ -63,7 +63,9 @@ class RailDesk:
         """Forget the losing streak: a trade was closed since."""
         self._streak = None
 
-    def facts(self, desk: SymbolDesk, account: Account, now: Millis, *, extra_margin: float | None = 0.0) -> RailFacts:
+    def facts(
+        self, desk: SymbolMarket, account: Account, now: Millis, *, extra_margin: float | None = 0.0
+    ) -> RailFacts:
         """Return the facts for an action on one symbol.
 
         Args:

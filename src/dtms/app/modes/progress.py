@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from dtms.app.market.market_data import MarketDesk
+from dtms.app.market.market_data import MarketData
 from dtms.app.modes.error_trend import ErrorTrend
 from dtms.app.modes.keeper import ModeKeeper
 from dtms.app.modes.rate_limited_log import Seldom
@@ -44,7 +44,7 @@ class Progress:
 
     modes: ModeKeeper
     clock: Clock
-    desk: MarketDesk
+    desk: MarketData
     reads: BrokerReads
     said: Seldom
     decides: bool

@@ -11,7 +11,7 @@ from typing import Final
 
 from dtms.app.journal import journal
 from dtms.app.journal.scan import each_intent
-from dtms.app.market.market_data import SymbolDesk
+from dtms.app.market.market_data import SymbolMarket
 from dtms.domain.action import SetStop
 from dtms.domain.intent import Intent, IntentState, Planner
 from dtms.domain.position import Position
@@ -25,7 +25,7 @@ _MOST_TRIES: Final = 3
 _TOLD: Final = (IntentState.APPLIED, IntentState.NOT_APPLIED)
 
 
-def dropped(tx: LedgerRead, trade: Trade, main: Position, desk: SymbolDesk) -> Intent | None:
+def dropped(tx: LedgerRead, trade: Trade, main: Position, desk: SymbolMarket) -> Intent | None:
     """Return the order that lost the trade's target, None where none did or where putting it back came to nothing."""
     same = desk.instrument.same_price
     if main.target is not None or trade.target is None or main.stop is None:
@@ -45,7 +45,7 @@ def dropped(tx: LedgerRead, trade: Trade, main: Position, desk: SymbolDesk) -> I
     return None if given_up else last
 
 
-def put_back(tx: LedgerWrite, trade: Trade, main: Position, lost: Intent, desk: SymbolDesk, now: Millis) -> bool:
+def put_back(tx: LedgerWrite, trade: Trade, main: Position, lost: Intent, desk: SymbolMarket, now: Millis) -> bool:
     """Plan the target that an order has lost, beside the stop that stands now; say whether it is the first try."""
     tries = sum(intent.decision_id == _decision(lost) for intent in each_intent(tx, trade.trade_id))
     intent = journal.new_intent(

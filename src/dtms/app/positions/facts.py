@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from dtms.app.evidence.absence import Absences, with_missing
 from dtms.app.journal import journal
-from dtms.app.market.market_data import SymbolDesk
+from dtms.app.market.market_data import SymbolMarket
 from dtms.app.positions import dropped_targets, fact_words, manual_changes
 from dtms.app.positions.corporate_action import rewriting
 from dtms.app.positions.hold import hold
@@ -96,7 +96,7 @@ class FactKeeper:
         if main is not None and another(trade, None, main):
             self.ends(trade, read, unfinished, policy)
 
-    def reconcile(self, trade: Trade, read: PositionsRead, unfinished: tuple[Intent, ...], desk: SymbolDesk) -> Trade:
+    def reconcile(self, trade: Trade, read: PositionsRead, unfinished: tuple[Intent, ...], desk: SymbolMarket) -> Trade:
         """Take over what was changed at the broker by others; return the trade as the ledger has it then."""
         main = read.find(trade.identifier)
         if main is None:
@@ -131,7 +131,7 @@ class FactKeeper:
         answers: _Answers,
         main: Position,
         ended: tuple[Deal, ...],
-        desk: SymbolDesk,
+        desk: SymbolMarket,
         now: Millis,
     ) -> Trade:
         """Write what was seen and plan what answers it, in one transaction; return the trade as the ledger has it then."""
@@ -159,13 +159,15 @@ class FactKeeper:
             self.notifier.alert(AlertKind.BY_HAND, str(trade.ticket), words)
         return saved
 
-    def _dropped(self, trade: Trade, main: Position, desk: SymbolDesk) -> Intent | None:
+    def _dropped(self, trade: Trade, main: Position, desk: SymbolMarket) -> Intent | None:
         if main.target is not None or trade.target is None:
             return None
         with self.ledger.read() as tx:
             return dropped_targets.dropped(tx, trade, main, desk)
 
-    def _as_shown(self, trade: Trade, main: Position, says: EntrySays, desk: SymbolDesk, read: PositionsRead) -> Trade:
+    def _as_shown(
+        self, trade: Trade, main: Position, says: EntrySays, desk: SymbolMarket, read: PositionsRead
+    ) -> Trade:
         """Return the trade with what is shown of it and of its children, held where that is not what it was."""
         changed = manual_changes.with_entry(manual_changes.with_facts(trade, main, desk, read.as_of), main, says)
         if rewriting(trade, main):

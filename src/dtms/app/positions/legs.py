@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from dtms.app.evidence.proof import LOTS_NOISE
 from dtms.app.journal import journal
-from dtms.app.market.market_data import SymbolDesk
+from dtms.app.market.market_data import SymbolMarket
 from dtms.app.positions.again import once_more
 from dtms.app.positions.recognise import another
 from dtms.domain.action import Action, Close, Reduce, SetStop
@@ -41,7 +41,7 @@ def _leg_as_seen(trade: Trade, leg: Leg, seen: Position | None) -> Leg:
     return replace(leg, ticket=seen.ticket, volume=Lots(seen.volume), stop=stop, target=target)
 
 
-def follow(ledger: Ledger, trade: Trade, unfinished: tuple[Intent, ...], desk: SymbolDesk, now: Millis) -> None:
+def follow(ledger: Ledger, trade: Trade, unfinished: tuple[Intent, ...], desk: SymbolMarket, now: Millis) -> None:
     """Plan what brings each child's stop and target to its parent's: a hedge's target is the parent's stop.
 
     A hedge that is larger than what a hand has left of its parent is brought down to that. What the broker refused is
@@ -61,7 +61,7 @@ def follow(ledger: Ledger, trade: Trade, unfinished: tuple[Intent, ...], desk: S
         _plan(ledger, trade, wanted, f"follow:{leg.identifier}", "child.follows", desk, now)
 
 
-def _pair(ledger: Ledger, trade: Trade, unfinished: tuple[Intent, ...], desk: SymbolDesk, now: Millis) -> None:
+def _pair(ledger: Ledger, trade: Trade, unfinished: tuple[Intent, ...], desk: SymbolMarket, now: Millis) -> None:
     hedge = trade.hedge
     if hedge is None or trade.pending_to is TradeState.CLOSED or hedge.volume - trade.volume <= LOTS_NOISE:
         return
@@ -72,7 +72,7 @@ def _pair(ledger: Ledger, trade: Trade, unfinished: tuple[Intent, ...], desk: Sy
     _plan(ledger, trade, action, f"pair:{hedge.identifier}", "child.pairs", desk, now)
 
 
-def _plan(ledger: Ledger, trade: Trade, action: Action, name: str, rule: str, desk: SymbolDesk, now: Millis) -> None:
+def _plan(ledger: Ledger, trade: Trade, action: Action, name: str, rule: str, desk: SymbolMarket, now: Millis) -> None:
     """Plan an action on a child, once for each version of the trade and each bar, and once more where it came to nothing."""
     bar = Timeframe.M5.start_of(now)
     decision_id = f"{name}v{trade.version}@{bar}"

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Final, assert_never
 
 from dtms.app.journal import journal
-from dtms.app.market.market_data import SymbolDesk
+from dtms.app.market.market_data import SymbolMarket
 from dtms.app.positions.again import once_more
 from dtms.app.positions.naked import with_naked
 from dtms.app.positions.recognise import EntrySays
@@ -31,7 +31,7 @@ _COUNTER_WAIT = 2 * SECOND
 """A position may be without its stop for as long as the hand's change is not taken back: a failed try is repeated soon."""
 
 
-def with_facts(trade: Trade, main: Position, desk: SymbolDesk, now: Millis) -> Trade:
+def with_facts(trade: Trade, main: Position, desk: SymbolMarket, now: Millis) -> Trade:
     """Return the trade with what is shown of its position; where its stop is not accepted, with ours still."""
     instrument = desk.instrument
     changed = trade
@@ -64,7 +64,7 @@ def with_entry(trade: Trade, main: Position, says: EntrySays) -> Trade:
             assert_never(says)
 
 
-def _accepts(trade: Trade, main: Position, desk: SymbolDesk) -> bool:
+def _accepts(trade: Trade, main: Position, desk: SymbolMarket) -> bool:
     """Say whether a stop changed by hand is kept: a tighter one under every rule, for nobody loosens a stop.
 
     A trade that nobody owns is only shown, as it is.
@@ -76,14 +76,14 @@ def _accepts(trade: Trade, main: Position, desk: SymbolDesk) -> bool:
     return rule == "floor" and trade.marks.countermoves > 0
 
 
-def _asking(trade: Trade, main: Position, desk: SymbolDesk) -> Hold:
+def _asking(trade: Trade, main: Position, desk: SymbolMarket) -> Hold:
     """Return the hold of a trade whose stop a hand has loosened or removed: under `ask` it stays so until confirmed."""
     tighter = main.stop is not None and desk.instrument.is_tighter(trade.side, main.stop, trade.stop)
     asks = desk.policy.defence.by_hand == "ask" and not tighter and trade.owner is not Owner.NONE
     return Hold.BY_HAND if asks and trade.hold is Hold.NONE else trade.hold
 
 
-def counter_move(trade: Trade, main: Position, desk: SymbolDesk) -> SetStop | None:
+def counter_move(trade: Trade, main: Position, desk: SymbolMarket) -> SetStop | None:
     """Return the move back to our stop where a hand has loosened or removed it, or where the first one was refused."""
     wanted = trade.stop
     if wanted is None and desk.policy.defence.by_hand in ("floor", "reassert"):
@@ -139,7 +139,7 @@ def _countered(marks: Marks) -> Marks:
     return replace(marks, countermoves=marks.countermoves + 1)
 
 
-def record_hand(tx: LedgerWrite, trade: Trade, main: Position, desk: SymbolDesk, now: Millis) -> bool:
+def record_hand(tx: LedgerWrite, trade: Trade, main: Position, desk: SymbolMarket, now: Millis) -> bool:
     """Record a stop that a hand has set, once; it may be seen on many passes before it is kept or moved back.
 
     Return whether it is a new one.

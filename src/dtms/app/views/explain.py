@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dtms.app.market.market_data import SymbolDesk
+from dtms.app.market.market_data import SymbolMarket
 from dtms.app.positions.manual_changes import BY_HAND
 from dtms.app.views.outlook import Foresight, Reach, Trigger, Way, present_score
 from dtms.domain.policy import Policy
@@ -33,7 +33,7 @@ class Explanation:
 def explain(
     trade: Trade,
     policy: Policy,
-    desk: SymbolDesk | None,
+    desk: SymbolMarket | None,
     because: TransitionRecord | None,
     now: Millis,
     stops: Sequence[StopRecord] = (),
@@ -60,7 +60,7 @@ def explain(
     )
 
 
-def clock_ways(trade: Trade, desk: SymbolDesk, now: Millis) -> tuple[tuple[Row, Millis], ...]:
+def clock_ways(trade: Trade, desk: SymbolMarket, now: Millis) -> tuple[tuple[Row, Millis], ...]:
     """Return the rows that the clock leads to, with their instants."""
     asked = Foresight(trade, desk, present_score(trade, desk, now), now)
     found = [(row, asked.by_clock(row)[0]) for row in rows_from(trade.state) if row.cause is Cause.DEADLINE]
@@ -82,7 +82,7 @@ def _sentence(trade: Trade, score: Score | None, reason: str, ways: Sequence[Way
     return "; ".join(parts) + "."
 
 
-def _hand_words(trade: Trade, desk: SymbolDesk | None, stops: Sequence[StopRecord]) -> str:
+def _hand_words(trade: Trade, desk: SymbolMarket | None, stops: Sequence[StopRecord]) -> str:
     """Return what the newest record of the main leg's stop tells of a hand, "" where it is another rule's."""
     last = next((record for record in reversed(stops) if record.position == trade.identifier), None)
     if last is None or not last.rule.startswith(BY_HAND):

@@ -12,7 +12,7 @@ from enum import StrEnum
 from functools import partial
 from itertools import pairwise
 
-from dtms.app.market.market_data import SymbolDesk
+from dtms.app.market.market_data import SymbolMarket
 from dtms.core import machine
 from dtms.domain.market import Timeframe
 from dtms.domain.modes import Mode
@@ -89,7 +89,7 @@ class Way:
     blocked_by: tuple[str, ...]
 
 
-def present_score(trade: Trade, desk: SymbolDesk, now: Millis) -> Score | None:
+def present_score(trade: Trade, desk: SymbolMarket, now: Millis) -> Score | None:
     """Return the trade's score as it stands, without a total once its bar is stale; None before the first bar."""
     view = desk.state.score_now(now)
     return None if view is None else view.score(trade.side)
@@ -98,7 +98,7 @@ def present_score(trade: Trade, desk: SymbolDesk, now: Millis) -> Score | None:
 class Foresight:
     """Asks the machine about one trade on bars and at instants that have not come."""
 
-    def __init__(self, trade: Trade, desk: SymbolDesk, score: Score | None, now: Millis) -> None:
+    def __init__(self, trade: Trade, desk: SymbolMarket, score: Score | None, now: Millis) -> None:
         self._trade = trade
         self._desk = desk
         self._policy = desk.policy.machine

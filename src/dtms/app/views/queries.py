@@ -13,7 +13,7 @@ from typing import Protocol
 
 from dtms.app.journal import pnl
 from dtms.app.journal.scan import each_intent
-from dtms.app.market.market_data import MarketDesk, SymbolDesk
+from dtms.app.market.market_data import MarketData, SymbolMarket
 from dtms.app.views.explain import clock_ways
 from dtms.app.views.outlook import present_score
 from dtms.domain.instrument import Instrument
@@ -94,7 +94,7 @@ class _Remembered:
 class TradeQueries:
     """Gathers what is shown; may be used from several threads."""
 
-    def __init__(self, *, ledger: Ledger, clock: Clock, desk: MarketDesk, sight: Sight) -> None:
+    def __init__(self, *, ledger: Ledger, clock: Clock, desk: MarketData, sight: Sight) -> None:
         self._ledger = ledger
         self._clock = clock
         self._desk = desk
@@ -119,7 +119,7 @@ class TradeQueries:
             facts = tuple(self._facts(tx, trade, seen, now) for trade in found if not is_released(trade))
         return TradesPage(facts=facts, after=found[-1].ticket if len(found) == limit else None)
 
-    def desk_of(self, symbol: str, now: Millis) -> SymbolDesk | None:
+    def desk_of(self, symbol: str, now: Millis) -> SymbolMarket | None:
         """Return the desk of a symbol that is watched already; to open one takes the broker's history."""
         return self._desk.symbol(symbol, now) if symbol in self._desk.symbols() else None
 
@@ -207,7 +207,7 @@ def _floating(trade: Trade, legs: Mapping[int, Position]) -> float | None:
     return pnl.floating(trade, legs.values())
 
 
-def _price(trade: Trade, main: Position | None, desk: SymbolDesk | None) -> float | None:
+def _price(trade: Trade, main: Position | None, desk: SymbolMarket | None) -> float | None:
     if not trade.is_open:
         return None
     if main is not None:

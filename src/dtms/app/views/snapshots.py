@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dtms.app.market.market_data import SymbolDesk
-from dtms.app.market.risk_inputs import RailDesk
+from dtms.app.market.market_data import SymbolMarket
+from dtms.app.market.risk_inputs import RiskInputs
 from dtms.app.positions.facts import Ends
 from dtms.domain.modes import Mode
 from dtms.domain.position import PositionsRead
@@ -34,13 +34,13 @@ class Snapshots:
     """
 
     reads: BrokerReads
-    rails: Callable[[], RailDesk]
+    rails: Callable[[], RiskInputs]
 
     def of(
         self,
         trade: Trade,
         read: PositionsRead,
-        desk: SymbolDesk,
+        desk: SymbolMarket,
         now: Millis,
         *,
         view: MarketView | None,

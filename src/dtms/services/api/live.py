@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 from dtms import bootstrap
 from dtms.app.commands.opening import Opening
 from dtms.app.commands.outbox import Outbox, Registrar
-from dtms.app.market.market_data import MarketDesk
+from dtms.app.market.market_data import MarketData
 from dtms.app.modes.kill_switch import KillSwitch
 from dtms.app.views.queries import Sight, TradeQueries
 from dtms.bootstrap import Exits, Parts
@@ -144,7 +144,7 @@ def make_live_api(
 def simulated_parts(
     parts: Parts,
     reads: BrokerReads,
-    desk: MarketDesk,
+    desk: MarketData,
     *,
     server: ASGIApp,
     server_url: str,
@@ -188,7 +188,7 @@ def simulated_parts(
 def _parts(
     parts: Parts,
     reads: BrokerReads,
-    desk: MarketDesk,
+    desk: MarketData,
     *,
     registrar: Registrar,
     link: DtmsLink,

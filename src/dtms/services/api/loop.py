@@ -12,7 +12,7 @@ from typing import Final, Protocol
 import structlog
 
 from dtms.app.exits.cycle import ExitPass
-from dtms.app.market.market_data import MarketDesk
+from dtms.app.market.market_data import MarketData
 from dtms.app.views.trade_cache import KILL_FACT
 from dtms.client import Identity, ServerIdentity, StateCache
 from dtms.errors import BrokerError, DtmsError, LedgerError, MarketDataError
@@ -121,7 +121,7 @@ class ExitPace:
     def __init__(
         self,
         work: ExitPass[StateCache],
-        desk: MarketDesk,
+        desk: MarketData,
         clock: Clock,
         lock: AbstractContextManager[object],
     ) -> None:
