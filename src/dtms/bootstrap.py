@@ -35,9 +35,9 @@ from dtms.app.modes.rate_limited_log import Seldom
 from dtms.app.positions.facts import FactKeeper
 from dtms.app.reads.silence import HeardReads, MarginReads
 from dtms.app.reconcile.reconciler import Reconciler
-from dtms.app.views.trade_cache import Book
+from dtms.app.views.trade_cache import TradeCache
 from dtms.client import DtmsClient, StateCache, Transport, new_last_known_cache, new_state_cache
-from dtms.domain.policy import PolicyBook
+from dtms.domain.policy import Policies
 from dtms.domain.score import MarketView
 from dtms.domain.trade import Trade
 from dtms.domain.verdict import Refusal, Verdict
@@ -58,7 +58,7 @@ class Parts:
 
     ledger: Ledger
     clock: Clock
-    policies: PolicyBook
+    policies: Policies
     notifier: Notifier
     news: NewsCalendar = NoCalendar()
     vix: VixHistory = NoVix()
@@ -99,7 +99,7 @@ def make_ledger_watch(parts: Parts, modes: ModeKeeper, role: Role) -> LedgerWatc
     return LedgerWatch(ledger=parts.ledger, causes=modes, clock=parts.clock, role=role)
 
 
-def make_pass_health(parts: Parts, name: str, modes: ModeKeeper, ledger: LedgerWatch, book: Book) -> PassHealth:
+def make_pass_health(parts: Parts, name: str, modes: ModeKeeper, ledger: LedgerWatch, book: TradeCache) -> PassHealth:
     """Return what tells of a pass that fails; `name` is for people."""
     said = Seldom(structlog.get_logger(f"dtms.{ledger.role}"), parts.clock.boot_ns)
     return PassHealth(name=name, modes=modes, book=book, clock=parts.clock, ledger=ledger, said=said)
@@ -207,7 +207,7 @@ def make_reconciler(
     account: str,
     magic: int,
     causes: Causes | None = None,
-    book: Book | None = None,
+    book: TradeCache | None = None,
 ) -> Reconciler:
     """Return the gateway's reconciliation of one account; it may share the executor's book."""
     return Reconciler(
@@ -219,7 +219,7 @@ def make_reconciler(
         account=account,
         magic=magic,
         settle_s=parts.policies.default.operation.settle_s,
-        book=Book(parts.ledger) if book is None else book,
+        book=TradeCache(parts.ledger) if book is None else book,
     )
 
 

@@ -20,7 +20,7 @@ import platformdirs
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_serializer
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from dtms.domain.policy import Policy, PolicyBook, checks
+from dtms.domain.policy import Policies, Policy, checks
 from dtms.domain.policy.exits import ExitPolicy, ExitProfile, profile_from
 from dtms.domain.policy.typical import SPREAD_TYPICAL
 from dtms.domain.symbols import canonical
@@ -263,7 +263,7 @@ def _fault(error: Mapping[str, Any]) -> str:
     return f"setting {name}: {error['msg']}; correct it in the environment (DTMS_{name.upper()}) or the settings file"
 
 
-def load_policy(path: Path | None = None) -> PolicyBook:
+def load_policy(path: Path | None = None) -> Policies:
     """Return the policy of every symbol: the shipped defaults with what a TOML file changes.
 
     The file has a table for each part (`[machine]`, `[defence]`, `[rails]`, `[score]`, `[regime]`, `[exits]`,
@@ -281,7 +281,7 @@ def load_policy(path: Path | None = None) -> PolicyBook:
     names = sorted({*SPREAD_TYPICAL, *by_symbol})
     book = {name: _symbol_policy(name, by_symbol.get(name, {}), default) for name in names}
     stamped = {name: _stamped(policy) for name, policy in book.items()}
-    return PolicyBook(default=_stamped(default), by_symbol=stamped, aliases=aliases)
+    return Policies(default=_stamped(default), by_symbol=stamped, aliases=aliases)
 
 
 def _aliases(given: object) -> dict[str, str]:

@@ -28,7 +28,7 @@ from dtms.bootstrap import Parts, Server
 from dtms.core.settle import Scene
 from dtms.domain.action import OpenHedge
 from dtms.domain.calendar import MarketHours
-from dtms.domain.exits import ExitBook
+from dtms.domain.exits import ExitState
 from dtms.domain.intent import Intent
 from dtms.domain.market import Bar, Quote
 from dtms.domain.server_offset import SeenOffset
@@ -226,7 +226,7 @@ class World:
         )
         if exits:
             policy = self.parts.policies.default.exits
-            book = ExitBook(
+            book = ExitState(
                 trade_id=done.trade.trade_id,
                 ticket=done.trade.ticket,
                 profile_name="intraday",
@@ -276,7 +276,7 @@ class World:
         with self.ledger.write() as tx:
             return tx.save_trade(replace(trade, version=trade.version + 1, **changes))
 
-    def book(self, ticket: int) -> ExitBook | None:
+    def book(self, ticket: int) -> ExitState | None:
         with self.ledger.read() as tx:
             return tx.exit_book(Ticket(ticket))
 

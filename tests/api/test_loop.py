@@ -19,7 +19,7 @@ from dtms.client import Identity, ServerIdentity
 from dtms.client.transport import Transport
 from dtms.client.wire import Reply, Request, TransportError
 from dtms.domain.action import Reduce
-from dtms.domain.exits import ExitBook
+from dtms.domain.exits import ExitState
 from dtms.domain.intent import Planner
 from dtms.domain.policy.exits import ExitProfile
 from dtms.domain.position import PositionsRead
@@ -389,7 +389,7 @@ def test_a_high_close_of_the_vix_in_the_file_widens_the_stop_at_the_broker_once(
     )
     ticket = world.managed(exits=False)
     trade = world.trade(ticket)
-    book = ExitBook(
+    book = ExitState(
         trade_id=trade.trade_id, ticket=trade.ticket, profile_name="own", profile=ExitProfile(widening=True)
     )
     with world.ledger.write() as tx:

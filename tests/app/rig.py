@@ -31,7 +31,7 @@ from dtms.domain.calendar import MarketHours
 from dtms.domain.intent import Intent
 from dtms.domain.market import Quote
 from dtms.domain.modes import Mode
-from dtms.domain.policy import Policy, PolicyBook
+from dtms.domain.policy import Policies, Policy
 from dtms.domain.position import Deal, Position, PositionsRead, WorkingOrder
 from dtms.domain.receipt import Receipt
 from dtms.domain.score import (
@@ -189,7 +189,7 @@ class Rig:
     ) -> None:
         self.crash = Crash() if crash is None else crash
         self.policy = Policy() if policy is None else policy
-        self.policies = PolicyBook(default=replace(self.policy, spread_typical=SPREAD))
+        self.policies = Policies(default=replace(self.policy, spread_typical=SPREAD))
         self.clock = VirtualClock(T0)
         self.oracle = OracleLog()
         self.dealer = Refusing()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dtms.domain.policy import DefencePolicy, MachinePolicy, OperationPolicy, Policy, PolicyBook, RailsPolicy
+from dtms.domain.policy import DefencePolicy, MachinePolicy, OperationPolicy, Policies, Policy, RailsPolicy
 from dtms.domain.policy.typical import SPREAD_TYPICAL
 from dtms.errors import SettingsError
 from dtms.settings import Settings, load_policy, load_settings
@@ -19,7 +19,7 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "policy.toml"
 
 
-def load(file: Path, text: str) -> PolicyBook:
+def load(file: Path, text: str) -> Policies:
     file.write_text(text, encoding="utf-8")
     return load_policy(file)
 

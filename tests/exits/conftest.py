@@ -12,7 +12,7 @@ from dtms.core.exits import propose_all, settle
 from dtms.core.settle import StepEnd
 from dtms.domain.action import Action, Close, Reduce, SetStop
 from dtms.domain.calendar import MarketHours
-from dtms.domain.exits import ExitBook, ExitDecision, ExitRule, ExitSnapshot, Proposal
+from dtms.domain.exits import ExitDecision, ExitRule, ExitSnapshot, ExitState, Proposal
 from dtms.domain.instrument import AssetClass, Instrument
 from dtms.domain.intent import Intent, IntentState, Planner, Precondition
 from dtms.domain.market import Quote
@@ -127,9 +127,9 @@ class Desk:
         )
         return replace(trade, **changes)
 
-    def book(self, trade: Trade, profile: ExitProfile | None = None, **changes: Any) -> ExitBook:
+    def book(self, trade: Trade, profile: ExitProfile | None = None, **changes: Any) -> ExitState:
         numbers = ExitProfile() if profile is None else profile
-        book = ExitBook(trade_id=trade.trade_id, ticket=trade.ticket, profile_name="own", profile=numbers)
+        book = ExitState(trade_id=trade.trade_id, ticket=trade.ticket, profile_name="own", profile=numbers)
         return replace(book, **changes)
 
     def indicators(self, atr: float | None, **changes: Any) -> Indicators:
@@ -200,23 +200,23 @@ class Desk:
     def answer(
         self,
         trade: Trade,
-        book: ExitBook,
+        book: ExitState,
         proposal: Proposal,
         *,
         now: int,
         end: StepEnd = StepEnd.APPLIED,
         rejection: Rejection | None = None,
-    ) -> tuple[Trade, ExitBook]:
+    ) -> tuple[Trade, ExitState]:
         """Return trade and book after the broker's answer to one proposal."""
         after = _done(trade, proposal.action) if end is StepEnd.APPLIED else trade
         intent = self.intent(trade, proposal, now=now, rejection=rejection)
         return after, settle(book, intent, end, after, Millis(now))
 
     def ride(
-        self, trade: Trade, book: ExitBook, steps: Sequence[Step], market: ExitSnapshot, policy: ExitPolicy
-    ) -> list[tuple[Trade, ExitBook, ExitDecision]]:
+        self, trade: Trade, book: ExitState, steps: Sequence[Step], market: ExitSnapshot, policy: ExitPolicy
+    ) -> list[tuple[Trade, ExitState, ExitDecision]]:
         """Decide on each quote and apply the answers, until the stop is hit or the trade is closed."""
-        seen: list[tuple[Trade, ExitBook, ExitDecision]] = []
+        seen: list[tuple[Trade, ExitState, ExitDecision]] = []
         for step in steps:
             at = step.quote.at
             values: dict[str, Any] = {

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from dtms.core.exits import observe, propose_all
 from dtms.core.settle import StepEnd
 from dtms.domain.action import Close, Reduce, SetStop
-from dtms.domain.exits import ExitBook, ExitRule, ExitSnapshot
+from dtms.domain.exits import ExitRule, ExitSnapshot, ExitState
 from dtms.domain.instrument import Instrument
 from dtms.domain.policy.exits import PROFILES, ExitPolicy, ExitProfile, SessionFactors
 from dtms.domain.receipt import Rejection
@@ -152,7 +152,7 @@ def _reflected(instrument: Instrument, trade: Trade, c: float) -> Trade:
     )
 
 
-def _memory(book: ExitBook) -> tuple[object, ...]:
+def _memory(book: ExitState) -> tuple[object, ...]:
     return (
         book.breakeven_done,
         book.partial_remaining,

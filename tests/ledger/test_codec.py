@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from dtms.adapters.sql import rows
 from dtms.adapters.sql.codec import Codec
 from dtms.domain.action import Action, SetStop
-from dtms.domain.exits import ExitBook
+from dtms.domain.exits import ExitState
 from dtms.domain.intent import Intent
 from dtms.domain.policy.exits import PROFILES
 from dtms.domain.position import Deal
@@ -99,7 +99,9 @@ def test_every_record_reads_back_as_itself(row: rows.Row[Any], hint: type[Any]) 
 
 @pytest.mark.parametrize("name", PROFILES)
 def test_exit_rules_read_back_as_themselves(name: str) -> None:
-    book = ExitBook(trade_id=TradeId("1"), ticket=Ticket(1), profile_name=name, profile=PROFILES[name], best=1.5, seq=3)
+    book = ExitState(
+        trade_id=TradeId("1"), ticket=Ticket(1), profile_name=name, profile=PROFILES[name], best=1.5, seq=3
+    )
     assert rows.BOOK.load(rows.BOOK.dump(book)) == book
 
 

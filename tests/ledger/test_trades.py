@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from dtms.adapters.sql import SqlLedger
-from dtms.domain.exits import ExitBook
+from dtms.domain.exits import ExitState
 from dtms.domain.policy.exits import PROFILES
 from dtms.domain.trade import Trade, TradeState
 from dtms.domain.units import DAY, Lots, Millis, Ticket, TradeId
@@ -17,9 +17,9 @@ from dtms.errors import IllegalTransitionError, InvariantError, StaleWriteError
 MakeTrade = Callable[..., Trade]
 
 
-def book_of(trade: Trade) -> ExitBook:
+def book_of(trade: Trade) -> ExitState:
     name, profile = next(iter(PROFILES.items()))
-    return ExitBook(trade_id=trade.trade_id, ticket=trade.ticket, profile_name=name, profile=profile)
+    return ExitState(trade_id=trade.trade_id, ticket=trade.ticket, profile_name=name, profile=profile)
 
 
 def test_a_trade_is_found_by_ticket_and_by_key(ledger: SqlLedger, make_trade: MakeTrade) -> None:

@@ -13,7 +13,7 @@ from dtms.adapters.mt5 import Mt5Broker
 from dtms.adapters.sql import open_ledger
 from dtms.app.market.market_data import MarketData
 from dtms.domain.market import Timeframe
-from dtms.domain.policy import PolicyBook
+from dtms.domain.policy import Policies
 from dtms.domain.server_offset import SeenOffset
 from dtms.domain.units import DAY, HOUR, MINUTE, SECOND, Millis
 from dtms.errors import InvalidDataError, StaleDataError
@@ -80,7 +80,7 @@ def test_bars_alone_are_had_once_another_symbol_of_market_watch_has_moved() -> N
 def test_the_market_desk_opens_a_symbol_without_having_asked_for_a_quote() -> None:
     bench = Quiet()
     ledger = open_ledger("sqlite://", account="Broker-Live:10000042", clock=lambda: bench.now)
-    desk = MarketData(reads=bench.broker, ledger=ledger, policies=PolicyBook())
+    desk = MarketData(reads=bench.broker, ledger=ledger, policies=Policies())
     with pytest.raises(StaleDataError, match="until a quote of any symbol in Market Watch changes"):
         desk.symbol("EURUSD", bench.now)
     bench.move()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from dtms.bootstrap import Parts
-from dtms.domain.policy import Policy, PolicyBook
+from dtms.domain.policy import Policies, Policy
 from dtms.domain.units import Millis
 from dtms.settings import load_policy
 from dtms_lab.simulate.entries import parse_entries
@@ -30,19 +30,19 @@ def cut(tape: Tape, bars: int) -> Tape:
     return replace(tape, bars=tape.bars[:bars], asks=asks)
 
 
-def wide_rails() -> PolicyBook:
+def wide_rails() -> Policies:
     """Return the shipped policy with rails wide enough that hedges are opened in bad weather too."""
 
     def widened(policy: Policy) -> Policy:
         return replace(policy, rails=replace(policy.rails, day_loss=1.0, hour_loss=1.0, losing_trades=1_000))
 
     book = load_policy()
-    return PolicyBook(
+    return Policies(
         default=widened(book.default), by_symbol={name: widened(each) for name, each in book.by_symbol.items()}
     )
 
 
-def run_of(tape: Tape, start: Millis, entries: str = "every:30,8", policies: PolicyBook | None = None) -> Run:
+def run_of(tape: Tape, start: Millis, entries: str = "every:30,8", policies: Policies | None = None) -> Run:
     """Return a simulation, ready to run."""
     book = wide_rails() if policies is None else policies
     return make_run(tape, policies=book, signals=parse_entries(entries), start=start)

@@ -9,7 +9,7 @@ import pytest
 from tests.sim.tapes import WARM, cut, restart, run_of, weather, wide_rails
 
 from dtms.app.defence.monitor import Monitor
-from dtms.domain.policy import Policy, PolicyBook
+from dtms.domain.policy import Policies, Policy
 from dtms.domain.trade import TradeState
 from dtms.domain.units import Millis
 from dtms.domain.verdict import Verdict
@@ -85,14 +85,14 @@ def test_cutting_the_tape_changes_no_verdict_before_the_cut(ridden: Run, live: i
     assert len(seen) > 100
 
 
-def typical_spreads_only() -> PolicyBook:
+def typical_spreads_only() -> Policies:
     """The policy without a median of spreads: what was seen of them is the one thing that a restart forgets."""
 
     def typical(policy: Policy) -> Policy:
         return replace(policy, rails=replace(policy.rails, spread_min_quotes=1_000_000))
 
     book = wide_rails()
-    return PolicyBook(
+    return Policies(
         default=typical(book.default), by_symbol={name: typical(each) for name, each in book.by_symbol.items()}
     )
 

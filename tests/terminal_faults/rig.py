@@ -24,7 +24,7 @@ from dtms.domain.action import Action, Close, OpenHedge, Reduce, SetStop
 from dtms.domain.calendar import MarketHours
 from dtms.domain.intent import Intent, IntentState
 from dtms.domain.market import Quote
-from dtms.domain.policy import Policy, PolicyBook
+from dtms.domain.policy import Policies, Policy
 from dtms.domain.position import Position
 from dtms.domain.receipt import Receipt
 from dtms.domain.server_offset import SeenOffset
@@ -193,7 +193,7 @@ class House(Bench):
 
     def __init__(self, *, account: AccountSpec | None = None, specs: Mapping[str, SymbolSpec] = CATALOGUE) -> None:
         super().__init__(account=account, specs=specs)
-        self.policies = PolicyBook(default=replace(Policy(), spread_typical=ASK - BID))
+        self.policies = Policies(default=replace(Policy(), spread_typical=ASK - BID))
         self.notifier = MemoryNotifier()
         key = self.broker.connect().key
         self.ledger = CHOSEN.open(key, self.clock.market_now, epoch="test")

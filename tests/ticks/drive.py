@@ -20,7 +20,7 @@ from dtms import bootstrap
 from dtms.app.market.market_data import MarketData, SymbolMarket
 from dtms.app.market.quotes import QuoteFeed
 from dtms.client.wire import Reply, Request
-from dtms.domain.exits import ExitBook
+from dtms.domain.exits import ExitState
 from dtms.domain.market import Quote
 from dtms.domain.policy.exits import ExitProfile
 from dtms.domain.score import MarketView
@@ -158,7 +158,7 @@ class Ride:
         profile = ExitProfile(breakeven_r=0.3, partial=False, trail_atr=1.5, trail_every_s=5.0)
         with rig.ledger.write() as tx:
             tx.put_exit_book(
-                ExitBook(trade_id=trade.trade_id, ticket=trade.ticket, profile_name="own", profile=profile)
+                ExitState(trade_id=trade.trade_id, ticket=trade.ticket, profile_name="own", profile=profile)
             )
 
     def run(self, ticks: list[Quote], plant: Plant, seed: int) -> None:

@@ -14,7 +14,7 @@ from dtms.bootstrap import Exits
 from dtms.client import Source
 from dtms.client.fake import FakeDtms, FakeTrade, ManualClock, refuse, status_fault
 from dtms.client.wire import Reply, Request
-from dtms.domain.exits import ExitBook
+from dtms.domain.exits import ExitState
 from dtms.domain.intent import Planner
 from dtms.domain.policy.exits import ExitProfile
 from dtms.domain.trade import Trade, TradeState
@@ -64,7 +64,7 @@ class Desk:
         trade = rig.managed(target=2_100.0)
         alone = ExitProfile(partial=False, trail=False)
         with rig.ledger.write() as tx:
-            tx.put_exit_book(ExitBook(trade_id=trade.trade_id, ticket=trade.ticket, profile_name="own", profile=alone))
+            tx.put_exit_book(ExitState(trade_id=trade.trade_id, ticket=trade.ticket, profile_name="own", profile=alone))
         rig.wait(0.5)
         rig.price(2_018.0)
         return trade

@@ -32,7 +32,7 @@ from dtms.domain.action import SetStop
 from dtms.domain.calendar import MarketHours
 from dtms.domain.intent import Intent, IntentState
 from dtms.domain.market import Bar, Quote, Timeframe
-from dtms.domain.policy import OperationPolicy, Policy, PolicyBook
+from dtms.domain.policy import OperationPolicy, Policies, Policy
 from dtms.domain.trade import PlanStep, TradeState
 from dtms.domain.units import HOUR, MINUTE, Millis, Price, Side, Ticket
 from dtms.domain.verdict import Verdict
@@ -176,7 +176,7 @@ def house(folder: Path, limit_s: float, *, stop: float = 0.0) -> Iterator[House]
         ending.callback(ledger.close)
         notifier = MemoryNotifier()
         policy = replace(Policy(), operation=OperationPolicy(settle_s=0.5, quarantine_s=60.0), spread_typical=1e-4)
-        parts = Parts(ledger=ledger, clock=clock, policies=PolicyBook(default=policy), notifier=notifier)
+        parts = Parts(ledger=ledger, clock=clock, policies=Policies(default=policy), notifier=notifier)
         server = bootstrap.make_server(parts, eyes, bootstrap.make_desk(parts, eyes, scored=False), advisory=False)
         executor = bootstrap.make_executor(parts, hand, hand, epoch=1)
         compares = bootstrap.make_reconciler(

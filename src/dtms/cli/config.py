@@ -11,7 +11,7 @@ from dtms.cli import options
 from dtms.cli.output import FailedError, NotFoundError, UnreachableError, emit, say
 
 if TYPE_CHECKING:
-    from dtms.domain.policy import PolicyBook
+    from dtms.domain.policy import Policies
     from dtms.settings import Settings
 
 
@@ -86,7 +86,7 @@ def check(
         raise typer.Exit(exit_of(failed[0]))
 
 
-def policies_of(settings: Settings, policies: PolicyBook, named: tuple[str, ...]) -> list[dict[str, Any]]:
+def policies_of(settings: Settings, policies: Policies, named: tuple[str, ...]) -> list[dict[str, Any]]:
     """Return which policy each symbol gets: as the gateway tells it where that runs, else as its name tells it."""
     from dtms.domain.symbols import asset_class
 
@@ -150,13 +150,13 @@ def _tell(answer: dict[str, Any]) -> None:
         show_rows("Symbols", columns, rows)
 
 
-def _book(settings: Settings) -> PolicyBook:
+def _book(settings: Settings) -> Policies:
     from dtms.settings import load_policy
 
     return load_policy(settings.policy_file)
 
 
-def _loaded(policy: Any, config: Any) -> tuple[Settings, PolicyBook]:
+def _loaded(policy: Any, config: Any) -> tuple[Settings, Policies]:
     from dtms.settings import load_policy
 
     settings = options.settings_of(config)

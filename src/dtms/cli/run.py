@@ -21,7 +21,7 @@ from dtms.cli.output import Exit, emit, say
 if TYPE_CHECKING:
     from dtms.adapters.notify.targets import Alert
     from dtms.cli.live import Screen
-    from dtms.domain.policy import PolicyBook
+    from dtms.domain.policy import Policies
     from dtms.ports.notifier import Notifier
     from dtms.settings import Settings
     from dtms_lab.simulate.entries import Entries
@@ -213,7 +213,7 @@ def _weather_run(symbol: str | None, start: str | None, bars: int | None, speed:
 
 def _up_tape(
     settings: Settings,
-    policies: PolicyBook,
+    policies: Policies,
     run: TapeRun,
     signals: Entries,
     *,
@@ -339,7 +339,7 @@ class _Ending:
         self.asked = True
 
 
-def _policies(policy: Path | None, settings: Settings) -> PolicyBook:
+def _policies(policy: Path | None, settings: Settings) -> Policies:
     """Return the policy that an option names, else the settings' one, else the shipped numbers."""
     from dtms.settings import load_policy
 

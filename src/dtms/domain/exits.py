@@ -28,7 +28,7 @@ class ExitRule(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExitBook:
+class ExitState:
     """The exit rules of one trade with what each of them remembers.
 
     Attributes:
@@ -159,4 +159,4 @@ class ExitDecision:
 
     proposals: tuple[Proposal, ...]
     skipped: tuple[Skipped, ...]
-    book: ExitBook
+    book: ExitState

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from dtms.domain.exits import ExitBook
+from dtms.domain.exits import ExitState
 from dtms.domain.intent import Intent, IntentState
 from dtms.domain.position import Deal
 from dtms.domain.records import (
@@ -78,11 +78,11 @@ class LedgerRead(Protocol):
         """Return recorded deals of a position, oldest first."""
         ...
 
-    def exit_book(self, ticket: Ticket) -> ExitBook | None:
+    def exit_book(self, ticket: Ticket) -> ExitState | None:
         """Return a trade's exit rules and their state."""
         ...
 
-    def exit_books(self) -> tuple[ExitBook, ...]:
+    def exit_books(self) -> tuple[ExitState, ...]:
         """Return the exit rules of all open trades, ascending by ticket."""
         ...
 
@@ -173,7 +173,7 @@ class LedgerWrite(LedgerRead, Protocol):
         """Insert deals that are not known yet, and take over what the broker has corrected; return how many were new."""
         ...
 
-    def put_exit_book(self, book: ExitBook) -> ExitBook:
+    def put_exit_book(self, book: ExitState) -> ExitState:
         """Insert or write exit rules on condition of their `seq`; return them with their new seq."""
         ...
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from dtms.app.commands.opening_checks import OpeningRefusedError, Order
 from dtms.app.modes.halt import NotHaltedError, StillHoldsError, resume
-from dtms.domain.exits import ExitBook
+from dtms.domain.exits import ExitState
 from dtms.domain.market import Quote
 from dtms.domain.units import SECOND, Millis, Side, Ticket
 from dtms.domain.verdict import KillLevel
@@ -274,7 +274,7 @@ class Operator:
                 if trade is not None and trade.is_open and tx.exit_book(trade.ticket) is None:
                     profile = exits.profile(waiting.profile)
                     name = waiting.profile
-                    book = ExitBook(trade_id=trade.trade_id, ticket=trade.ticket, profile_name=name, profile=profile)
+                    book = ExitState(trade_id=trade.trade_id, ticket=trade.ticket, profile_name=name, profile=profile)
                     tx.put_exit_book(book)
             if waiting in self._waiting:
                 self._waiting.remove(waiting)

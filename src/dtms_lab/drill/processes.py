@@ -19,7 +19,7 @@ from dtms.app.gateway.cycle import GatewayPass
 from dtms.app.modes.kill_switch import KillSwitch
 from dtms.bootstrap import Exits, Parts, Server
 from dtms.domain.market import Timeframe
-from dtms.domain.policy import PolicyBook
+from dtms.domain.policy import Policies
 from dtms.errors import BrokerUnavailableError
 from dtms.ports.broker import GatewayReads
 from dtms.services.api.registrar import HttpRegistrar
@@ -54,7 +54,7 @@ class Ground:
     dice: Dice
     hooks: Hooks
     disk: Disk
-    policies: PolicyBook
+    policies: Policies
     notifier: MemoryNotifier
     script: ScoreScript
     backend: TerminalBackend

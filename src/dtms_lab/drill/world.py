@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 
 from dtms.adapters.clocks import AnchoredClock
 from dtms.adapters.notify import MemoryNotifier
-from dtms.domain.policy import PolicyBook
+from dtms.domain.policy import Policies
 from dtms.domain.units import HOUR, SECOND, Millis
 from dtms.errors import BrokerError, BrokerUnavailableError, InvariantError, LedgerError, MarketDataError
 from dtms.ports.broker import GatewayReads
@@ -87,7 +87,7 @@ class World:
             dice=self.dice,
             hooks=self,
             disk=new_disk(f"{account.server}:{account.login}", self.clock.market_now),
-            policies=PolicyBook(
+            policies=Policies(
                 default=plan.policy,
                 by_symbol={each.canonical: with_spread(plan.policy, each) for each in plan.listings},
             ),

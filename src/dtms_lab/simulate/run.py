@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from dtms.domain.market import Quote
-from dtms.domain.policy import PolicyBook
+from dtms.domain.policy import Policies
 from dtms.domain.score import MarketView
 from dtms.domain.trade import Trade
 from dtms.domain.units import Millis, Side
@@ -170,7 +170,7 @@ class Run:
 def make_run(
     tape: Tape,
     *,
-    policies: PolicyBook,
+    policies: Policies,
     signals: Entries,
     start: Millis | None = None,
     instruments: InstrumentBook | None = None,

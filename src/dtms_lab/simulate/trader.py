@@ -16,7 +16,7 @@ from dtms.adapters.mt5.server_time import ServerClock
 from dtms.adapters.sql import open_ledger
 from dtms.app.market.market_data import MarketData
 from dtms.domain.market import Quote, Timeframe
-from dtms.domain.policy import PolicyBook
+from dtms.domain.policy import Policies
 from dtms.domain.position import Position
 from dtms.domain.score import MarketView
 from dtms.domain.units import SECOND, Lots, Millis, Price, Side
@@ -253,7 +253,7 @@ def make_trader(
     *,
     symbol: str,
     signals: Entries,
-    policies: PolicyBook,
+    policies: Policies,
     instruments: InstrumentBook,
     clock: Clock,
     token: str,

@@ -18,7 +18,7 @@ from dtms.adapters.clocks import TapeClock
 from dtms.adapters.sql import open_ledger
 from dtms.core._jit import compile_all
 from dtms.domain.intent import IntentState
-from dtms.domain.policy import PolicyBook
+from dtms.domain.policy import Policies
 from dtms.domain.units import SECOND, Millis
 from dtms.ports.ledger import Ledger
 from dtms.ports.notifier import Notifier
@@ -59,7 +59,7 @@ class UpPlan:
     """What is to be run. `settings` name a data folder that exists and holds no ledger; `alternate` is the trader's."""
 
     settings: Settings
-    policies: PolicyBook
+    policies: Policies
     run: TapeRun
     signals: Entries
     alternate: bool = False

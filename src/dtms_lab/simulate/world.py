@@ -13,7 +13,7 @@ from dtms.adapters.clocks import VirtualClock
 from dtms.adapters.notify import MemoryNotifier
 from dtms.adapters.sql import open_ledger
 from dtms.bootstrap import Parts
-from dtms.domain.policy import PolicyBook
+from dtms.domain.policy import Policies
 from dtms.domain.units import Millis
 from dtms.ports.ledger import Ledger
 from dtms.services.broker_child import TerminalLink, link_to
@@ -42,7 +42,7 @@ class World:
     broker: TerminalLink
     ledger: Ledger
     notifier: MemoryNotifier
-    policies: PolicyBook
+    policies: Policies
     services: Services
     symbols: tuple[str, ...]
     on_event: Callable[[TapeEvent], None] = lambda _event: None
@@ -83,7 +83,7 @@ class World:
 def make_world(
     tapes: Sequence[Tape],
     *,
-    policies: PolicyBook,
+    policies: Policies,
     start: Millis | None = None,
     account: AccountSpec | None = None,
     instruments: InstrumentBook | None = None,

@@ -10,7 +10,7 @@ from dtms.adapters.sql import rows
 from dtms.adapters.sql import statements as sql
 from dtms.adapters.sql.executor import Executor
 from dtms.adapters.sql.schema import RESTORE
-from dtms.domain.exits import ExitBook
+from dtms.domain.exits import ExitState
 from dtms.domain.intent import Intent
 from dtms.domain.position import Deal
 from dtms.domain.records import AuditEntry, Event, OutboxItem, Reply, StopRecord, TransitionRecord
@@ -121,14 +121,14 @@ class ReadTransaction:
         """Return recorded deals of a position, oldest first."""
         return rows.read_rows(rows.DEAL.load, self._executor.all(sql.DEALS_OF, position=position))
 
-    def exit_book(self, ticket: Ticket) -> ExitBook | None:
+    def exit_book(self, ticket: Ticket) -> ExitState | None:
         """Return a trade's exit rules and their state."""
         if not -_INT64 <= ticket < _INT64:
             return None
         row = self._executor.one(sql.BOOK_BY_TICKET, ticket=ticket)
         return None if row is None else rows.read_rows(rows.READ_BOOK, [row])[0]
 
-    def exit_books(self) -> tuple[ExitBook, ...]:
+    def exit_books(self) -> tuple[ExitState, ...]:
         """Return the exit rules of all open trades, ascending by ticket."""
         found = self._executor.all(sql.BOOKS_OPEN)
         rows.READ_BOOK.expect(len(found))

@@ -11,7 +11,7 @@ from dtms.adapters.sql.codec import Codec, Convert, converters
 from dtms.adapters.sql.kept import Kept
 from dtms.adapters.sql.schema import RESTORE
 from dtms.domain.action import Close, Resource, RiskDirection, risk_of
-from dtms.domain.exits import ExitBook
+from dtms.domain.exits import ExitState
 from dtms.domain.intent import Intent
 from dtms.domain.position import Deal
 from dtms.domain.records import AuditEntry, Event, OutboxItem, Reply, StopRecord, TransitionRecord
@@ -67,7 +67,7 @@ def _json(hint: Any, name: str) -> tuple[Convert, Convert]:
 
 
 TRADE: Codec[Trade] = Codec(Trade, "trade")
-BOOK: Codec[ExitBook] = Codec(ExitBook, "exit book")
+BOOK: Codec[ExitState] = Codec(ExitState, "exit book")
 INTENT = Row(
     Intent,
     names={"action": "target", "receipt": "result", "position": "position_identifier", "expires_at": "deadline"},
@@ -82,7 +82,7 @@ REPLY = Row(Reply)
 AUDIT = Row(AuditEntry)
 
 READ_TRADE: Kept[Trade] = Kept(TRADE.load)
-READ_BOOK: Kept[ExitBook] = Kept(BOOK.load)
+READ_BOOK: Kept[ExitState] = Kept(BOOK.load)
 READ_INTENT: Kept[Intent] = Kept(INTENT.load)
 """What is read anew with each change of the ledger, where nearly every row is as it was."""
 

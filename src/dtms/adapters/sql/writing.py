@@ -18,7 +18,7 @@ from dtms.adapters.sql.lease_statements import LEASE_IS_HELD
 from dtms.adapters.sql.reading import Meta, ReadTransaction
 from dtms.adapters.sql.schema import RESTORE
 from dtms.domain.action import RiskDirection, risk_of
-from dtms.domain.exits import ExitBook
+from dtms.domain.exits import ExitState
 from dtms.domain.intent import INTENT_TRANSITIONS, Intent, IntentState
 from dtms.domain.position import Deal
 from dtms.domain.records import EventKind, OutboxItem, OutboxKind, Reply, StopRecord, TransitionRecord
@@ -189,7 +189,7 @@ class WriteTransaction(ReadTransaction):
         self._change(sql.DEAL_CORRECT, of=self._account, number=deal.deal_id, **figures, **named)
         return False
 
-    def put_exit_book(self, book: ExitBook) -> ExitBook:
+    def put_exit_book(self, book: ExitState) -> ExitState:
         """Insert or write exit rules on condition of their `seq` (0 = new); return them with their new seq."""
         saved = replace(book, seq=book.seq + 1)
         values = {"ticket": saved.ticket, "seq": saved.seq, "body": rows.BOOK.dump(saved)}

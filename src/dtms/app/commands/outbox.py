@@ -16,10 +16,10 @@ from dtms.app.commands.registration import Registration
 from dtms.app.evidence.proof import flat
 from dtms.app.reconcile.strays import close_bare
 from dtms.domain.action import OpenTrade
-from dtms.domain.exits import ExitBook
+from dtms.domain.exits import ExitState
 from dtms.domain.figures import plain
 from dtms.domain.intent import Intent, IntentState
-from dtms.domain.policy import PolicyBook
+from dtms.domain.policy import Policies
 from dtms.domain.position import Position
 from dtms.domain.records import OutboxItem
 from dtms.domain.trade import Trade
@@ -88,7 +88,7 @@ class Outbox:
     ledger: Ledger
     reads: BrokerReads
     clock: Clock
-    policies: PolicyBook
+    policies: Policies
     registrar: Registrar
     notifier: Notifier
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -189,7 +189,7 @@ class Outbox:
                     return Delivery(done=False, ticket=position.ticket, reason=reason)
                 if tx.exit_book(trade.ticket) is None:
                     tx.put_exit_book(
-                        ExitBook(
+                        ExitState(
                             trade_id=trade.trade_id,
                             ticket=trade.ticket,
                             profile_name=name,

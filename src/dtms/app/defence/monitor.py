@@ -19,7 +19,7 @@ from dtms.app.positions import legs
 from dtms.app.positions.facts import Ends, FactKeeper
 from dtms.app.positions.hold import hold
 from dtms.app.views.snapshots import Snapshots, Standing
-from dtms.app.views.trade_cache import Book
+from dtms.app.views.trade_cache import TradeCache
 from dtms.core import machine
 from dtms.core.decide import decide
 from dtms.core.settle import Scene
@@ -77,13 +77,13 @@ class Monitor:
     beat_ns: int = 0
     broke: BrokerError | None = None
     """What the last pass broke off on, None where it was whole."""
-    book: Book = field(init=False)
+    book: TradeCache = field(init=False)
     _open_count: int = 0
     _mode: Mode = Mode.NORMAL
     _snapshots: Snapshots = field(init=False)
 
     def __post_init__(self) -> None:
-        self.book = Book(self.ledger)
+        self.book = TradeCache(self.ledger)
         self._snapshots = Snapshots(reads=self.reads, rails=lambda: self.rails)
 
     def tick(self) -> None:

@@ -20,11 +20,11 @@ from dtms.app.modes.keeper import ModeKeeper
 from dtms.app.modes.progress import Progress
 from dtms.app.positions.facts import Ends
 from dtms.app.views.snapshots import Snapshots, Standing
-from dtms.app.views.trade_cache import Book
+from dtms.app.views.trade_cache import TradeCache
 from dtms.core.arbiter import review
 from dtms.core.exits import deferral, denied, propose_all
 from dtms.domain.action import resource_of
-from dtms.domain.exits import ExitBook, ExitDecision, ExitSnapshot, Proposal
+from dtms.domain.exits import ExitDecision, ExitSnapshot, ExitState, Proposal
 from dtms.domain.intent import Intent, Planner
 from dtms.domain.modes import Mode
 from dtms.domain.policy.operation import OperationPolicy
@@ -60,7 +60,7 @@ class _Item:
     """One trade with its exit rules, as the ledger had them at the cycle's start."""
 
     trade: Trade
-    book: ExitBook
+    book: ExitState
     busy: frozenset[str]
     defended: bool
 
@@ -129,7 +129,7 @@ class IntelligentExitManager(Generic[_Cache]):
         self._items: tuple[_Item, ...] = ()
         self._kill: KillLevel | None = None
         self._mode = Mode.NORMAL
-        self.book = Book(ledger)
+        self.book = TradeCache(ledger)
         self._revision = -1
         self.stats = ExitStats()
         self.beat_ns = 0
@@ -204,7 +204,7 @@ class IntelligentExitManager(Generic[_Cache]):
     def _run(self, now: Millis) -> None:
         self._defence.begin_cycle()
         answers = self._defence.states([item.trade.ticket for item in self._items])
-        changed: list[ExitBook] = []
+        changed: list[ExitState] = []
         kept: list[_Item] = []
         read: PositionsRead | None = None
         for item in self._items:
@@ -312,7 +312,7 @@ class IntelligentExitManager(Generic[_Cache]):
             return False
         return True
 
-    def _remember(self, books: Iterable[ExitBook]) -> None:
+    def _remember(self, books: Iterable[ExitState]) -> None:
         """Write what the rules remember, all of a cycle in one transaction; a lost race is written on the next cycle."""
         try:
             with self._ledger.write() as tx:
@@ -341,11 +341,11 @@ def _defends(trade: Trade, unfinished: Iterable[Intent]) -> bool:
     return trade.defensive or any(intent.owner is Planner.DTMS for intent in unfinished)
 
 
-def _matters(before: ExitBook, after: ExitBook) -> bool:
+def _matters(before: ExitState, after: ExitState) -> bool:
     """Say whether anything changed that a restart must not lose."""
     return replace(after, quote_at=before.quote_at) != before
 
 
-def _observed(before: ExitBook, after: ExitBook) -> ExitBook:
+def _observed(before: ExitState, after: ExitState) -> ExitState:
     """Keep what was seen while a proposal is held back: the best price, nothing that counts as asked."""
     return replace(before, best=after.best, quote_at=after.quote_at, tightened=after.tightened)

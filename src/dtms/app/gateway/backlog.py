@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dtms.app.views.trade_cache import Page
+from dtms.app.views.trade_cache import LedgerView
 from dtms.domain.intent import IntentState
 from dtms.domain.policy import OperationPolicy
 from dtms.domain.units import SECOND, Millis
@@ -21,7 +21,7 @@ class Backlog:
     notifier: Notifier
     _told: bool = False
 
-    def look(self, page: Page, now: Millis, policy: OperationPolicy) -> None:
+    def look(self, page: LedgerView, now: Millis, policy: OperationPolicy) -> None:
         """Tell once when it passes a limit, and again only after it was below."""
         closed = {closure.symbol for closure in page.closures if closure.is_one_with(now)}
         for_the_market = {trade.trade_id for trade in page.trades if trade.symbol in closed}

@@ -20,7 +20,7 @@ from dtms.domain.action import OpenTrade
 from dtms.domain.calendar import MarketHours
 from dtms.domain.instrument import Instrument
 from dtms.domain.intent import Intent, IntentState
-from dtms.domain.policy import PolicyBook
+from dtms.domain.policy import Policies
 from dtms.domain.receipt import Outcome, Receipt
 from dtms.domain.trade import Hold
 from dtms.errors import BrokerError, InvariantError, MarketDataError, StaleWriteError
@@ -36,7 +36,7 @@ class Conclusions:
 
     ledger: Ledger
     clock: Clock
-    policies: PolicyBook
+    policies: Policies
     notifier: Notifier
     crash: CrashPoints
     witness: Witness

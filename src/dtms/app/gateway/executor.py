@@ -28,12 +28,12 @@ from dtms.app.modes.keeper import ModeKeeper, stays_planned, watch_journal
 from dtms.app.modes.kill_switch import kill_state
 from dtms.app.modes.ledger_watch import LedgerWatch
 from dtms.app.reconcile.strays import strays
-from dtms.app.views.trade_cache import KILL_FACT, Book
+from dtms.app.views.trade_cache import KILL_FACT, TradeCache
 from dtms.core.settle import StepEnd
 from dtms.domain.action import Close, CloseHedge, OpenHedge, OpenTrade, RiskDirection, risk_of
 from dtms.domain.intent import Intent, IntentState
 from dtms.domain.modes import Mode
-from dtms.domain.policy import PolicyBook
+from dtms.domain.policy import Policies
 from dtms.domain.position import Position, PositionsRead
 from dtms.domain.receipt import Outcome, Receipt, Rejection
 from dtms.domain.trade import Hold, Trade
@@ -69,7 +69,7 @@ class Executor:
     orders: GatewayReads
     writes: BrokerWrites | None
     clock: Clock
-    policies: PolicyBook
+    policies: Policies
     notifier: Notifier
     crash: CrashPoints
     epoch: int
@@ -78,7 +78,7 @@ class Executor:
     lease: str | None = None
     sent: int = 0
     worked: int = 0
-    book: Book = field(init=False)
+    book: TradeCache = field(init=False)
     reads: BrokerReads = field(init=False)
     conclusions: Conclusions = field(init=False)
     _mode: Mode = Mode.NORMAL
@@ -87,7 +87,7 @@ class Executor:
     _hours: HoursGate = field(init=False)
 
     def __post_init__(self) -> None:
-        self.book = Book(self.ledger)
+        self.book = TradeCache(self.ledger)
         self.reads = self.gate.reads
         self._witness = Witness(ledger=self.ledger, reads=self.reads)
         self._closures = Closures(ledger=self.ledger, reads=self.reads, notifier=self.notifier)

@@ -18,7 +18,7 @@ from dtms.domain.calendar import MarketHours
 from dtms.domain.closure import Closure
 from dtms.domain.instrument import Instrument
 from dtms.domain.intent import Intent, Planner
-from dtms.domain.policy import PolicyBook
+from dtms.domain.policy import Policies
 from dtms.domain.units import MINUTE, Millis
 from dtms.errors import BrokerError, MarketDataError
 
@@ -39,7 +39,7 @@ class HoursGate:
     """Asks the market's hours and, at a reopening, its spread."""
 
     witness: Witness
-    policies: PolicyBook
+    policies: Policies
     closures: Closures
 
     def of(self, planned: Intent, symbol: str, now: Millis, *, flatten_since: Millis | None = None) -> HoursSay:

@@ -15,12 +15,12 @@ from dtms.app.gateway.limits import SendingLimits
 from dtms.app.journal.scan import OPENINGS
 from dtms.app.modes.kill_switch import KillSwitch
 from dtms.app.reads.account_guard import AccountGuard, GuardedReads
-from dtms.app.views.trade_cache import KILL_FACT, Page
+from dtms.app.views.trade_cache import KILL_FACT, LedgerView
 from dtms.domain.action import RiskDirection, risk_of
 from dtms.domain.figures import plain
 from dtms.domain.intent import Intent
 from dtms.domain.modes import Cause
-from dtms.domain.policy import OperationPolicy, PolicyBook
+from dtms.domain.policy import OperationPolicy, Policies
 from dtms.domain.position import PositionsRead
 from dtms.domain.receipt import Receipt, Rejection
 from dtms.domain.verdict import KillLevel
@@ -44,7 +44,7 @@ class SendGate:
     ledger: Ledger
     reads: BrokerReads
     clock: Clock
-    policies: PolicyBook
+    policies: Policies
     notifier: Notifier
     causes: Causes
     kill: KillSwitch
@@ -71,7 +71,7 @@ class SendGate:
         """
         self.limits.recall(self.clock.market_now())
 
-    def begin(self, page: Page) -> None:
+    def begin(self, page: LedgerView) -> None:
         """Begin a pass: take over the kill switch's file, and at `flatten` write what closes.
 
         Raises:

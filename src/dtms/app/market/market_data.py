@@ -18,7 +18,7 @@ from dtms.domain.calendar import MarketHours
 from dtms.domain.closure import Closure, Span
 from dtms.domain.instrument import Instrument
 from dtms.domain.market import Bar, Quote, Timeframe
-from dtms.domain.policy import Policy, PolicyBook
+from dtms.domain.policy import Policies, Policy
 from dtms.domain.score import MarketView
 from dtms.domain.units import MINUTE, SECOND, Millis
 from dtms.errors import InvalidDataError, StaleDataError
@@ -74,7 +74,7 @@ class MarketData:
 
     reads: BrokerReads
     ledger: Ledger
-    policies: PolicyBook
+    policies: Policies
     scored: bool = True
     bar: int = _M5
     _closures: tuple[Closure, ...] = ()

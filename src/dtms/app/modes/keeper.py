@@ -22,7 +22,7 @@ from dtms.app.journal.mode_facts import (
     read_modes,
 )
 from dtms.app.modes import flatten
-from dtms.app.views.trade_cache import Book, Page
+from dtms.app.views.trade_cache import LedgerView, TradeCache
 from dtms.core.modes import TABLE, Standing, counts, mode_of, standing, worst
 from dtms.domain.action import RiskDirection, risk_of
 from dtms.domain.intent import Intent, IntentState
@@ -107,7 +107,7 @@ class ModeKeeper:
         with self._lock:
             return tuple(told for told in self._mine.values() if told.ended is None)
 
-    def standing(self, page: Page) -> Standing:
+    def standing(self, page: LedgerView) -> Standing:
         """Return what people are shown: what the ledger says, with what this process remembers in place of its own there."""
         with self._lock:
             mine = tuple(self._mine.values())
@@ -116,7 +116,7 @@ class ModeKeeper:
             others = (told for told in page.causes if told.role != self._role or told.cause not in self._mine)
             return standing((*others, *mine), page.modes.halt, page.modes.clean_at)
 
-    def tell(self, book: Book) -> Mode:
+    def tell(self, book: TradeCache) -> Mode:
         """Review where a pass has failed: write and tell what can be, call somebody by memory alone where nothing can."""
         try:
             return self.review(book.page())
@@ -131,7 +131,7 @@ class ModeKeeper:
             self._load()
             return cause in self._mine
 
-    def mode(self, page: Page) -> Mode:
+    def mode(self, page: LedgerView) -> Mode:
         """Return what this process may do: the worse of what the ledger says and what it remembers."""
         if not self._mine:
             return page.mode
@@ -139,7 +139,7 @@ class ModeKeeper:
             clean_at = page.modes.clean_at
             return worst((page.mode, mode_of(c.cause for c in self._mine.values() if counts(c, clean_at))))
 
-    def review(self, page: Page) -> Mode:
+    def review(self, page: LedgerView) -> Mode:
         """Write what has changed, tell a change of the mode once, and return what this process may do.
 
         Cheap where nothing has changed. A ledger that cannot be written is tried again by the next review.
@@ -262,7 +262,7 @@ def stays_planned(mode: Mode, intent: Intent) -> bool:
     return mode is Mode.HALT and intent.rule != flatten.RULE
 
 
-def watch_journal(keeper: ModeKeeper, page: Page) -> None:
+def watch_journal(keeper: ModeKeeper, page: LedgerView) -> None:
     """Tell the causes that the journal itself shows: outcomes in doubt, and trades that are held in quarantine."""
     unknown = next((intent for intent in page.unfinished if intent.state is IntentState.UNKNOWN), None)
     if unknown is None:

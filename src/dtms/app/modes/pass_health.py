@@ -12,7 +12,7 @@ from typing import Final
 from dtms.app.modes.keeper import ModeKeeper
 from dtms.app.modes.ledger_watch import LedgerWatch
 from dtms.app.modes.rate_limited_log import Seldom
-from dtms.app.views.trade_cache import Book
+from dtms.app.views.trade_cache import TradeCache
 from dtms.domain.modes import Cause
 from dtms.errors import BrokerError, DtmsError, LedgerUnavailableError
 from dtms.ports.clock import Clock
@@ -38,7 +38,7 @@ class PassHealth:
 
     name: str
     modes: ModeKeeper
-    book: Book
+    book: TradeCache
     clock: Clock
     ledger: LedgerWatch
     said: Seldom

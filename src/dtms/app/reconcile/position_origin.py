@@ -14,7 +14,7 @@ from typing import Final
 from dtms.app.evidence.proof import LOTS_NOISE
 from dtms.app.journal.scan import OPENINGS, openings_since
 from dtms.app.journal.tags import is_tag
-from dtms.app.views.trade_cache import Page
+from dtms.app.views.trade_cache import LedgerView
 from dtms.domain.action import OpenTrade, ReAdd
 from dtms.domain.figures import plain
 from dtms.domain.intent import UNFINISHED, Intent, IntentState
@@ -95,7 +95,7 @@ class Register:
     unfinished: tuple[Intent, ...] = ()
 
     @classmethod
-    def of(cls, tx: LedgerRead, page: Page, magic: int) -> Register:
+    def of(cls, tx: LedgerRead, page: LedgerView, magic: int) -> Register:
         """Return it over a page of the book; the transaction answers what the page does not hold."""
         trades = page.trades
         return cls(

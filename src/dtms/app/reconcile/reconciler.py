@@ -19,7 +19,7 @@ from dtms.app.reconcile.history import History
 from dtms.app.reconcile.outcome import Outcome, last_outcome, write_outcome
 from dtms.app.reconcile.position_origin import Judged, Orphan, Register, Standing, orphan_of
 from dtms.app.reconcile.strays import BARE_GRACE, close_bare
-from dtms.app.views.trade_cache import Book
+from dtms.app.views.trade_cache import TradeCache
 from dtms.domain.intent import Intent, IntentState
 from dtms.domain.modes import Cause
 from dtms.domain.position import PositionsRead
@@ -49,7 +49,7 @@ class Reconciler:
     account: str
     magic: int
     settle_s: float
-    book: Book
+    book: TradeCache
     last: Outcome | None = None
     armed: bool = False
     _started: bool = False

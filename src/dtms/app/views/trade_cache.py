@@ -20,7 +20,7 @@ KILL_FACT = "kill_switch"
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class LedgerView:
     """One consistent view: open trades, intents that something must still decide, the kill switch, the modes, and the
     markets that the broker has shown as closed.
 
@@ -49,21 +49,21 @@ class Page:
         return tuple(intent for intent in self.unfinished if intent.trade_id == trade_id)
 
 
-class Book:
+class TradeCache:
     """Remembers the last page; a page is as old as the ledger's revision says, never older."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._page = Page(revision=-1)
+        self._page = LedgerView(revision=-1)
 
-    def page(self) -> Page:
+    def page(self) -> LedgerView:
         """Return the present page."""
         revision = self._ledger.revision()
         if revision != self._page.revision:
             with self._ledger.read() as tx:
                 facts = tx.facts(KILL_FACT, CLOSURES_FACT, *MODE_FACTS)
                 kill = facts.get(KILL_FACT)
-                self._page = Page(
+                self._page = LedgerView(
                     revision,
                     tx.open_trades(),
                     tx.unfinished(),

@@ -16,7 +16,7 @@ from dtms.core.exits._case import Case
 from dtms.core.exits._choice import choose
 from dtms.core.settle import StepEnd
 from dtms.domain.action import Action, Reduce
-from dtms.domain.exits import ExitBook, ExitDecision, ExitRule, ExitSnapshot, Proposal, Skipped
+from dtms.domain.exits import ExitDecision, ExitRule, ExitSnapshot, ExitState, Proposal, Skipped
 from dtms.domain.intent import Intent
 from dtms.domain.policy.exits import ExitPolicy
 from dtms.domain.trade import Hold, Owner, Trade
@@ -26,11 +26,11 @@ from dtms.errors import InvariantError
 __all__ = ["RULES", "Rule", "deferral", "denied", "observe", "propose_all", "settle"]
 
 
-def _remembers_nothing(case: Case) -> ExitBook:
+def _remembers_nothing(case: Case) -> ExitState:
     return case.book
 
 
-def _changes_nothing(book: ExitBook, _action: Action, _at: Millis) -> ExitBook:
+def _changes_nothing(book: ExitState, _action: Action, _at: Millis) -> ExitState:
     return book
 
 
@@ -44,8 +44,8 @@ class Rule:
     name: ExitRule
     propose: Callable[[Case], Proposal | Skipped | None]
     on_price: bool
-    observe: Callable[[Case], ExitBook] = _remembers_nothing
-    applied: Callable[[ExitBook, Action, Millis], ExitBook] = _changes_nothing
+    observe: Callable[[Case], ExitState] = _remembers_nothing
+    applied: Callable[[ExitState, Action, Millis], ExitState] = _changes_nothing
 
 
 RULES: tuple[Rule, ...] = (
@@ -81,12 +81,12 @@ RULES: tuple[Rule, ...] = (
 _BY_NAME: dict[str, Rule] = {rule.name: rule for rule in RULES}
 
 
-def observe(book: ExitBook, trade: Trade, market: ExitSnapshot, policy: ExitPolicy) -> ExitBook:
+def observe(book: ExitState, trade: Trade, market: ExitSnapshot, policy: ExitPolicy) -> ExitState:
     """Return what the rules remember after this quote; the same quote twice is remembered once."""
     return _observed(_case(trade, book, market, policy)).book
 
 
-def propose_all(trade: Trade, book: ExitBook, snapshot: ExitSnapshot, policy: ExitPolicy) -> ExitDecision:
+def propose_all(trade: Trade, book: ExitState, snapshot: ExitSnapshot, policy: ExitPolicy) -> ExitDecision:
     """Return what the exits want now. It observes first, so a cycle needs no other call.
 
     The decision's book must be written in the transaction that journals its proposals.
@@ -132,14 +132,14 @@ def deferral(trade: Trade) -> str:
     return ""
 
 
-def denied(book: ExitBook, proposals: tuple[Proposal, ...], now: Millis) -> ExitBook:
+def denied(book: ExitState, proposals: tuple[Proposal, ...], now: Millis) -> ExitState:
     """Return the book after the arbiter has refused proposals: each is made again on a later bar, not on the next quote."""
     for proposal in proposals:
         book = _patience.denied(book, proposal.action, now)
     return book
 
 
-def settle(book: ExitBook, intent: Intent, end: StepEnd, trade: Trade, now: Millis) -> ExitBook:
+def settle(book: ExitState, intent: Intent, end: StepEnd, trade: Trade, now: Millis) -> ExitState:
     """Return the book after the intent of a proposal ended; an end that is not known changes nothing.
 
     Whatever was refused is given up until a later bar, longer with each refusal running. A partial execution and an
@@ -172,7 +172,7 @@ def settle(book: ExitBook, intent: Intent, end: StepEnd, trade: Trade, now: Mill
             assert_never(end)
 
 
-def _refused(book: ExitBook, intent: Intent, end: StepEnd, now: Millis) -> ExitBook:
+def _refused(book: ExitState, intent: Intent, end: StepEnd, now: Millis) -> ExitState:
     if isinstance(intent.action, Reduce):
         book = replace(book, partial_remaining=None)
     if end is StepEnd.CANCELLED:
@@ -189,7 +189,7 @@ def _not_given_up(case: Case, answer: Proposal | Skipped | None) -> Proposal | S
     return Skipped(rule=answer.rule, reason=f"{why} ({answer.reason})") if why else answer
 
 
-def _case(trade: Trade, book: ExitBook, market: ExitSnapshot, policy: ExitPolicy) -> Case:
+def _case(trade: Trade, book: ExitState, market: ExitSnapshot, policy: ExitPolicy) -> Case:
     trigger = triggers.trigger(trade.side, book.profile, market, policy)
     return Case(trade=trade, book=book, market=market, policy=policy, trigger=trigger)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dtms.domain.action import SetStop
-from dtms.domain.exits import ExitBook, ExitRule, ExitSnapshot, Proposal, Skipped
+from dtms.domain.exits import ExitRule, ExitSnapshot, ExitState, Proposal, Skipped
 from dtms.domain.policy.exits import ExitPolicy, ExitProfile
 from dtms.domain.trade import Trade
 from dtms.domain.units import Price
@@ -30,7 +30,7 @@ class Case:
     """One trade, what its rules remember, and the market: the argument of every rule."""
 
     trade: Trade
-    book: ExitBook
+    book: ExitState
     market: ExitSnapshot
     policy: ExitPolicy
     trigger: Trigger = BASE

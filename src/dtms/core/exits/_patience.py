@@ -12,7 +12,7 @@ from typing import Final, assert_never
 
 from dtms.core.settle import StepEnd
 from dtms.domain.action import Action, Reduce, SetStop
-from dtms.domain.exits import ExitBook
+from dtms.domain.exits import ExitState
 from dtms.domain.market import Timeframe
 from dtms.domain.receipt import Rejection
 from dtms.domain.units import Millis
@@ -59,7 +59,7 @@ def claim_of(action: Action) -> Claim:
             return Claim.CLOSE
 
 
-def given_up(book: ExitBook, action: Action, bar_at: Millis) -> str:
+def given_up(book: ExitState, action: Action, bar_at: Millis) -> str:
     """Return why an action must not be asked for on this bar, "" where it may be."""
     claim = claim_of(action)
     run = _run(book, claim)
@@ -70,7 +70,7 @@ def given_up(book: ExitBook, action: Action, bar_at: Millis) -> str:
     return f"the {claim} was refused {run.times} times running; it is tried again on a later bar"
 
 
-def refused(book: ExitBook, action: Action, end: StepEnd, rejection: Rejection | None, now: Millis) -> ExitBook:
+def refused(book: ExitState, action: Action, end: StepEnd, rejection: Rejection | None, now: Millis) -> ExitState:
     """Return the book after a refusal: given up until the next bar, twice as long with each one running.
 
     What was not the broker's word is asked for again at once the first time, and waits a bar from then on.
@@ -89,18 +89,18 @@ def refused(book: ExitBook, action: Action, end: StepEnd, rejection: Rejection |
     return _with(book, claim, _Run(times, Millis(bar + (bars - 1) * _M5)))
 
 
-def denied(book: ExitBook, action: Action, now: Millis) -> ExitBook:
+def denied(book: ExitState, action: Action, now: Millis) -> ExitState:
     """Return the book after the arbiter has refused: nothing has left, so it is asked again on the next bar."""
     claim = claim_of(action)
     return _with(book, claim, replace(_run(book, claim), bar=Timeframe.M5.start_of(now)))
 
 
-def done(book: ExitBook, action: Action) -> ExitBook:
+def done(book: ExitState, action: Action) -> ExitState:
     """Return the book after the broker has taken an action: the next refusal is the first one again."""
     return _with(book, claim_of(action), _Run(0, None))
 
 
-def _run(book: ExitBook, claim: Claim) -> _Run:
+def _run(book: ExitState, claim: Claim) -> _Run:
     match claim:
         case Claim.STOP:
             return _Run(book.stop_refusals, book.given_up_bar)
@@ -114,7 +114,7 @@ def _run(book: ExitBook, claim: Claim) -> _Run:
             assert_never(claim)
 
 
-def _with(book: ExitBook, claim: Claim, run: _Run) -> ExitBook:
+def _with(book: ExitState, claim: Claim, run: _Run) -> ExitState:
     if run == _run(book, claim):
         return book
     match claim:

@@ -7,11 +7,11 @@ from dataclasses import replace
 from dtms.core.costs import breakeven_level, unit_costs
 from dtms.core.exits._case import Case, stop_change
 from dtms.domain.action import Action
-from dtms.domain.exits import ExitBook, ExitRule, Proposal, Skipped
+from dtms.domain.exits import ExitRule, ExitState, Proposal, Skipped
 from dtms.domain.units import Millis, Price
 
 
-def observe(case: Case) -> ExitBook:
+def observe(case: Case) -> ExitState:
     """Remember breakeven as done where the stop is at or past the level already, whoever put it there."""
     trade, book = case.trade, case.book
     if book.breakeven_done or trade.stop is None or trade.volume <= 0:
@@ -43,7 +43,7 @@ def propose(case: Case) -> Proposal | Skipped | None:
     return stop_change(case, ExitRule.BREAKEVEN, stop, reason)
 
 
-def applied(book: ExitBook, _action: Action, _at: Millis) -> ExitBook:
+def applied(book: ExitState, _action: Action, _at: Millis) -> ExitState:
     """Remember that the broker has the stop."""
     return replace(book, breakeven_done=True, tightened=True)
 

@@ -10,11 +10,11 @@ from dataclasses import replace
 
 from dtms.core.exits._case import Case
 from dtms.domain.action import Action, Reduce
-from dtms.domain.exits import ExitBook, ExitRule, Proposal, Skipped
+from dtms.domain.exits import ExitRule, ExitState, Proposal, Skipped
 from dtms.domain.units import Lots, Millis
 
 
-def observe(case: Case) -> ExitBook:
+def observe(case: Case) -> ExitState:
     """Remember the partial as done once the position is down to what was asked for, whatever became of the answer."""
     book = case.book
     asked = book.partial_remaining
@@ -45,12 +45,12 @@ def propose(case: Case) -> Proposal | Skipped | None:
     )
 
 
-def asked(book: ExitBook, remaining: Lots) -> ExitBook:
+def asked(book: ExitState, remaining: Lots) -> ExitState:
     """Fix the volume that the partial leaves."""
     return book if book.partial_remaining == remaining else replace(book, partial_remaining=remaining)
 
 
-def applied(book: ExitBook, _action: Action, _at: Millis) -> ExitBook:
+def applied(book: ExitState, _action: Action, _at: Millis) -> ExitState:
     """Remember the partial as done, for ever."""
     return replace(book, partial_done=True, partial_remaining=None)
 

@@ -11,13 +11,13 @@ from dataclasses import replace
 from dtms.core.exits import _gates
 from dtms.core.exits._case import Case, stop_change
 from dtms.domain.action import Action, Close, SetStop
-from dtms.domain.exits import ExitBook, ExitRule, Proposal, Skipped
+from dtms.domain.exits import ExitRule, ExitState, Proposal, Skipped
 from dtms.domain.units import SECOND, Millis, Price
 
 _GATES_TO_FAIL = 2
 
 
-def observe(case: Case) -> ExitBook:
+def observe(case: Case) -> ExitState:
     """Remember the best price, and count the quotes running on which the price was past the level; a quote counts once."""
     book, quote = case.book, case.market.quote
     best = _best(case)
@@ -50,7 +50,7 @@ def propose(case: Case) -> Proposal | Skipped | None:
     return stop_change(case, ExitRule.TRAILING, level, _reason(case, level))
 
 
-def applied(book: ExitBook, action: Action, at: Millis) -> ExitBook:
+def applied(book: ExitState, action: Action, at: Millis) -> ExitState:
     """Remember when the broker took the step."""
     if not isinstance(action, SetStop):
         return book

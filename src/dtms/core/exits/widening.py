@@ -6,12 +6,12 @@ from dataclasses import replace
 
 from dtms.core.exits._case import Case, stop_change
 from dtms.domain.action import Action
-from dtms.domain.exits import ExitBook, ExitRule, Proposal, Skipped
+from dtms.domain.exits import ExitRule, ExitState, Proposal, Skipped
 from dtms.domain.trade import TradeState
 from dtms.domain.units import DAY, Millis
 
 
-def observe(case: Case) -> ExitBook:
+def observe(case: Case) -> ExitState:
     """Remember that the stop was once tighter, or once wider, than the initial one, whoever moved it."""
     trade, book, instrument = case.trade, case.book, case.market.instrument
     if trade.stop is None:
@@ -49,7 +49,7 @@ def propose(case: Case) -> Proposal | Skipped | None:
     return stop_change(case, ExitRule.WIDENING, stop, reason, widens=True)
 
 
-def applied(book: ExitBook, _action: Action, _at: Millis) -> ExitBook:
+def applied(book: ExitState, _action: Action, _at: Millis) -> ExitState:
     """Remember that the stop was widened."""
     return replace(book, widened=True)
 

@@ -19,8 +19,8 @@ __all__ = [
     "MachinePolicy",
     "OpeningPolicy",
     "OperationPolicy",
+    "Policies",
     "Policy",
-    "PolicyBook",
     "RailsPolicy",
     "RegimePolicy",
     "ScorePolicy",
@@ -48,7 +48,7 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyBook:
+class Policies:
     """The policy of every symbol: the shipped or configured default, and what differs by canonical symbol.
 
     `aliases` are a person's own words for what a broker's symbol is, beside those that the names tell themselves.

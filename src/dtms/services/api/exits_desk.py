@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from dtms.app.journal import journal
-from dtms.domain.exits import ExitBook
+from dtms.domain.exits import ExitState
 from dtms.domain.policy.exits import OWN_NUMBERS, ExitPolicy
 from dtms.domain.trade import Trade
 from dtms.domain.units import Millis, Ticket
@@ -47,7 +47,7 @@ class ExitsDesk:
             trade = self._open(tx, ticket)
             name, profile = body.chosen(self._policy(trade))
             present = _own(tx, trade)
-            fresh = ExitBook(trade_id=trade.trade_id, ticket=trade.ticket, profile_name="", profile=profile)
+            fresh = ExitState(trade_id=trade.trade_id, ticket=trade.ticket, profile_name="", profile=profile)
             wanted = replace(
                 fresh if present is None else present,
                 profile_name=OWN_NUMBERS if name is None else name,
@@ -130,6 +130,6 @@ def _rules_now(tx: LedgerWrite, ticket: int) -> str:
     return f"profile {book.profile_name}, version {trade.version}"
 
 
-def _own(tx: LedgerWrite, trade: Trade) -> ExitBook | None:
+def _own(tx: LedgerWrite, trade: Trade) -> ExitState | None:
     book = tx.exit_book(Ticket(trade.ticket))
     return book if book is not None and book.trade_id == trade.trade_id else None

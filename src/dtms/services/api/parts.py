@@ -10,7 +10,7 @@ from dtms.app.commands.opening import Opening
 from dtms.app.commands.outbox import Outbox
 from dtms.app.modes.kill_switch import KillSwitch
 from dtms.app.views.queries import TradeQueries
-from dtms.domain.policy import PolicyBook
+from dtms.domain.policy import Policies
 from dtms.ports.clock import Clock
 from dtms.ports.ledger import Ledger
 from dtms.services.api.dtms_link import DtmsLink
@@ -42,7 +42,7 @@ class ApiParts:
 
     ledger: Ledger
     clock: Clock
-    policies: PolicyBook
+    policies: Policies
     opening: Opening
     outbox: Outbox
     kill: KillSwitch

@@ -11,7 +11,7 @@ from dtms.app.modes.kill_switch import KillState, kill_state
 from dtms.app.reconcile.outcome import last_outcome
 from dtms.app.reconcile.strays import strays
 from dtms.app.views.queries import TradeFacts, is_released
-from dtms.domain.exits import ExitBook
+from dtms.domain.exits import ExitState
 from dtms.domain.intent import IntentState
 from dtms.domain.trade import Trade, TradeState
 from dtms.domain.units import Ticket, to_iso
@@ -104,7 +104,7 @@ class Views:
         found = [self.exits(trades[book.trade_id], book) for book in books if book.trade_id in trades]
         return wire.ExitsListAnswer(epoch=self.epoch, exits=found)
 
-    def exits(self, trade: Trade, book: ExitBook) -> wire.ExitsAnswer:
+    def exits(self, trade: Trade, book: ExitState) -> wire.ExitsAnswer:
         """Return exit rules as they are shown."""
         return wire.ExitsAnswer(
             ticket=book.ticket,
@@ -163,7 +163,7 @@ class Views:
         members = msgspec.structs.asdict(told)
         return kind(**members, exits=self._exits(trade, book), last_reason=_last_reason(facts), **more)
 
-    def _exits(self, trade: Trade, book: ExitBook | None) -> wire.ExitsAnswer | None:
+    def _exits(self, trade: Trade, book: ExitState | None) -> wire.ExitsAnswer | None:
         return None if book is None else self.exits(trade, book)
 
 
@@ -196,7 +196,7 @@ def kill_answer(tx: LedgerRead, state: KillState) -> wire.KillAnswer:
     return wire.KillAnswer(level=state.level, since=since, by=state.by, source=state.source, left=left)
 
 
-def _own(trade: Trade, book: ExitBook | None) -> ExitBook | None:
+def _own(trade: Trade, book: ExitState | None) -> ExitState | None:
     """Return a ticket's exit rules where they are this trade's: a ticket may have been managed before."""
     return book if book is not None and book.trade_id == trade.trade_id else None
 

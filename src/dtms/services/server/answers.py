@@ -11,7 +11,7 @@ from dtms.app.commands.registration import RefusalKind
 from dtms.app.reconcile.outcome import Outcome, last_outcome
 from dtms.app.views.explain import explain
 from dtms.app.views.queries import is_released
-from dtms.app.views.trade_cache import Page
+from dtms.app.views.trade_cache import LedgerView
 from dtms.domain.intent import Intent
 from dtms.domain.trade import Trade, TradeState
 from dtms.domain.units import Millis, Ticket, TradeId, to_iso
@@ -204,7 +204,7 @@ class Answers:
         except DtmsError:
             return False
 
-    def _index(self, page: Page) -> StateIndex:
+    def _index(self, page: LedgerView) -> StateIndex:
         """Return the index of the page's revision; of this world, where a simulation has swapped another one."""
         present = self._site.parts.ledger
         ledger, index = self._states

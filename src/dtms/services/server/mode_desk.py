@@ -6,7 +6,7 @@ import structlog
 
 from dtms.app.modes import halt as orders
 from dtms.app.modes.keeper import ModeKeeper
-from dtms.app.views.trade_cache import Page
+from dtms.app.views.trade_cache import LedgerView
 from dtms.core.modes import TABLE, Standing, shown_mode, standing
 from dtms.domain.modes import ActiveCause, Cause
 from dtms.domain.units import to_iso
@@ -66,7 +66,7 @@ class ModeDesk:
         return self.show()
 
 
-def mode_answer(page: Page, present: Standing) -> wire.ModeAnswer:
+def mode_answer(page: LedgerView, present: Standing) -> wire.ModeAnswer:
     """Return the mode as people are shown it."""
     return wire.ModeAnswer(
         mode=shown_mode(present.mode, page.kill),

@@ -12,7 +12,7 @@ import msgspec
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from dtms.app.views.trade_cache import Page
+from dtms.app.views.trade_cache import LedgerView
 from dtms.core.modes import Standing, shown_mode, worst
 from dtms.domain.modes import Mode
 from dtms.domain.records import EventKind
@@ -68,7 +68,7 @@ class ActionCounts:
 class Numbers:
     """One look at the whole system; counters are since the process started."""
 
-    page: Page
+    page: LedgerView
     present: Standing
     by_state: dict[TradeState, int]
     actions: dict[tuple[str, str], int]
