@@ -13,7 +13,7 @@ import structlog
 from dtms.app.commands.registry import Registry
 from dtms.app.defence.cycle import MonitorPass, Seen
 from dtms.app.defence.monitor import Monitor
-from dtms.app.defence.runtime_invariants import Sentry
+from dtms.app.defence.runtime_invariants import RuntimeInvariants
 from dtms.app.exits.cycle import ExitPass
 from dtms.app.exits.denials import Denials
 from dtms.app.exits.manager import IntelligentExitManager
@@ -33,7 +33,7 @@ from dtms.app.modes.pass_health import PassHealth
 from dtms.app.modes.progress import Progress
 from dtms.app.modes.rate_limited_log import Seldom
 from dtms.app.positions.facts import FactKeeper
-from dtms.app.reads.silence import HeardReads, MarginReads
+from dtms.app.reads.silence import MarginReads, SilenceDetectingReads
 from dtms.app.reconcile.reconciler import Reconciler
 from dtms.app.views.trade_cache import TradeCache
 from dtms.client import DtmsClient, StateCache, Transport, new_last_known_cache, new_state_cache
@@ -137,7 +137,7 @@ def make_executor(
     modes = make_modes(parts, "gateway")
     gate = SendGate(
         ledger=parts.ledger,
-        reads=HeardReads(reads, modes, parts.clock.boot_ns),
+        reads=SilenceDetectingReads(reads, modes, parts.clock.boot_ns),
         clock=parts.clock,
         policies=parts.policies,
         notifier=parts.notifier,
@@ -251,7 +251,7 @@ def make_server(
         desk=desk,
         rails=make_rails(parts),
         facts=FactKeeper(ledger=parts.ledger, reads=heard, notifier=parts.notifier),
-        sentry=Sentry(ledger=parts.ledger, reads=reads),
+        sentry=RuntimeInvariants(ledger=parts.ledger, reads=reads),
         crash=parts.crash,
         modes=modes,
         watch=make_watch(parts, modes, on_sleep=desk.doubt),

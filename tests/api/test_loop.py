@@ -26,7 +26,7 @@ from dtms.domain.position import PositionsRead
 from dtms.domain.units import Lots, to_utc
 from dtms.errors import BrokerUnavailableError, InvalidDataError, LedgerUnavailableError
 from dtms.services.api.loop import ApiReadiness, DtmsWatch, ExitPace, Periodic, look_at_broker
-from dtms.services.server.sight import SeenReads
+from dtms.services.server.sight import LastSeenReads
 from dtms.services.web.in_process import call
 from dtms.settings import load_policy
 
@@ -56,7 +56,7 @@ class Rig:
     wire: Wire
     exits: bootstrap.Exits
     pace: ExitPace
-    seen: SeenReads
+    seen: LastSeenReads
 
     @property
     def cycles(self) -> int:
@@ -76,7 +76,7 @@ def climb(rig: Rig, *, to: float) -> None:
 def rig(world: World) -> Rig:
     wire = Wire(world)
     carrier: Transport = wire
-    seen = SeenReads(world.broker, world.clock.boot_ns)
+    seen = LastSeenReads(world.broker, world.clock.boot_ns)
     exits = bootstrap.make_exit_manager(
         world.parts,
         seen,
@@ -381,7 +381,7 @@ def test_a_high_close_of_the_vix_in_the_file_widens_the_stop_at_the_broker_once(
     parts = replace(world.parts, vix=VixFile(file), policies=load_policy(tmp_path / "policy.toml"))
     exits = bootstrap.make_exit_manager(
         parts,
-        SeenReads(world.broker, world.clock.boot_ns),
+        LastSeenReads(world.broker, world.clock.boot_ns),
         bootstrap.make_desk(parts, world.broker, scored=False),
         server_url="http://127.0.0.1:8001",
         sleep=world.clock.sleep,

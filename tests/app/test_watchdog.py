@@ -15,7 +15,7 @@ from tests.app.test_gateway import hedge, plan
 from dtms import bootstrap
 from dtms.ports.notifier import AlertKind
 from dtms.services.gateway.loop import ExecutorLoop
-from dtms.services.server import MonitorLoop, SeenReads
+from dtms.services.server import LastSeenReads, MonitorLoop
 from dtms.services.watchdog import LOOKS, StalledError, Watchdog
 
 
@@ -78,7 +78,7 @@ def test_an_executor_that_works_or_fails_again_and_again_is_not_stalled(rig: Rig
 
 def test_a_defence_that_stands_still_is_alarmed_and_its_process_ended(rig: Rig) -> None:
     held = threading.Lock()
-    seen = SeenReads(rig.broker, rig.clock.boot_ns)
+    seen = LastSeenReads(rig.broker, rig.clock.boot_ns)
     loop = MonitorLoop(bootstrap.make_monitor_pass(rig.parts, rig.server.monitor, seen, lock=held))
     ended: list[str] = []
     dog = Watchdog("server", "monitor", lambda: loop.progress, rig.notifier, lambda: ended.append("end"))

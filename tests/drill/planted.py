@@ -14,7 +14,7 @@ from dtms.adapters.mt5 import Mt5Sender
 from dtms.adapters.sql import sqlite
 from dtms.adapters.sql.writing import WriteTransaction
 from dtms.app.evidence import proof
-from dtms.app.evidence.in_doubt import Doubts, Settlement
+from dtms.app.evidence.in_doubt import InDoubt, Settlement
 from dtms.app.exits import manager
 from dtms.app.gateway import preconditions
 from dtms.app.gateway.executor import Executor
@@ -54,13 +54,13 @@ def skip_the_fsync(patch: Patch) -> None:
 
 def no_settle_window(patch: Patch) -> None:
     """What is not seen at the first look is taken as not applied."""
-    settlement = Doubts.settlement
+    settlement = InDoubt.settlement
 
-    def hasty(doubts: Doubts, *rest: Any) -> Settlement:
+    def hasty(doubts: InDoubt, *rest: Any) -> Settlement:
         found = settlement(doubts, *rest)
         return Settlement(end=StepEnd.NOT_APPLIED, receipt=None, reason="not seen") if found is None else found
 
-    patch.setattr(Doubts, "settlement", hasty)
+    patch.setattr(InDoubt, "settlement", hasty)
 
 
 def none_means_flat(patch: Patch) -> None:

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dtms.app.market.market_data import MarketData, SymbolMarket
-from dtms.app.reads.delegating import PassingReads
+from dtms.app.reads.delegating import DelegatingReads
 from dtms.core.market_state import MarketState
 from dtms.domain.market import Bar, Timeframe
 from dtms.domain.score import MarketView
@@ -44,7 +44,7 @@ class Minute:
         return replace(self.bar, high=self.bar.high + 0.01, close=self.bar.close + 0.005)
 
 
-class Shown(PassingReads):
+class Shown(DelegatingReads):
     """Shows of each minute what was known of it at `now`."""
 
     def __init__(self, world: Any, minutes: Sequence[Minute], now: Millis) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dtms.app.market.market_data import MarketData
-from dtms.app.reads.delegating import PassingReads
+from dtms.app.reads.delegating import DelegatingReads
 from dtms.domain.market import Bar, Timeframe
 from dtms.domain.units import MINUTE, SECOND, Millis
 from dtms.settings import load_policy
@@ -16,7 +16,7 @@ from dtms.settings import load_policy
 BARS = 3_000
 
 
-class LateHistory(PassingReads):
+class LateHistory(DelegatingReads):
     """Has a symbol's history, of which it shows the newest `loaded` bars."""
 
     def __init__(self, world: Any, history: list[Bar]) -> None:

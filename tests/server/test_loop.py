@@ -18,7 +18,7 @@ from dtms.domain.units import Millis
 from dtms.errors import BrokerUnavailableError, InvalidDataError
 from dtms.ports.broker import BrokerReads
 from dtms.ports.notifier import AlertKind
-from dtms.services.server import MonitorLoop, Readiness, SeenReads
+from dtms.services.server import LastSeenReads, MonitorLoop, Readiness
 from dtms.services.server.parts import acting, polling
 from dtms.services.web.in_process import drive
 from dtms.services.web.offload import inline
@@ -70,7 +70,7 @@ class Engine:
 
     world: Any
     reads: ShakyReads
-    seen: SeenReads
+    seen: LastSeenReads
     readiness: Readiness
     loop: MonitorLoop
     monitor: Any
@@ -96,7 +96,7 @@ class Engine:
 def engine(make_world: Any) -> Engine:
     world = make_world()
     reads = ShakyReads(world.broker)
-    seen = SeenReads(reads, world.clock.boot_ns)
+    seen = LastSeenReads(reads, world.clock.boot_ns)
     parts = Parts(ledger=world.ledger, clock=world.clock, policies=load_policy(), notifier=world.notifier)
     server = bootstrap.make_server(parts, seen, bootstrap.make_desk(parts, seen, scored=True), advisory=False)
     work = bootstrap.make_monitor_pass(parts, server.monitor, seen, lock=threading.Lock())
@@ -308,7 +308,7 @@ def test_what_the_broker_refuses_to_know_is_no_sign_of_life(engine: Engine) -> N
 
 def test_the_loop_runs_in_a_thread_and_ends_when_told(make_world: Any) -> None:
     world = make_world()
-    seen = SeenReads(world.broker, world.clock.boot_ns)
+    seen = LastSeenReads(world.broker, world.clock.boot_ns)
     parts = Parts(ledger=world.ledger, clock=world.clock, policies=load_policy(), notifier=world.notifier)
     work = bootstrap.make_monitor_pass(parts, world.server.monitor, seen, lock=threading.Lock())
     passed = threading.Event()

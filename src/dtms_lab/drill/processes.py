@@ -27,7 +27,7 @@ from dtms.services.broker_child import TerminalLink, link_to
 from dtms.services.gateway.main import next_epoch
 from dtms.services.server.live import make_simulated_app
 from dtms.services.server.parts import ServerParts, Site, acting
-from dtms.services.server.sight import SeenReads, SeenSight
+from dtms.services.server.sight import LastSeenReads, SeenSight
 from dtms.services.web.access import OneToken
 from dtms.services.web.guard import Gate, loopback_policy
 from dtms.services.web.health import ReadyReport
@@ -159,7 +159,7 @@ class DtmsServer:
     act: Callable[[], object]
     who: str = "server"
     parts: Parts = field(init=False)
-    reads: SeenReads = field(init=False)
+    reads: LastSeenReads = field(init=False)
     desk: ScriptedMarketData = field(init=False)
     server: Server = field(init=False)
     app: ASGIApp = field(init=False)
@@ -167,7 +167,7 @@ class DtmsServer:
 
     def __post_init__(self) -> None:
         self.parts = self.ground.parts(self.who)
-        self.reads = SeenReads(self.ground.reads(self.who), self.ground.clock.boot_ns)
+        self.reads = LastSeenReads(self.ground.reads(self.who), self.ground.clock.boot_ns)
         self.desk = ScriptedMarketData(
             reads=self.reads,
             ledger=self.parts.ledger,

@@ -33,7 +33,7 @@ from dtms.services.broker_child import TerminalLink
 from dtms.services.gateway.main import next_epoch
 from dtms.services.server.live import make_simulated_app, simulated_parts
 from dtms.services.server.parts import Site
-from dtms.services.server.sight import SeenReads
+from dtms.services.server.sight import LastSeenReads
 from dtms.services.web.access import OneToken
 from dtms.services.web.guard import Gate, loopback_policy
 from dtms.services.web.offload import inline
@@ -152,7 +152,7 @@ def start_services(parts: Parts, broker: TerminalLink, *, clock: VirtualClock, t
         parts, broker, account=account, magic=MAGIC, causes=executor.modes, book=executor.book
     )
     gateway = bootstrap.make_gateway_pass(parts, executor, reconciler, broker)
-    seen = SeenReads(broker, clock.boot_ns)
+    seen = LastSeenReads(broker, clock.boot_ns)
     desk = bootstrap.make_desk(parts, seen, scored=False)
     server = bootstrap.make_server(parts, seen, desk, advisory=False, on_verdict=listener.verdict)
     lock = threading.RLock()

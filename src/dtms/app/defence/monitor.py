@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from dtms.app.defence.runtime_invariants import Sentry
+from dtms.app.defence.runtime_invariants import RuntimeInvariants
 from dtms.app.journal import journal
 from dtms.app.market.market_data import MarketData, SymbolMarket
 from dtms.app.market.risk_inputs import RiskInputs
@@ -67,7 +67,7 @@ class Monitor:
     desk: MarketData
     rails: RiskInputs
     facts: FactKeeper
-    sentry: Sentry
+    sentry: RuntimeInvariants
     crash: CrashPoints
     modes: ModeKeeper
     watch: ClockWatch

@@ -39,7 +39,7 @@ class _Seen:
 
 
 @dataclass(slots=True, kw_only=True)
-class Sentry:
+class RuntimeInvariants:
     """Checks each pass; what it remembers of a trade is lost in a restart and gathered anew."""
 
     ledger: Ledger

@@ -21,7 +21,7 @@ from dtms.ports.ledger import Ledger
 
 
 @dataclass(slots=True, kw_only=True)
-class Witness:
+class BrokerLookup:
     """Asks the broker on behalf of one gateway; it remembers each instrument as it was last."""
 
     ledger: Ledger

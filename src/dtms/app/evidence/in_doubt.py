@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from dtms.app.evidence.broker_lookup import Witness
+from dtms.app.evidence.broker_lookup import BrokerLookup
 from dtms.app.evidence.proof import Seen
 from dtms.app.journal.scan import OPENINGS
 from dtms.core.settle import StepEnd
@@ -48,10 +48,10 @@ class _Doubt:
 
 
 @dataclass(slots=True)
-class Doubts:
+class InDoubt:
     """What one gateway has seen of the intents in doubt; lost in a restart, then gathered anew."""
 
-    witness: Witness
+    witness: BrokerLookup
     orders: GatewayReads
     _doubts: dict[str, _Doubt] = field(default_factory=dict)
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from dtms.app.evidence.broker_lookup import Witness, symbol_of
-from dtms.app.evidence.in_doubt import Doubts
+from dtms.app.evidence.broker_lookup import BrokerLookup, symbol_of
+from dtms.app.evidence.in_doubt import InDoubt
 from dtms.app.evidence.proof import Seen
 from dtms.app.gateway.refusals import Refusals
 from dtms.app.journal import journal
@@ -39,8 +39,8 @@ class Conclusions:
     policies: Policies
     notifier: Notifier
     crash: CrashPoints
-    witness: Witness
-    doubts: Doubts
+    witness: BrokerLookup
+    doubts: InDoubt
     refusals: Refusals
     closures: Closures
     _observed: set[str] = field(default_factory=set)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from dtms.app.evidence.broker_lookup import Witness
-from dtms.app.evidence.in_doubt import Doubts
+from dtms.app.evidence.broker_lookup import BrokerLookup
+from dtms.app.evidence.in_doubt import InDoubt
 from dtms.app.gateway.conclusions import Conclusions
 from dtms.app.gateway.hours import HoursGate, HoursSay
 from dtms.app.gateway.preconditions import (
@@ -82,14 +82,14 @@ class Executor:
     reads: BrokerReads = field(init=False)
     conclusions: Conclusions = field(init=False)
     _mode: Mode = Mode.NORMAL
-    _witness: Witness = field(init=False)
+    _witness: BrokerLookup = field(init=False)
     _closures: Closures = field(init=False)
     _hours: HoursGate = field(init=False)
 
     def __post_init__(self) -> None:
         self.book = TradeCache(self.ledger)
         self.reads = self.gate.reads
-        self._witness = Witness(ledger=self.ledger, reads=self.reads)
+        self._witness = BrokerLookup(ledger=self.ledger, reads=self.reads)
         self._closures = Closures(ledger=self.ledger, reads=self.reads, notifier=self.notifier)
         self.conclusions = Conclusions(
             ledger=self.ledger,
@@ -98,7 +98,7 @@ class Executor:
             notifier=self.notifier,
             crash=self.crash,
             witness=self._witness,
-            doubts=Doubts(self._witness, self.orders),
+            doubts=InDoubt(self._witness, self.orders),
             refusals=Refusals(ledger=self.ledger),
             closures=self._closures,
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from dtms.app.evidence.broker_lookup import Witness
+from dtms.app.evidence.broker_lookup import BrokerLookup
 from dtms.app.market.closures import Closures
 from dtms.app.modes import flatten
 from dtms.core.settle import REOPENING_WAIT
@@ -38,7 +38,7 @@ class HoursSay(StrEnum):
 class HoursGate:
     """Asks the market's hours and, at a reopening, its spread."""
 
-    witness: Witness
+    witness: BrokerLookup
     policies: Policies
     closures: Closures
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from dtms.app.reads.delegating import PassingReads
+from dtms.app.reads.delegating import DelegatingReads
 from dtms.domain.modes import Cause
 from dtms.domain.position import Account, Deal, PositionsRead
 from dtms.domain.units import Millis
@@ -62,7 +62,7 @@ class AccountGuard:
             self.causes.clear(Cause.ACCOUNT_CHANGED)
 
 
-class GuardedReads(PassingReads):
+class GuardedReads(DelegatingReads):
     """Tells a guard of each wrong answer, and of each right one where the adapter checks the account before and after."""
 
     def __init__(self, reads: BrokerReads, guard: AccountGuard) -> None:

@@ -14,7 +14,7 @@ from dtms.ports.broker import BrokerReads
 T = TypeVar("T")
 
 
-class PassingReads:
+class DelegatingReads:
     """`BrokerReads` that asks another one; every question goes through `_ask`."""
 
     def __init__(self, reads: BrokerReads) -> None:

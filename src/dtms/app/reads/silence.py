@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, TypeVar
 
 from dtms.app.modes.keeper import ModeKeeper
-from dtms.app.reads.delegating import PassingReads
+from dtms.app.reads.delegating import DelegatingReads
 from dtms.domain.figures import plain
 from dtms.domain.modes import Cause
 from dtms.domain.position import Account, Deal, DealReason, PositionsRead
@@ -25,7 +25,7 @@ SILENT_NS: Final = 3_000_000_000
 """One lost read is nothing, nor is a terminal that reconnects within the moment; both must be passed."""
 
 
-class HeardReads(PassingReads):
+class SilenceDetectingReads(DelegatingReads):
     """Tells `Cause.BROKER_SILENT` where account or positions could not be read several times running.
 
     These two are asked every few seconds, and without either of them the system is blind; each ends its own silence.
@@ -66,7 +66,7 @@ class HeardReads(PassingReads):
         return answer
 
 
-class MarginReads(PassingReads):
+class MarginReads(DelegatingReads):
     """Tells `Cause.STOP_OUT` where a deal says that the broker closed a position for want of margin.
 
     It ends when the account's margin level is above the rail's limit, or nothing is open any more.

@@ -29,7 +29,7 @@ from dtms.services.api.loop import LOOK_S, ApiReadiness, DtmsWatch, ExitPace, Pe
 from dtms.services.api.parts import ApiParts
 from dtms.services.api.registrar import HttpRegistrar
 from dtms.services.server.parts import WaitUntil, acting, polling
-from dtms.services.server.sight import DirectSight, SeenReads, SeenSight
+from dtms.services.server.sight import DirectSight, LastSeenReads, SeenSight
 from dtms.services.web.guard import Gate
 from dtms.services.web.health import ReadyReport
 from dtms.services.web.in_process import InProcessAdapter, InProcessTransport
@@ -92,7 +92,7 @@ def make_live_api(
         metrics: Where requests are counted; one of its own when None.
     """
     clock, notifier = parts.clock, parts.notifier
-    seen = SeenReads(reads, clock.boot_ns)
+    seen = LastSeenReads(reads, clock.boot_ns)
     desk = bootstrap.make_desk(parts, seen, scored=False)
     exits = bootstrap.make_exit_manager(parts, seen, desk, server_url=server_url, sleep=time.sleep, token=token)
     lock = threading.RLock()

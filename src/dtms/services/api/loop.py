@@ -19,7 +19,7 @@ from dtms.errors import BrokerError, DtmsError, LedgerError, MarketDataError
 from dtms.ports.clock import Clock
 from dtms.ports.ledger import Ledger
 from dtms.ports.notifier import AlertKind, Notifier
-from dtms.services.server.sight import SeenReads
+from dtms.services.server.sight import LastSeenReads
 from dtms.services.web.health import ReadyReport, causes_words, ledger_word, progress_word
 
 CYCLE_NS: Final = 5_000_000_000
@@ -225,7 +225,7 @@ class ApiReadiness:
         *,
         ledger: Ledger,
         work: ExitPass[StateCache],
-        seen: SeenReads,
+        seen: LastSeenReads,
         clock: Clock,
         dtms: Callable[[], str],
         advisory: bool,
@@ -272,7 +272,7 @@ class ApiReadiness:
             return None, None
 
 
-def look_at_broker(seen: SeenReads) -> None:
+def look_at_broker(seen: LastSeenReads) -> None:
     """Read the positions, for what is shown of them.
 
     Raises:

@@ -17,7 +17,7 @@ from dtms.ports.broker import BrokerReads
 from dtms.services.server.app import make_server_app
 from dtms.services.server.loop import MonitorLoop, Readiness
 from dtms.services.server.parts import ServerParts, Site, acting, polling
-from dtms.services.server.sight import DirectSight, SeenReads, SeenSight
+from dtms.services.server.sight import DirectSight, LastSeenReads, SeenSight
 from dtms.services.web.guard import Gate
 from dtms.services.web.health import ReadyReport
 from dtms.services.web.metrics import Metrics
@@ -57,7 +57,7 @@ def make_live_server(
         on_verdict: Told of every decision.
     """
     clock = parts.clock
-    seen = SeenReads(reads, clock.boot_ns)
+    seen = LastSeenReads(reads, clock.boot_ns)
     desk = bootstrap.make_desk(parts, seen, scored=True)
     server = bootstrap.make_server(parts, seen, desk, advisory=advisory, on_verdict=on_verdict)
     lock = threading.Lock()

@@ -19,7 +19,7 @@ SHOWN_FOR_NS: Final = 5_000_000_000
 """A read of the positions older than this is not shown: twenty passes of the monitor went without a newer one."""
 
 
-class SeenReads:
+class LastSeenReads:
     """`BrokerReads` that remembers what passed through it; `SeenSight` shows it.
 
     Give it to the monitor and the registry in place of the reads themselves.
@@ -108,9 +108,9 @@ class SeenReads:
 
 
 class SeenSight:
-    """What passed through `SeenReads`, as the queries ask for it."""
+    """What passed through `LastSeenReads`, as the queries ask for it."""
 
-    def __init__(self, seen: SeenReads) -> None:
+    def __init__(self, seen: LastSeenReads) -> None:
         self._seen = seen
 
     def positions(self) -> PositionsRead | None:
