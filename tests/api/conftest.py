@@ -25,7 +25,7 @@ from dtms.app.gateway.executor import Executor
 from dtms.app.journal import journal
 from dtms.app.market.market_data import MarketData
 from dtms.bootstrap import Parts, Server
-from dtms.core.settle import Scene
+from dtms.core.settle import SettleContext
 from dtms.domain.action import OpenHedge
 from dtms.domain.calendar import MarketHours
 from dtms.domain.exits import ExitState
@@ -257,7 +257,9 @@ class World:
         )
         instrument = self.broker.instrument("EURUSD")
         policy = self.parts.policies.of("EURUSD")
-        scene = Scene(now=self.clock.now, instrument=instrument, hours=MarketHours(instrument.asset), policy=policy)
+        scene = SettleContext(
+            now=self.clock.now, instrument=instrument, hours=MarketHours(instrument.asset), policy=policy
+        )
         with self.ledger.write() as tx:
             journal.write_verdict(tx, trade, verdict, scene)
         self.act()

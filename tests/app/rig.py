@@ -25,7 +25,7 @@ from dtms.app.reconcile.reconciler import Reconciler
 from dtms.bootstrap import Parts, Server
 from dtms.core import machine
 from dtms.core.decide import decide
-from dtms.core.settle import Scene
+from dtms.core.settle import SettleContext
 from dtms.domain.action import Action
 from dtms.domain.calendar import MarketHours
 from dtms.domain.intent import Intent
@@ -417,9 +417,11 @@ class Rig:
                 journal.write_verdict(tx, observed, verdict, self.scene())
         return verdict
 
-    def scene(self) -> Scene:
+    def scene(self) -> SettleContext:
         instrument = self.broker.instrument(SYMBOL)
-        return Scene(now=self.clock.now, instrument=instrument, hours=MarketHours(instrument.asset), policy=self.policy)
+        return SettleContext(
+            now=self.clock.now, instrument=instrument, hours=MarketHours(instrument.asset), policy=self.policy
+        )
 
     def fall(self, trade: Trade, *scores: float) -> Trade:
         """Decide on one bar a score, each five minutes later, carrying everything out."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from dtms.core import machine, settle
 from dtms.core.decide import decide
-from dtms.core.settle import Scene, Settled, StepEnd
+from dtms.core.settle import SettleContext, Settled, StepEnd
 from dtms.domain.action import Action, CloseHedge, OpenHedge, ReAdd, Reduce
 from dtms.domain.calendar import MarketHours
 from dtms.domain.instrument import AssetClass, Instrument
@@ -32,7 +32,7 @@ from dtms.domain.score import (
     StructureEventKind,
     Volatility,
 )
-from dtms.domain.trade import Leg, LegKind, Marks, Owner, PlanStep, ScorePoint, Trade, TradeState
+from dtms.domain.trade import Leg, LegKind, OnceFlags, Owner, PlanStep, ScorePoint, Trade, TradeState
 from dtms.domain.units import HOUR, MINUTE, SECOND, Lots, Millis, Price, Side, Ticket, TradeId
 from dtms.domain.verdict import RailFacts, Snapshot, Verdict
 
@@ -155,7 +155,7 @@ def make_hedge(side: Side = Side.BUY, **changes: Any) -> Leg:
 
 def make_hedged(side: Side = Side.BUY, **changes: Any) -> Trade:
     """Return a HEDGED trade with an open hedge of half its volume."""
-    marks = Marks(defensive_partial_done=True, hedge_used=True, hedge_filled_at=Millis(T0 - HOUR))
+    marks = OnceFlags(defensive_partial_done=True, hedge_used=True, hedge_filled_at=Millis(T0 - HOUR))
     given: dict[str, Any] = {"legs": (make_hedge(side),), "children": (102,), "marks": marks, **changes}
     return make_trade(TradeState.HEDGED, side, **given)
 
@@ -267,8 +267,8 @@ def row_of(trade: Trade, snap: Snapshot, policy: Policy = POLICY) -> str | None:
     return None if row is None else row.name
 
 
-def scene(now: int = T0 + 2 * SECOND, policy: Policy = POLICY, instrument: Instrument = GOLD) -> Scene:
-    return Scene(now=Millis(now), instrument=instrument, hours=HOURS, policy=policy)
+def scene(now: int = T0 + 2 * SECOND, policy: Policy = POLICY, instrument: Instrument = GOLD) -> SettleContext:
+    return SettleContext(now=Millis(now), instrument=instrument, hours=HOURS, policy=policy)
 
 
 def actions(steps: Iterable[PlanStep]) -> list[Action]:

@@ -33,7 +33,7 @@ from dtms.core.plans import Plan
 from dtms.domain.action import Close, CloseHedge, OpenHedge, ReAdd, Reduce, SetStop
 from dtms.domain.modes import Mode
 from dtms.domain.policy import DefencePolicy, Policy, RailsPolicy
-from dtms.domain.trade import LegKind, Marks, PlanStep, Trade, TradeState
+from dtms.domain.trade import LegKind, OnceFlags, PlanStep, Trade, TradeState
 from dtms.domain.transitions import ROWS
 from dtms.domain.units import MINUTE, Lots, Millis, Price, Side, Ticket
 from dtms.domain.verdict import RailFacts, Snapshot
@@ -109,7 +109,7 @@ def test_a_tightening_that_gains_less_than_a_tick_is_left_out_however_small_r_is
 
 @SIDES
 def test_a_second_tightening_needs_half_an_r_more(side: Side) -> None:
-    trade = make_trade(side=side, marks=Marks(tightened_at_r=0.0), stop=Price(2_000.0 - side * 4.0))
+    trade = make_trade(side=side, marks=OnceFlags(tightened_at_r=0.0), stop=Price(2_000.0 - side * 4.0))
     assert tighten(trade, snapshot(side, 2_000.0 + side * 5.0)) == [stop_at(2_000.0 + side * 1.0)]
     assert tighten(trade, snapshot(side, 2_000.0 + side * 4.99)) == []
 
@@ -210,7 +210,7 @@ def test_a_rest_below_the_minimum_counts_as_too_small() -> None:
 
 
 def test_the_defensive_partial_is_taken_once_and_the_stop_tightened_the_next_time() -> None:
-    trade = make_trade(_S.WARNING_L1, volume=Lots(0.5), marks=Marks(defensive_partial_done=True))
+    trade = make_trade(_S.WARNING_L1, volume=Lots(0.5), marks=OnceFlags(defensive_partial_done=True))
     made = plan("l1_to_l2", trade)
     assert (actions(made.steps), made.fallbacks) == ([stop_at(1_996.0)], ("partial_done",))
 
@@ -311,7 +311,7 @@ def test_a_hedge_that_a_rail_denies_reduces_instead_under_the_rails_name(rail: s
             "defence.hedge_equivalent",
         ),
         (
-            make_trade(_S.WARNING_L2, marks=Marks(hedge_used=True)),
+            make_trade(_S.WARNING_L2, marks=OnceFlags(hedge_used=True)),
             {},
             POLICY,
             ("hedge_used",),
@@ -357,13 +357,13 @@ def test_a_hedge_below_the_minimum_lot_is_no_hedge_and_the_stop_is_tightened() -
 
 
 def test_the_reduction_in_place_of_a_hedge_is_done_once_and_then_only_the_stop_is_tightened() -> None:
-    marks = Marks(hedge_used=True, hedge_reduction_done=True)
+    marks = OnceFlags(hedge_used=True, hedge_reduction_done=True)
     made = plan("l2_to_hedged", make_trade(_S.WARNING_L2, marks=marks))
     assert (actions(made.steps), made.fallbacks) == ([stop_at(1_996.0)], ("hedge_used", "reduction_done"))
 
 
 def test_a_reduction_that_would_leave_less_than_the_minimum_only_tightens() -> None:
-    trade = make_trade(_S.WARNING_L2, volume=Lots(0.01), marks=Marks(hedge_used=True))
+    trade = make_trade(_S.WARNING_L2, volume=Lots(0.01), marks=OnceFlags(hedge_used=True))
     made = plan("l2_to_hedged", trade)
     assert (actions(made.steps), made.fallbacks) == ([stop_at(1_996.0)], ("hedge_used", "small_lot"))
 
@@ -387,26 +387,26 @@ def test_an_unhedge_that_a_rail_denies_cannot_happen_now(rail: str) -> None:
 
 
 def test_on_netting_the_volume_that_was_taken_off_is_restored_as_an_increase() -> None:
-    trade = make_trade(_S.HEDGED, volume=Lots(0.5), marks=Marks(hedge_equivalent=0.25), target=Price(2_030.0))
+    trade = make_trade(_S.HEDGED, volume=Lots(0.5), marks=OnceFlags(hedge_equivalent=0.25), target=Price(2_030.0))
     made = plan("hedged_to_recovering", trade, snapshot(account=NETTING))
     restore = ReAdd(ticket=TICKET, side=Side.BUY, volume=Lots(0.25), stop=Price(1_990.0), target=Price(2_030.0))
     assert (actions(made.steps), made.steps[0].required, made.impossible) == ([restore], False, False)
 
 
 def test_a_restoring_that_a_rail_denies_leaves_the_trade_reduced_and_recovering() -> None:
-    trade = make_trade(_S.HEDGED, marks=Marks(hedge_equivalent=0.25))
+    trade = make_trade(_S.HEDGED, marks=OnceFlags(hedge_equivalent=0.25))
     made = plan("hedged_to_recovering", trade, snapshot(account=NETTING, rails=facts({"day_loss": 0.5})))
     assert (made.steps, made.impossible, [r.rule for r in made.refusals]) == ((), False, ["rail_day_loss"])
 
 
 def test_a_reduction_on_a_hedging_account_is_not_restored() -> None:
-    trade = make_trade(_S.HEDGED, marks=Marks(hedge_used=True, hedge_reduction_done=True))
+    trade = make_trade(_S.HEDGED, marks=OnceFlags(hedge_used=True, hedge_reduction_done=True))
     made = plan("hedged_to_recovering", trade)
     assert (made.steps, made.impossible) == ((), False)
 
 
 def recovering(**changes: Any) -> Trade:
-    marks = Marks(defensive_partial_done=True, defensive_partial_volume=0.5)
+    marks = OnceFlags(defensive_partial_done=True, defensive_partial_volume=0.5)
     given: dict[str, Any] = {"volume": Lots(0.5), "stop": Price(1_996.0), "marks": marks, **changes}
     return make_trade(_S.RECOVERING, **given)
 
@@ -427,7 +427,7 @@ def test_the_defensive_partial_is_bought_back_with_the_parents_stop_and_target()
 
 
 def test_never_more_is_bought_back_than_the_defence_had_taken() -> None:
-    marks = Marks(defensive_partial_done=True, defensive_partial_volume=0.2)
+    marks = OnceFlags(defensive_partial_done=True, defensive_partial_volume=0.2)
     made = plan("recovering_to_healthy", recovering(volume=Lots(0.3), marks=marks), policy=RE_ADD)
     assert [step.action.volume for step in made.steps if isinstance(step.action, ReAdd)] == [Lots(0.2)]
 
@@ -446,8 +446,8 @@ def test_never_more_is_risked_than_at_first() -> None:
 @pytest.mark.parametrize(
     ("trade", "snap"),
     [
-        (recovering(marks=Marks(defensive_partial_volume=0.5, readd_done=True)), {}),
-        (recovering(marks=Marks()), {}),
+        (recovering(marks=OnceFlags(defensive_partial_volume=0.5, readd_done=True)), {}),
+        (recovering(marks=OnceFlags()), {}),
         (recovering(stop=None), {}),
         (recovering(volume=Lots(1.0)), {}),
         (recovering(), {"quote": None}),

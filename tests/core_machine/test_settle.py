@@ -35,7 +35,7 @@ from dtms.domain.action import Action, Close, CloseHedge, OpenHedge, ReAdd, Redu
 from dtms.domain.policy import DefencePolicy, Policy
 from dtms.domain.receipt import RETRYABLE, Outcome, Receipt, Rejection
 from dtms.domain.score import StructureEventKind
-from dtms.domain.trade import Hold, LegKind, Marks, Owner, Pending, Trade, TradeState
+from dtms.domain.trade import Hold, LegKind, OnceFlags, Owner, Pending, Trade, TradeState
 from dtms.domain.units import HOUR, MINUTE, SECOND, Lots, Millis, Price, Side, Ticket
 from dtms.domain.verdict import Verdict
 from dtms.errors import IllegalTransitionError, InvariantError
@@ -120,7 +120,7 @@ def test_a_commit_sets_state_time_deadline_bars_row_and_owner() -> None:
     )
     assert trade.deadline == NOW + 700 + 120 * MINUTE
     assert (trade.owner, trade.pending, trade.volume) == (Owner.DTMS, None, Lots(0.5))
-    assert trade.marks == Marks(defensive_partial_done=True, defensive_partial_volume=0.5)
+    assert trade.marks == OnceFlags(defensive_partial_done=True, defensive_partial_volume=0.5)
 
 
 def test_back_in_health_there_is_neither_deadline_nor_owner_but_both_programs() -> None:
@@ -166,7 +166,7 @@ def test_an_undeclared_transition_is_refused_before_anything_changes() -> None:
 @pytest.mark.parametrize("rejection", Rejection)
 def test_a_best_effort_step_that_is_refused_is_passed_over_and_the_transition_commits(rejection: Rejection) -> None:
     done = rejected(begin(make_trade(), -2.0), rejection)
-    assert (done.trade.state, done.trade.stop, done.trade.marks) == (_S.WARNING_L1, Price(1_990.0), Marks())
+    assert (done.trade.state, done.trade.stop, done.trade.marks) == (_S.WARNING_L1, Price(1_990.0), OnceFlags())
 
 
 @pytest.mark.parametrize("how", [StepEnd.NOT_APPLIED, StepEnd.CANCELLED])
@@ -307,7 +307,7 @@ def test_a_part_fill_is_taken_as_a_fact_and_the_same_rest_is_asked_again_at_once
     assert settle.present_step(partly.trade, NOW) == pending(partly).steps[0]
     done = end(partly, APPLIED, Receipt(outcome=Outcome.APPLIED, code=10009, filled=0.3))
     assert (done.trade.state, done.trade.volume) == (_S.WARNING_L2, Lots(0.5))
-    assert done.trade.marks == Marks(defensive_partial_done=True, defensive_partial_volume=0.5)
+    assert done.trade.marks == OnceFlags(defensive_partial_done=True, defensive_partial_volume=0.5)
 
 
 @pytest.mark.parametrize(
@@ -510,11 +510,11 @@ def test_nothing_is_closed_while_a_late_child_is_open() -> None:
         (
             Policy(defence=DefencePolicy(defence="reduce")),
             {},
-            Marks(hedge_used=True, hedge_reduction_done=True),
+            OnceFlags(hedge_used=True, hedge_reduction_done=True),
         ),
     ],
 )
-def test_a_reduction_in_place_of_a_hedge_is_remembered(policy: Policy, seen: dict[str, Any], marks: Marks) -> None:
+def test_a_reduction_in_place_of_a_hedge_is_remembered(policy: Policy, seen: dict[str, Any], marks: OnceFlags) -> None:
     done = end(begin(in_l2(), -6.0, policy, **seen), APPLIED, DONE, policy=policy)
     assert (done.trade.marks, done.trade.volume) == (marks, Lots(0.5))
 
@@ -531,7 +531,7 @@ def test_on_netting_the_reduced_volume_is_kept_until_it_is_restored() -> None:
 
 
 def test_a_restoring_that_is_refused_stays_reduced_and_commits() -> None:
-    hedged = make_trade(_S.HEDGED, volume=Lots(0.5), marks=Marks(hedge_equivalent=0.5), recent=ran(-1.0))
+    hedged = make_trade(_S.HEDGED, volume=Lots(0.5), marks=OnceFlags(hedge_equivalent=0.5), recent=ran(-1.0))
     done = rejected(begin(hedged, -1.0, account=NETTING), Rejection.NO_MONEY)
     assert (done.trade.state, done.trade.volume) == (_S.RECOVERING, Lots(0.5))
 
@@ -539,7 +539,7 @@ def test_a_restoring_that_is_refused_stays_reduced_and_commits() -> None:
 @pytest.mark.parametrize(("source", "back_to"), [(_S.HEDGED, -1.0), (_S.RECOVERING, 1.0)])
 def test_an_addition_to_a_position_that_has_changed_is_decided_anew(source: TradeState, back_to: float) -> None:
     policy = Policy(defence=DefencePolicy(re_add="on"))
-    marks = Marks(defensive_partial_done=True, defensive_partial_volume=0.5, hedge_equivalent=0.5)
+    marks = OnceFlags(defensive_partial_done=True, defensive_partial_volume=0.5, hedge_equivalent=0.5)
     trade = make_trade(source, volume=Lots(0.5), stop=Price(1_996.0), marks=marks, recent=ran(back_to))
     begun = begin(trade, back_to, policy, account=NETTING)
     assert [type(action) for action in actions(pending(begun).steps)] == [ReAdd]
@@ -550,7 +550,7 @@ def test_an_addition_to_a_position_that_has_changed_is_decided_anew(source: Trad
 
 def test_what_was_bought_back_is_a_child_and_is_bought_back_once() -> None:
     policy = Policy(defence=DefencePolicy(re_add="on"))
-    marks = Marks(defensive_partial_done=True, defensive_partial_volume=0.5)
+    marks = OnceFlags(defensive_partial_done=True, defensive_partial_volume=0.5)
     trade = make_trade(_S.RECOVERING, volume=Lots(0.5), stop=Price(1_996.0), marks=marks, recent=ran(1.0))
     done = end(begin(trade, 1.0, policy), APPLIED, opened(0.5, 2_000.2), policy=policy)
     assert [(leg.kind, leg.volume) for leg in done.trade.legs] == [(LegKind.RE_ADD, Lots(0.5))]
@@ -559,7 +559,7 @@ def test_what_was_bought_back_is_a_child_and_is_bought_back_once() -> None:
 
 def test_a_buying_back_that_stays_unknown_is_not_tried_again() -> None:
     policy = Policy(defence=DefencePolicy(re_add="on"))
-    marks = Marks(defensive_partial_done=True, defensive_partial_volume=0.5)
+    marks = OnceFlags(defensive_partial_done=True, defensive_partial_volume=0.5)
     trade = make_trade(_S.RECOVERING, volume=Lots(0.5), stop=Price(1_996.0), marks=marks, recent=ran(1.0))
     done = end(begin(trade, 1.0, policy), StepEnd.QUARANTINED, policy=policy)
     assert (done.trade.state, done.trade.marks.readd_done) == (_S.HEALTHY, True)
@@ -631,7 +631,7 @@ def test_an_observed_trade_keeps_its_hold_through_its_end() -> None:
 
 def test_a_reduced_trade_that_is_supported_goes_on_over_a_long_close_without_its_volume_restored() -> None:
     late = Millis(FRIDAY_CLOSE - 30 * MINUTE)
-    marks = Marks(defensive_partial_done=True, hedge_used=True, hedge_reduction_done=True, hedge_equivalent=0.5)
+    marks = OnceFlags(defensive_partial_done=True, hedge_used=True, hedge_reduction_done=True, hedge_equivalent=0.5)
     trade = make_trade(_S.HEDGED, deadline=Millis(FRIDAY_CLOSE), marks=marks, volume=Lots(0.5))
     supported = settle.begin(trade, decide(snapshot(now=late, score=0.5), trade, POLICY), scene(late))
     assert (supported.trade.state, supported.trade.volume) == (_S.RECOVERING, Lots(0.5))

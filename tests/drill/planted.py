@@ -26,7 +26,7 @@ from dtms.app.reconcile.reconciler import Reconciler
 from dtms.app.views import snapshots
 from dtms.core import applied, machine, plans, settle
 from dtms.core.exits import _patience
-from dtms.core.settle import Scene, Settled, StepEnd
+from dtms.core.settle import SettleContext, Settled, StepEnd
 from dtms.domain.action import Close, OpenHedge, Reduce, SetStop
 from dtms.domain.exits import ExitDecision, Proposal
 from dtms.domain.intent import Intent, IntentState
@@ -108,7 +108,7 @@ def state_before_action(patch: Patch) -> None:
     """A transition is committed when it is decided, not when it is done."""
     write_verdict = journal.write_verdict
 
-    def early(tx: Any, trade: Trade, verdict: Any, scene: Scene, *, regime: str = "") -> Trade:
+    def early(tx: Any, trade: Trade, verdict: Any, scene: SettleContext, *, regime: str = "") -> Trade:
         saved = write_verdict(tx, trade, verdict, scene, regime=regime)
         if saved.pending is None or saved.pending_to is TradeState.CLOSED:
             return saved
@@ -263,7 +263,7 @@ def leave_the_children(patch: Patch) -> None:
         )
         return replace(made, steps=alone)
 
-    def childless(trade: Trade, scene: Scene) -> Settled:
+    def childless(trade: Trade, scene: SettleContext) -> Settled:
         return advance(replace(trade, legs=()) if trade.pending_to is TradeState.CLOSED else trade, scene)
 
     advance = settle._advance

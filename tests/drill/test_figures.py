@@ -12,7 +12,7 @@ from tests.app.rig import Rig
 from dtms.app.gateway.preconditions import not_the_trade
 from dtms.app.positions.corporate_action import rewriting
 from dtms.app.positions.fact_words import over, unproved
-from dtms.app.reconcile.position_origin import Judged, Standing, orphan_of
+from dtms.app.reconcile.position_origin import Classified, Standing, orphan_of
 from dtms.domain.figures import plain, rough
 from dtms.services.web.in_process import call
 from dtms_lab.drill.run import run_plan
@@ -94,6 +94,6 @@ def test_noise_of_binary_fractions_stands_in_no_sentence() -> None:
     instrument = rig.broker.instrument(position.symbol)
     refused = not_the_trade(trade, noisy, instrument)
     assert refused is not None
-    orphan = orphan_of(Judged(position=noisy, standing=Standing.ORPHAN), rig.clock.now)
+    orphan = orphan_of(Classified(position=noisy, standing=Standing.ORPHAN), rig.clock.now)
     texts = [over(trade, noisy), unproved(trade, noisy), rewriting(trade, noisy), refused[1], orphan.words]
     assert [text for text in texts if _too_long(text, 2) or "0.3" not in text] == []

@@ -15,7 +15,7 @@ from dtms.domain.action import Close, Reduce, SetStop
 from dtms.domain.exits import ExitRule
 from dtms.domain.policy.exits import ExitPolicy, ExitProfile
 from dtms.domain.receipt import Rejection
-from dtms.domain.trade import Hold, Leg, LegKind, Marks, Owner, Pending, TradeState
+from dtms.domain.trade import Hold, Leg, LegKind, OnceFlags, Owner, Pending, TradeState
 from dtms.domain.units import DAY, HOUR, MINUTE, SECOND, Lots, Millis, Price, Side, Ticket, TradeId
 from dtms.errors import InvalidDataError, InvariantError
 
@@ -457,13 +457,13 @@ def test_widening_never_comes_after_a_tightening(desk: Desk) -> None:
     # the stop is back where it was, by hand: still never
     market = desk.market(instrument, 3300.0, 3300.2, vix=30.0, vix_age_ms=0)
     assert propose_all(trade, book, market, GRANTED).proposals == ()
-    assert widened(desk, marks=Marks(tightened_at_r=0.1)) == (False, True)
+    assert widened(desk, marks=OnceFlags(tightened_at_r=0.1)) == (False, True)
     assert widened(desk, book={"breakeven_done": True}) == (False, False)
 
 
 @pytest.mark.parametrize("at_r", [0.0, -0.4, 1.2])
 def test_a_tightening_at_any_r_is_a_tightening(desk: Desk, at_r: float) -> None:
-    assert widened(desk, marks=Marks(tightened_at_r=at_r)) == (False, True)
+    assert widened(desk, marks=OnceFlags(tightened_at_r=at_r)) == (False, True)
 
 
 def test_widening_leaves_a_stop_that_somebody_widened(desk: Desk) -> None:

@@ -15,7 +15,7 @@ from tests.api.test_loop import Wire
 from dtms import bootstrap
 from dtms.app.journal import journal
 from dtms.app.views.trade_cache import KILL_FACT
-from dtms.core.settle import Scene
+from dtms.core.settle import SettleContext
 from dtms.domain.action import Close
 from dtms.domain.calendar import MarketHours
 from dtms.domain.intent import IntentState, Planner
@@ -181,6 +181,8 @@ def close_all(cut: CutOff, ticket: int) -> None:
     )
     instrument = world.broker.instrument("EURUSD")
     policy = world.parts.policies.of("EURUSD")
-    scene = Scene(now=world.clock.now, instrument=instrument, hours=MarketHours(instrument.asset), policy=policy)
+    scene = SettleContext(
+        now=world.clock.now, instrument=instrument, hours=MarketHours(instrument.asset), policy=policy
+    )
     with world.ledger.write() as tx:
         journal.write_verdict(tx, trade, verdict, scene)

@@ -21,7 +21,7 @@ from dtms.app.commands.registration import Registered, Registration
 from dtms.app.gateway.executor import Executor
 from dtms.app.journal import journal
 from dtms.bootstrap import Parts, Server
-from dtms.core.settle import Scene
+from dtms.core.settle import SettleContext
 from dtms.domain.action import OpenHedge, SetStop
 from dtms.domain.calendar import MarketHours
 from dtms.domain.intent import Planner
@@ -213,10 +213,12 @@ class World:
             tx.add_intent(intent)
         self.act()
 
-    def scene(self) -> Scene:
+    def scene(self) -> SettleContext:
         instrument = self.broker.instrument("EURUSD")
         policy = self.server.desk.policies.of("EURUSD")
-        return Scene(now=self.clock.now, instrument=instrument, hours=MarketHours(instrument.asset), policy=policy)
+        return SettleContext(
+            now=self.clock.now, instrument=instrument, hours=MarketHours(instrument.asset), policy=policy
+        )
 
     def ask(
         self,

@@ -19,7 +19,7 @@ from dtms.app.commands.registration import Registration
 from dtms.app.gateway.executor import Executor
 from dtms.app.journal import journal
 from dtms.bootstrap import Parts, Server
-from dtms.core.settle import Scene
+from dtms.core.settle import SettleContext
 from dtms.domain.action import Action, Close, OpenHedge, Reduce, SetStop
 from dtms.domain.calendar import MarketHours
 from dtms.domain.intent import Intent, IntentState
@@ -232,10 +232,10 @@ class House(Bench):
             assert trade is not None
             return tx.save_trade(replace(trade, state=state, version=trade.version + 1))
 
-    def scene(self) -> Scene:
+    def scene(self) -> SettleContext:
         instrument = self.broker.instrument(SYMBOL)
         hours = MarketHours(instrument.asset)
-        return Scene(now=self.clock.now, instrument=instrument, hours=hours, policy=self.policies.of(SYMBOL))
+        return SettleContext(now=self.clock.now, instrument=instrument, hours=hours, policy=self.policies.of(SYMBOL))
 
     def decide(self, case: Case, *steps: PlanStep, trade: Trade) -> Trade:
         """Write a decision whose plan is these steps; the trade is in the case's state."""

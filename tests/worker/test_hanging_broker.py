@@ -27,7 +27,7 @@ from dtms.adapters.worker.pin import AccountPin
 from dtms.app.commands.registration import Registration
 from dtms.app.journal import journal
 from dtms.bootstrap import Parts, Server
-from dtms.core.settle import Scene
+from dtms.core.settle import SettleContext
 from dtms.domain.action import SetStop
 from dtms.domain.calendar import MarketHours
 from dtms.domain.intent import Intent, IntentState
@@ -94,7 +94,7 @@ class House:
     def tighten(self) -> None:
         """Decide on a better stop: the gateway's loop sends it at once."""
         instrument = self.hand.instrument(SYMBOL)
-        scene = Scene(
+        scene = SettleContext(
             now=self.clock.market_now(), instrument=instrument, hours=MarketHours(instrument.asset), policy=Policy()
         )
         step = PlanStep(

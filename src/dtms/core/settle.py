@@ -81,7 +81,7 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
+class SettleContext:
     """What settling needs to know beside the trade."""
 
     now: Millis
@@ -90,7 +90,7 @@ class Scene:
     policy: Policy
 
 
-def begin(trade: Trade, verdict: Verdict, scene: Scene) -> Settled:
+def begin(trade: Trade, verdict: Verdict, scene: SettleContext) -> Settled:
     """Return the trade with the verdict's transition under way, or committed at once where it needs no action.
 
     An advisory trade, which nobody owns, commits without its actions: they are recorded in the verdict and sent by nobody.
@@ -122,7 +122,7 @@ def present_step(trade: Trade, now: Millis) -> PlanStep | None:
     return pending.steps[pending.step]
 
 
-def settle(trade: Trade, action: Action, end: StepEnd, receipt: Receipt | None, scene: Scene) -> Settled:
+def settle(trade: Trade, action: Action, end: StepEnd, receipt: Receipt | None, scene: SettleContext) -> Settled:
     """Return what the end of the present step's intent does to the trade."""
     pending = trade.pending
     if pending is None or pending.step >= len(pending.steps):
@@ -144,7 +144,7 @@ def settle(trade: Trade, action: Action, end: StepEnd, receipt: Receipt | None, 
             assert_never(end)
 
 
-def _refused(trade: Trade, step: PlanStep, end: StepEnd, receipt: Receipt | None, scene: Scene) -> Settled:
+def _refused(trade: Trade, step: PlanStep, end: StepEnd, receipt: Receipt | None, scene: SettleContext) -> Settled:
     pending = _pending(trade)
     if end is StepEnd.QUARANTINED:
         trade = marked(trade, step, 0.0)  # perhaps it was done: what may happen once is not tried a second time
@@ -187,7 +187,7 @@ def _refused(trade: Trade, step: PlanStep, end: StepEnd, receipt: Receipt | None
     return _advance(replace(trade, pending=fallen), scene)
 
 
-def _until_open(trade: Trade, step: PlanStep, scene: Scene) -> Settled:
+def _until_open(trade: Trade, step: PlanStep, scene: SettleContext) -> Settled:
     """Return the trade whose step waits for the market: its fallback could not be done now either.
 
     A target that came from a price is too old then: the next decision makes a fresh one, where it still holds.
@@ -199,7 +199,7 @@ def _until_open(trade: Trade, step: PlanStep, scene: Scene) -> Settled:
     return Settled(trade=_again(trade, scene.now, wait), parked=True)
 
 
-def _still_hedged(trade: Trade, pending: Pending, scene: Scene) -> Settled:
+def _still_hedged(trade: Trade, pending: Pending, scene: SettleContext) -> Settled:
     """Return the trade whose hedge could not be closed: it stays; where the market closes for long it is closed whole."""
     version = trade.version + 1
     if ROWS[pending.row].cause is not Cause.DEADLINE:
@@ -215,7 +215,7 @@ def growing(first: int, times: int, most: int) -> int:
     return min(most, first << min(times, 20))
 
 
-def _parked(rejection: Rejection | None, tries: int, scene: Scene) -> int:
+def _parked(rejection: Rejection | None, tries: int, scene: SettleContext) -> int:
     """Return how long a parked step waits: five minutes and more; in a closed market until two minutes after it opens."""
     if rejection is Rejection.MARKET_CLOSED and not scene.hours.is_open(scene.now):
         return scene.hours.after_open(scene.now, REOPENING_WAIT) - scene.now
@@ -232,7 +232,7 @@ def _next_step(trade: Trade) -> Trade:
     return replace(trade, pending=replace(pending, step=pending.step + 1, attempt=1, retry_at=None))
 
 
-def _advance(trade: Trade, scene: Scene) -> Settled:
+def _advance(trade: Trade, scene: SettleContext) -> Settled:
     """Commit where no step is left; nothing is CLOSED while a child is still open."""
     pending = _pending(trade)
     if pending.step < len(pending.steps):
@@ -245,7 +245,7 @@ def _advance(trade: Trade, scene: Scene) -> Settled:
     return commit(trade, scene)
 
 
-def commit(trade: Trade, scene: Scene) -> Settled:
+def commit(trade: Trade, scene: SettleContext) -> Settled:
     """Return the trade in its new state."""
     pending = _pending(trade)
     check(trade.state, pending.to)
@@ -289,7 +289,7 @@ def _closing_anew(pending: Pending, trade: Trade, now: Millis, *, retry_at: Mill
     )
 
 
-def _with_own_stop(trade: Trade, step: PlanStep, receipt: Receipt | None, scene: Scene) -> Trade:
+def _with_own_stop(trade: Trade, step: PlanStep, receipt: Receipt | None, scene: SettleContext) -> Trade:
     """Add the step that puts a new hedge's stop at its distance from its own fill, where that is tighter than it is.
 
     A fill that was better leaves the stop where it was sent: a stop is never loosened, not even a child's.

@@ -110,7 +110,7 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Marks:
+class OnceFlags:
     """What happened once and must not happen again, and what is remembered across states.
 
     `tightened_at_r` is the greatest r-multiple seen when the stop was last tightened. `hedge_equivalent` is the volume
@@ -183,7 +183,7 @@ class Trade:
     deadline: Millis | None = None
     legs: tuple[Leg, ...] = ()
     children: tuple[int, ...] = ()
-    marks: Marks = field(default_factory=Marks)
+    marks: OnceFlags = field(default_factory=OnceFlags)
     recent: tuple[ScorePoint, ...] = ()
     bars_in_state: int = 0
     bars_since_registration: int = 0

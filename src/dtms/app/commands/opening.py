@@ -29,7 +29,7 @@ from dtms.app.market.market_data import MarketData, SymbolMarket
 from dtms.app.market.risk_inputs import RiskInputs
 from dtms.app.views.trade_cache import KILL_FACT
 from dtms.core.arbiter import review_opening
-from dtms.core.settle import Scene, StepEnd
+from dtms.core.settle import SettleContext, StepEnd
 from dtms.domain.action import OpenTrade
 from dtms.domain.intent import Intent, IntentState, Planner, Precondition, intent_id, tag_of
 from dtms.domain.market import Quote
@@ -145,7 +145,7 @@ class Opening:
         now = self.clock.market_now()
         with self.lock:
             desk = self.desk.symbol(intent.action.symbol, now)
-        scene = Scene(now=now, instrument=desk.instrument, hours=desk.hours, policy=desk.policy)
+        scene = SettleContext(now=now, instrument=desk.instrument, hours=desk.hours, policy=desk.policy)
         try:
             with self.ledger.write() as tx:
                 journal.conclude(tx, intent, StepEnd.CANCELLED, None, scene, reason="no gateway took it in time")

@@ -20,7 +20,7 @@ from dtms.app.positions.seen_stop import stop_seen
 from dtms.app.reconcile.outcome import last_outcome
 from dtms.app.reconcile.position_origin import LET_GO_FACT, Orphan, let_go
 from dtms.core import settle
-from dtms.core.settle import Scene
+from dtms.core.settle import SettleContext
 from dtms.domain.action import OpenTrade
 from dtms.domain.intent import Intent, IntentState
 from dtms.domain.position import Deal, DealEntry, Position, PositionsRead
@@ -132,11 +132,11 @@ class Person:
         with self.ledger.write() as tx:
             return journal.settle_by_hand(tx, intent, applied=applied, receipt=opened, scene=scene, actor=actor)
 
-    def _scene(self, intent: Intent, trade: Trade | None) -> Scene:
+    def _scene(self, intent: Intent, trade: Trade | None) -> SettleContext:
         symbol = intent.action.symbol if isinstance(intent.action, OpenTrade) else "" if trade is None else trade.symbol
         now = self.clock.market_now()
         desk = self.desk.symbol(symbol, now)
-        return Scene(now=now, instrument=desk.instrument, hours=desk.hours, policy=desk.policy)
+        return SettleContext(now=now, instrument=desk.instrument, hours=desk.hours, policy=desk.policy)
 
     def _opened(self, intent: Intent, ticket: Ticket | None) -> Receipt | None:
         """Return what an opening has opened, by its mark or by the ticket that the person names; None where nothing shows."""

@@ -22,7 +22,7 @@ from dtms.app.views.snapshots import Snapshots, Standing
 from dtms.app.views.trade_cache import TradeCache
 from dtms.core import machine
 from dtms.core.decide import decide
-from dtms.core.settle import Scene
+from dtms.core.settle import SettleContext
 from dtms.domain.intent import Intent
 from dtms.domain.modes import Cause, Mode
 from dtms.domain.position import PositionsRead
@@ -240,7 +240,7 @@ class Monitor:
         now: Millis,
     ) -> None:
         """Write a decision on condition that the trade is as it was read; else the next pass decides it anew."""
-        scene = Scene(now=now, instrument=desk.instrument, hours=desk.hours, policy=desk.policy)
+        scene = SettleContext(now=now, instrument=desk.instrument, hours=desk.hours, policy=desk.policy)
         regime = "" if view is None else _regime_words(view, observed)
         self.crash.reach("server.before_decision")
         try:
@@ -262,7 +262,7 @@ class Monitor:
 def _undecided(trade: Trade, desk: SymbolMarket) -> MarketView | None:
     """Return the newest bar where this trade has not been decided on it yet.
 
-    Judged by the trade's own record, so that a lost race, a restart or an outage decides the newest bar once, and only
+    Classified by the trade's own record, so that a lost race, a restart or an outage decides the newest bar once, and only
     that one.
     """
     view = desk.view

@@ -15,7 +15,7 @@ from dtms.app.journal import journal
 from dtms.app.journal.scan import OPENINGS
 from dtms.app.market.closures import Closures
 from dtms.app.positions.hold import hold
-from dtms.core.settle import Scene, StepEnd
+from dtms.core.settle import SettleContext, StepEnd
 from dtms.domain.action import OpenTrade
 from dtms.domain.calendar import MarketHours
 from dtms.domain.instrument import Instrument
@@ -164,8 +164,8 @@ class Conclusions:
         with self.ledger.write() as tx:
             hold(tx, tx.trade_by_id(intent.trade_id), Hold.INVARIANT)
 
-    def _scene(self, symbol: str, instrument: Instrument) -> Scene:
-        return Scene(
+    def _scene(self, symbol: str, instrument: Instrument) -> SettleContext:
+        return SettleContext(
             now=self.clock.market_now(),
             instrument=instrument,
             hours=MarketHours(instrument.asset, self.closures.spans(symbol)),

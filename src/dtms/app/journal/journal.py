@@ -14,7 +14,7 @@ from dtms.core import settle
 from dtms.core.applied import apply_facts
 from dtms.core.exits import settle as settle_exit
 from dtms.core.readdress import action_to
-from dtms.core.settle import CHILD_MOST, CHILD_WAIT, Committed, Scene, Settled, StepEnd, growing
+from dtms.core.settle import CHILD_MOST, CHILD_WAIT, Committed, SettleContext, Settled, StepEnd, growing
 from dtms.domain.action import Action, Close, CloseHedge, OpenHedge, ReAdd, Reduce, SetStop
 from dtms.domain.intent import Intent, IntentState, Planner, Precondition, intent_id, tag_of
 from dtms.domain.receipt import Receipt
@@ -96,7 +96,7 @@ def new_intent(
     )
 
 
-def write_verdict(tx: LedgerWrite, trade: Trade, verdict: Verdict, scene: Scene, *, regime: str = "") -> Trade:
+def write_verdict(tx: LedgerWrite, trade: Trade, verdict: Verdict, scene: SettleContext, *, regime: str = "") -> Trade:
     """Write what a verdict begins: the pending transition with its first intent, or the commit, in this transaction.
 
     Intents of an overtaken plan that were not sent yet are cancelled.
@@ -114,7 +114,7 @@ def write_verdict(tx: LedgerWrite, trade: Trade, verdict: Verdict, scene: Scene,
     return saved
 
 
-def resume(tx: LedgerWrite, trade: Trade, scene: Scene, *, regime: str = "") -> None:
+def resume(tx: LedgerWrite, trade: Trade, scene: SettleContext, *, regime: str = "") -> None:
     """Put the present step of a plan into the journal where it is due and not there yet.
 
     A plan of a trade that is held was made for other facts: it waits for a person, unless the trade has ended.
@@ -126,7 +126,7 @@ def resume(tx: LedgerWrite, trade: Trade, scene: Scene, *, regime: str = "") -> 
 
 
 def conclude(
-    tx: LedgerWrite, intent: Intent, end: StepEnd, receipt: Receipt | None, scene: Scene, *, reason: str = ""
+    tx: LedgerWrite, intent: Intent, end: StepEnd, receipt: Receipt | None, scene: SettleContext, *, reason: str = ""
 ) -> Settled | None:
     """Write an intent's end and all that follows from it; None where its trade is closed or unknown already.
 
@@ -154,7 +154,7 @@ def conclude(
 
 
 def settle_by_hand(
-    tx: LedgerWrite, intent: Intent, *, applied: bool, receipt: Receipt | None, scene: Scene, actor: str
+    tx: LedgerWrite, intent: Intent, *, applied: bool, receipt: Receipt | None, scene: SettleContext, actor: str
 ) -> Intent:
     """Write what a person says of a quarantined order; what an opening has opened becomes its trade's, or is closed.
 
@@ -174,7 +174,7 @@ def settle_by_hand(
     return ended
 
 
-def _take_in(tx: LedgerWrite, trade: Trade, opening: Intent, scene: Scene) -> None:
+def _take_in(tx: LedgerWrite, trade: Trade, opening: Intent, scene: SettleContext) -> None:
     position = None if opening.receipt is None else opening.receipt.position
     if any(leg.identifier == position for leg in trade.legs):
         return
@@ -186,7 +186,7 @@ def _take_in(tx: LedgerWrite, trade: Trade, opening: Intent, scene: Scene) -> No
     tell_state(tx, saved, scene.now, row="settled")
 
 
-def _close_orphan(tx: LedgerWrite, trade: Trade, intent: Intent, scene: Scene) -> None:
+def _close_orphan(tx: LedgerWrite, trade: Trade, intent: Intent, scene: SettleContext) -> None:
     """Plan the closing of a child that turned out to be open after its trade was closed."""
     if not isinstance(intent.action, (OpenHedge, ReAdd)):
         return
@@ -205,7 +205,7 @@ def _close_orphan(tx: LedgerWrite, trade: Trade, intent: Intent, scene: Scene) -
         )
 
 
-def _close_again(tx: LedgerWrite, refused: Intent, scene: Scene) -> None:
+def _close_again(tx: LedgerWrite, refused: Intent, scene: SettleContext) -> None:
     """Plan a further try at closing a child that outlived its trade: nobody else would. It is held back, longer each time."""
     later = Millis(scene.now + growing(CHILD_WAIT, refused.attempt - 1, CHILD_MOST))
     attempt = refused.attempt + 1
@@ -226,7 +226,7 @@ def _close_again(tx: LedgerWrite, refused: Intent, scene: Scene) -> None:
     )
 
 
-def _settled(trade: Trade, intent: Intent, end: StepEnd, receipt: Receipt | None, scene: Scene) -> Settled:
+def _settled(trade: Trade, intent: Intent, end: StepEnd, receipt: Receipt | None, scene: SettleContext) -> Settled:
     pending = trade.pending
     if pending is not None and (pending.decision_id, pending.step, pending.attempt) == (
         intent.decision_id,
@@ -250,7 +250,7 @@ def _present(trade: Trade, intent: Intent) -> Action:
     return action_to(intent.action, {named: present})
 
 
-def _save(tx: LedgerWrite, before: Trade, settled: Settled, scene: Scene, *, regime: str) -> Trade:
+def _save(tx: LedgerWrite, before: Trade, settled: Settled, scene: SettleContext, *, regime: str) -> Trade:
     saved = tx.save_trade(settled.trade)
     if settled.committed is not None:
         _tell_commit(tx, saved, settled.committed, scene.now)
@@ -260,7 +260,7 @@ def _save(tx: LedgerWrite, before: Trade, settled: Settled, scene: Scene, *, reg
     return saved
 
 
-def _plan_step(tx: LedgerWrite, trade: Trade, step: PlanStep, scene: Scene, regime: str) -> None:
+def _plan_step(tx: LedgerWrite, trade: Trade, step: PlanStep, scene: SettleContext, regime: str) -> None:
     pending = trade.pending
     assert pending is not None, "a present step belongs to a plan under way"  # noqa: S101 - narrows the type
     tx.add_intent(
@@ -392,7 +392,7 @@ def _record_stop(tx: LedgerWrite, intent: Intent, end: StepEnd, now: Millis) -> 
     )
 
 
-def _settle_book(tx: LedgerWrite, intent: Intent, end: StepEnd, trade: Trade, scene: Scene) -> None:
+def _settle_book(tx: LedgerWrite, intent: Intent, end: StepEnd, trade: Trade, scene: SettleContext) -> None:
     book = tx.exit_book(trade.ticket)
     if book is not None:
         tx.put_exit_book(settle_exit(book, intent, end, trade, scene.now))

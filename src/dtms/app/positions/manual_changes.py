@@ -20,7 +20,7 @@ from dtms.domain.market import Timeframe
 from dtms.domain.policy import Policy
 from dtms.domain.position import Position
 from dtms.domain.receipt import RETRYABLE
-from dtms.domain.trade import Hold, Marks, Owner, Trade
+from dtms.domain.trade import Hold, OnceFlags, Owner, Trade
 from dtms.domain.units import SECOND, Lots, Millis, Price
 from dtms.ports.ledger import LedgerWrite
 
@@ -135,7 +135,7 @@ def _passing(tried: Intent) -> bool:
     return tried.state in (IntentState.NOT_APPLIED, IntentState.CANCELLED) or rejection in RETRYABLE
 
 
-def _countered(marks: Marks) -> Marks:
+def _countered(marks: OnceFlags) -> OnceFlags:
     return replace(marks, countermoves=marks.countermoves + 1)
 
 

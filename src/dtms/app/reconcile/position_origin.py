@@ -70,7 +70,7 @@ class Orphan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
+class Classified:
     """One position with its standing; `why` says what is wrong with an orphan, `sure` that it is ours.
 
     `waits` marks what was opened and is not registered yet.
@@ -111,20 +111,20 @@ class Register:
         """Say whether a magic number and comment are in our name: our number, or one of our tags where it was stripped."""
         return magic == self.magic or (magic == 0 and is_tag(comment))
 
-    def judge(self, position: Position) -> Judged:
+    def judge(self, position: Position) -> Classified:
         """Return what a position is to us."""
         trade = self.mains.get(position.identifier)
         if trade is not None:
             standing = Standing.EXPECTED if _as_known(trade, position) else Standing.CHANGED
-            return Judged(position=position, standing=standing)
+            return Classified(position=position, standing=standing)
         if position.identifier in self.legs or self._being_settled(position):
-            return Judged(position=position, standing=Standing.EXPECTED)
+            return Classified(position=position, standing=Standing.EXPECTED)
         if position.identifier in self.let_go:
-            return Judged(position=position, standing=Standing.FOREIGN)
+            return Classified(position=position, standing=Standing.FOREIGN)
         closed = _closed_trade(self.tx, position.identifier)
         if closed is not None:
             if closed.close_reason == RELEASED or self._turned_by_others(closed, position):
-                return Judged(position=position, standing=Standing.FOREIGN)
+                return Classified(position=position, standing=Standing.FOREIGN)
             return _orphan(position, f"its trade {closed.trade_id} is CLOSED in the ledger ({closed.close_reason})")
         if not self.ours(position.magic, position.comment):
             return self._stripped(position)
@@ -152,7 +152,7 @@ class Register:
             return False
         return bool(later) or position.side is not closed.side
 
-    def _tagged(self, position: Position) -> Judged:
+    def _tagged(self, position: Position) -> Classified:
         opening = next(
             (
                 intent
@@ -168,11 +168,11 @@ class Register:
             case IntentState.QUARANTINED:
                 return _orphan(position, _settle(opening))
             case state if state in UNFINISHED:
-                return Judged(position=position, standing=Standing.EXPECTED)
+                return Classified(position=position, standing=Standing.EXPECTED)
             case state if state in _OPENED and self._waits(opening):
-                return Judged(position=position, standing=Standing.EXPECTED, waits=True)
+                return Classified(position=position, standing=Standing.EXPECTED, waits=True)
             case state if state in _OPENED and self._went_along(opening):
-                return Judged(position=position, standing=Standing.FOREIGN)
+                return Classified(position=position, standing=Standing.FOREIGN)
             case state:
                 trade = opening.trade_id
                 return _orphan(
@@ -188,12 +188,12 @@ class Register:
         trade = self.tx.trade_by_id(opening.trade_id)
         return isinstance(opening.action, ReAdd) and trade is not None and trade.close_reason == RELEASED
 
-    def _stripped(self, position: Position) -> Judged:
+    def _stripped(self, position: Position) -> Classified:
         for intent in openings_since(self.tx, Millis(position.opened_at - _WINDOW)):
             unsure = intent.state in (IntentState.UNKNOWN, IntentState.QUARANTINED)
             if unsure and self._fits(intent, position):
                 return _orphan(position, _settle(intent), sure=False)
-        return Judged(position=position, standing=Standing.FOREIGN)
+        return Classified(position=position, standing=Standing.FOREIGN)
 
     def _fits(self, intent: Intent, position: Position) -> bool:
         action = intent.action
@@ -211,7 +211,7 @@ def let_go(tx: LedgerRead) -> frozenset[int]:
     return frozenset() if text is None else frozenset(int(each) for each in json.loads(text))
 
 
-def orphan_of(judged: Judged, since: Millis) -> Orphan:
+def orphan_of(judged: Classified, since: Millis) -> Orphan:
     """Return the record of an orphan."""
     position = judged.position
     return Orphan(
@@ -227,8 +227,8 @@ def orphan_of(judged: Judged, since: Millis) -> Orphan:
     )
 
 
-def _orphan(position: Position, why: str, *, sure: bool = True) -> Judged:
-    return Judged(position=position, standing=Standing.ORPHAN, why=why, sure=sure)
+def _orphan(position: Position, why: str, *, sure: bool = True) -> Classified:
+    return Classified(position=position, standing=Standing.ORPHAN, why=why, sure=sure)
 
 
 def _settle(intent: Intent) -> str:

@@ -17,7 +17,7 @@ from dtms.app.evidence.proof import flat
 from dtms.app.reconcile.broker_view import TornViewError, View, Viewer
 from dtms.app.reconcile.history import History
 from dtms.app.reconcile.outcome import Outcome, last_outcome, write_outcome
-from dtms.app.reconcile.position_origin import Judged, Orphan, Register, Standing, orphan_of
+from dtms.app.reconcile.position_origin import Classified, Orphan, Register, Standing, orphan_of
 from dtms.app.reconcile.strays import BARE_GRACE, close_bare
 from dtms.app.views.trade_cache import TradeCache
 from dtms.domain.intent import Intent, IntentState
@@ -151,7 +151,7 @@ class Reconciler:
             foreign=sum(each.standing is Standing.FOREIGN for each in judged),
         )
 
-    def _look_at_openings(self, judged: tuple[Judged, ...], read: PositionsRead) -> None:
+    def _look_at_openings(self, judged: tuple[Classified, ...], read: PositionsRead) -> None:
         """Call for each opening that stands without its stop and is not registered; close it where nobody does anything."""
         for each in judged:
             if not each.waits or each.position.stop is not None:
@@ -161,7 +161,7 @@ class Reconciler:
                 with self.ledger.write() as tx:
                     close_bare(tx, each.position, self.clock.market_now(), rejected=False)
 
-    def _orphans(self, judged: tuple[Judged, ...], read: PositionsRead) -> tuple[Orphan, ...]:
+    def _orphans(self, judged: tuple[Classified, ...], read: PositionsRead) -> tuple[Orphan, ...]:
         """Return what was without a record in reads a settle time apart, and what was so and is not proved to have ended."""
         seen = {each.position.identifier: each for each in judged if each.standing is Standing.ORPHAN}
         known = {orphan.identifier: orphan for orphan in self._last().orphans}

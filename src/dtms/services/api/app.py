@@ -17,12 +17,12 @@ from dtms.domain.trade import TradeState
 from dtms.services.api import agreed, ui, wire
 from dtms.services.api.bodies import ExitsBody, KillBody, OpenBody
 from dtms.services.api.dtms_link import Answered, Asked
-from dtms.services.api.exits_desk import ExitsDesk, no_exits
+from dtms.services.api.exits_desk import ExitsHandler, no_exits
 from dtms.services.api.gauges import ApiGauges
 from dtms.services.api.idempotency import HEADER as KEY_HEADER
 from dtms.services.api.idempotency import KEY_PATTERN, Kept, once_of, once_or_none
-from dtms.services.api.kill_desk import KillDesk
-from dtms.services.api.open_trade import OpenTradeDesk
+from dtms.services.api.kill_desk import KillSwitchHandler
+from dtms.services.api.open_trade import OpenTradeHandler
 from dtms.services.api.parts import ApiParts, ApiSite
 from dtms.services.api.views import JSON, Views
 from dtms.services.server import wire as server_wire
@@ -134,7 +134,7 @@ def _add_proxies(api: Api, site: ApiSite, views: Views, offload: Offload) -> Non
 
 
 def _add_trades(api: Api, site: ApiSite, views: Views, offload: Offload) -> None:
-    desk = OpenTradeDesk(site, views, offload)
+    desk = OpenTradeHandler(site, views, offload)
     opened = api.answers(wire.OpenedAnswer, 201, "Opened, registered with DTMS and given its exit rules.")
     waits = api.answers(wire.PendingAnswer, 202, "The registration, or the word about the order, waits.")
 
@@ -172,7 +172,7 @@ def _add_trades(api: Api, site: ApiSite, views: Views, offload: Offload) -> None
 
 
 def _add_exits(api: Api, site: ApiSite, views: Views, offload: Offload) -> None:
-    desk = ExitsDesk(site, views)
+    desk = ExitsHandler(site, views)
     answers = api.answers(wire.ExitsAnswer)
 
     @api.get("/api/exits", responses=api.answers(wire.ExitsListAnswer), dependencies=_NO_QUERY)
@@ -207,7 +207,7 @@ def _add_exits(api: Api, site: ApiSite, views: Views, offload: Offload) -> None:
 
 
 def _add_kill(api: Api, site: ApiSite, offload: Offload) -> None:
-    desk = KillDesk(site)
+    desk = KillSwitchHandler(site)
     answers = api.answers(wire.KillAnswer)
 
     @api.get("/api/kill-switch", responses=answers, dependencies=_NO_QUERY)

@@ -29,7 +29,7 @@ Change = Callable[[LedgerWrite, Millis], tuple[int, bytes]]
 """One change inside a transaction: returns status and body."""
 
 
-class ExitsDesk:
+class ExitsHandler:
     """Writes exit rules for one site."""
 
     def __init__(self, site: ApiSite, views: Views) -> None:

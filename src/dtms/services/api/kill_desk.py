@@ -16,7 +16,7 @@ from dtms.services.api.views import JSON, kill_answer
 from dtms.services.web.problem import Problem
 
 
-class KillDesk:
+class KillSwitchHandler:
     """Presses the switch of one site."""
 
     def __init__(self, site: ApiSite) -> None:

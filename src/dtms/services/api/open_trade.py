@@ -39,7 +39,7 @@ class _Told:
     intent_id: str = ""
 
 
-class OpenTradeDesk:
+class OpenTradeHandler:
     """Answers the requests that open trades."""
 
     def __init__(self, site: ApiSite, views: Views, offload: Offload) -> None:

@@ -31,7 +31,7 @@ from dtms.services.server.bodies import (
     TradesLimit,
     instant,
 )
-from dtms.services.server.mode_desk import ModeDesk
+from dtms.services.server.mode_desk import ModeHandler
 from dtms.services.server.parts import Site
 from dtms.services.server.person import confirm, release_or_let_go, settle
 from dtms.services.server.registration import enable
@@ -85,7 +85,7 @@ def make_server_app(
     )
     _add_metrics(api, site, answers, counted, offload)
     _add_status(api, answers, offload)
-    _add_mode(api, ModeDesk(site), offload)
+    _add_mode(api, ModeHandler(site), offload)
     _add_registration(api, site, answers, offload, ready)
     _add_trades(api, answers, offload, ready)
     _add_states(api, answers, offload, ready)
@@ -133,7 +133,7 @@ def _add_status(api: Api, answers: Answers, offload: Offload) -> None:
         return _json(await offload(answers.status))
 
 
-def _add_mode(api: Api, desk: ModeDesk, offload: Offload) -> None:
+def _add_mode(api: Api, desk: ModeHandler, offload: Offload) -> None:
     """Add the mode's routes; they answer before recovery has ended too, for a halt must be possible at any time."""
 
     @api.get("/dtms/mode", responses=api.answers(wire.ModeAnswer), dependencies=[Depends(only())])

@@ -20,7 +20,7 @@ from dtms.services.web.problem import Problem
 _log = structlog.get_logger("dtms.server")
 
 
-class ModeDesk:
+class ModeHandler:
     """Answers for one site. Blocking."""
 
     def __init__(self, site: Site) -> None:
