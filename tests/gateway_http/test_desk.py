@@ -13,7 +13,7 @@ from dtms.adapters.gateway_client import GatewayClient
 from dtms.domain.market import Timeframe
 from dtms.errors import BrokerUnavailableError
 from dtms.services.gateway import make_gateway_app
-from dtms.services.gateway.desk import Desk
+from dtms.services.gateway.desk import SerializedReads
 from dtms.services.web.access import OneToken
 from dtms.services.web.guard import Gate, loopback_policy
 from dtms.services.web.health import ReadyReport
@@ -77,7 +77,7 @@ class _Still:
 
 def test_a_connection_that_stays_busy_is_unavailable(reads: Any) -> None:
     lock = threading.Lock()
-    desk = Desk(reads, _Still(), lock, patience_s=0.01)
+    desk = SerializedReads(reads, _Still(), lock, patience_s=0.01)
 
     with lock, pytest.raises(BrokerUnavailableError, match=r"busy for 0\.01 s; is its terminal hanging"):
         desk.take(lambda broker: broker.account())
@@ -85,7 +85,7 @@ def test_a_connection_that_stays_busy_is_unavailable(reads: Any) -> None:
 
 
 def test_a_read_that_fails_frees_the_connection(reads: Any) -> None:
-    desk = Desk(reads, _Still(), patience_s=0.01)
+    desk = SerializedReads(reads, _Still(), patience_s=0.01)
     reads.down = True
     with pytest.raises(BrokerUnavailableError):
         desk.take(lambda broker: broker.account())

@@ -19,7 +19,7 @@ from dtms.domain.units import Millis
 from dtms.errors import LedgerUnavailableError, SettingsError
 from dtms.ports.lease import FencedError
 from dtms.ports.notifier import AlertKind
-from dtms.services.leasing import Keeper, keep_gateway, keep_place, owner_of
+from dtms.services.leasing import Heartbeat, keep_gateway, keep_place, owner_of
 from dtms.settings import Settings, load_settings
 
 ACCOUNT = "Demo:1001"
@@ -118,7 +118,7 @@ def test_a_process_that_lost_its_place_says_so_once_and_ends_as_by_sigterm(notif
         msg = "another gateway has taken the lease"
         raise FencedError(msg)
 
-    keeper = Keeper(beat, lambda: None, role="gateway", notifier=notifier)
+    keeper = Heartbeat(beat, lambda: None, role="gateway", notifier=notifier)
     keeper.require_place()
     with signals_noted(signal.SIGTERM) as noted:
         keeper.step()
@@ -140,7 +140,7 @@ def test_a_ledger_that_cannot_be_asked_ends_nothing(notifier: MemoryNotifier) ->
             msg = "away"
             raise LedgerUnavailableError(msg)
 
-    keeper = Keeper(beat, beat, role="server", notifier=notifier)
+    keeper = Heartbeat(beat, beat, role="server", notifier=notifier)
     for _ in range(4):
         keeper.step()
     keeper.end()

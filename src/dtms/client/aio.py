@@ -20,7 +20,7 @@ from dtms.client.contract import (
     StateAnswer,
     StateEvent,
 )
-from dtms.client.desk import Desk, Question
+from dtms.client.desk import QueryProtocol, Question
 from dtms.client.gate import Key
 from dtms.client.inputs import as_ticket
 from dtms.client.memory import StateCache
@@ -63,7 +63,7 @@ class AsyncDtmsClient:
         on_warning: Callable[[str], None] | None = None,
         transport: AsyncTransport | None = None,
     ) -> None:
-        self._desk = Desk(
+        self._desk = QueryProtocol(
             base_url=base_url,
             now_ns=now_ns,
             state_cache=state_cache,

@@ -67,7 +67,7 @@ class Look:
     stale: tuple[int, ...]
 
 
-class Desk:
+class QueryProtocol:
     """Everything between "is this trade defensive?" and the wire."""
 
     def __init__(

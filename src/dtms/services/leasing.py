@@ -50,7 +50,7 @@ def owner_of(settings: Settings) -> str:
     return f"{socket.gethostname()[:24]}/{word}"
 
 
-class Keeper:
+class Heartbeat:
     """Shows each second that this process lives; where its place is another's, ends it as SIGTERM would.
 
     Args:
@@ -124,7 +124,7 @@ class Keeper:
             self.step()
 
 
-def keep_place(settings: Settings, ledger: SqlLedger, role: str, notifier: Notifier) -> Keeper:
+def keep_place(settings: Settings, ledger: SqlLedger, role: str, notifier: Notifier) -> Heartbeat:
     """Take a role's place on the ledger; the keeper is not yet started.
 
     Raises:
@@ -132,12 +132,12 @@ def keep_place(settings: Settings, ledger: SqlLedger, role: str, notifier: Notif
         LedgerUnavailableError: The ledger cannot be asked.
     """
     place = ledger.leases.place(role, owner_of(settings))
-    return Keeper(place.ensure, place.release, role=role, notifier=notifier)
+    return Heartbeat(place.ensure, place.release, role=role, notifier=notifier)
 
 
 def keep_gateway(
     settings: Settings, ledger: SqlLedger, clock: Clock, notifier: Notifier, *, settle_s: float
-) -> tuple[Keeper, LeaseHolder | None]:
+) -> tuple[Heartbeat, LeaseHolder | None]:
     """Take the gateway's place, and prepare its lease: None on a ledger of one host, where the lock file is all it takes.
 
     Raises:
@@ -150,5 +150,5 @@ def keep_gateway(
     owner = owner_of(settings)
     place = ledger.leases.place("gateway", owner)
     holder = LeaseHolder(ledger.leases, owner=owner, terms=terms, now_ns=clock.boot_ns, place=place)
-    keeper = Keeper(holder.beat, holder.release, role="gateway", notifier=notifier, every_s=terms.beat_s)
+    keeper = Heartbeat(holder.beat, holder.release, role="gateway", notifier=notifier, every_s=terms.beat_s)
     return keeper, holder

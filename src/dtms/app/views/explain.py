@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dtms.app.market.market_data import SymbolMarket
 from dtms.app.positions.manual_changes import BY_HAND
-from dtms.app.views.outlook import Foresight, Reach, Trigger, Way, present_score
+from dtms.app.views.outlook import Foresight, PossibleTransition, Reach, Trigger, present_score
 from dtms.domain.policy import Policy
 from dtms.domain.records import StopRecord, TransitionRecord
 from dtms.domain.score import Score
@@ -24,7 +24,7 @@ class Explanation:
     as_of: Millis
     score: Score | None
     because: TransitionRecord | None
-    ways: tuple[Way, ...]
+    ways: tuple[PossibleTransition, ...]
     sentence: str
     policy: Policy
     """The symbol's, whose numbers the words of its rows have."""
@@ -45,7 +45,9 @@ def explain(
     score = None if desk is None else present_score(trade, desk, now)
     rows = rows_from(trade.state)
     if desk is None:
-        ways = tuple(Way(row=row, holds=False, triggers=(), events=(), at=None, blocked_by=()) for row in rows)
+        ways = tuple(
+            PossibleTransition(row=row, holds=False, triggers=(), events=(), at=None, blocked_by=()) for row in rows
+        )
     else:
         asked = Foresight(trade, desk, score, now)
         ways = tuple(asked.way(row) for row in rows)
@@ -67,7 +69,7 @@ def clock_ways(trade: Trade, desk: SymbolMarket, now: Millis) -> tuple[tuple[Row
     return tuple((row, at) for row, at in found if at is not None)
 
 
-def _sentence(trade: Trade, score: Score | None, reason: str, ways: Sequence[Way], by_hand: str) -> str:
+def _sentence(trade: Trade, score: Score | None, reason: str, ways: Sequence[PossibleTransition], by_hand: str) -> str:
     head = f"{trade.symbol} {trade.side.name} {trade.ticket} is {trade.state} since {to_iso(trade.state_since)}"
     parts = [f"{head} {reason}", *([by_hand] if by_hand else []), _score_words(score)]
     if trade.hold is not Hold.NONE:
@@ -128,7 +130,7 @@ _REACH_WORDS = {
 }
 
 
-def _way_words(way: Way) -> str:
+def _way_words(way: PossibleTransition) -> str:
     target = way.row.target.value
     held = f" (held back by {' and '.join(way.blocked_by)})" if way.blocked_by else ""
     if way.at is not None:

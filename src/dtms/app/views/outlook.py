@@ -73,7 +73,7 @@ class Trigger:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Way:
+class PossibleTransition:
     """One row out of the present state.
 
     `triggers` by the score, `events` of the structure, `at` by the clock: each alone is enough, except that a trigger with
@@ -111,11 +111,11 @@ class Foresight:
         )
         self._last_bar = max(Timeframe.M5.start_of(now), 0 if trade.last_bar is None else trade.last_bar)
 
-    def way(self, row: Row) -> Way:
+    def way(self, row: Row) -> PossibleTransition:
         """Return one row with all that is known of it."""
         at, by_clock = self.by_clock(row)
         by_score = self._by_score(row)
-        return Way(
+        return PossibleTransition(
             row=row,
             holds=self._holds(row, self._trade, self._snapshot(self._now, self._total)),
             triggers=(*by_clock, *by_score),

@@ -13,7 +13,7 @@ from dtms.domain.position import Deal
 from dtms.domain.units import Millis, to_iso
 from dtms.errors import InvalidDataError, StaleDataError
 from dtms.ports.broker import BrokerReads
-from dtms.services.gateway.desk import Desk, Taken
+from dtms.services.gateway.desk import SerializedReads, Taken
 from dtms.services.web.problem import Problem
 
 T = TypeVar("T")
@@ -21,21 +21,21 @@ T = TypeVar("T")
 _QuoteFault = Literal["symbol_unknown", "data_stale", "data_invalid"]
 
 
-def account(desk: Desk) -> bytes:
+def account(desk: SerializedReads) -> bytes:
     """Answer /account."""
     taken = desk.take(lambda reads: reads.account())
     account_wire = convert.account_to_wire(taken.value)
     return msgspec.json.encode(wire.AccountAnswer(as_of=to_iso(taken.as_of), token=taken.token, account=account_wire))
 
 
-def positions(desk: Desk) -> bytes:
+def positions(desk: SerializedReads) -> bytes:
     """Answer /positions; the instant and number are those of the broker's own read."""
     read = desk.take(lambda reads: reads.positions()).value
     found = [convert.position_to_wire(position) for position in read.positions]
     return msgspec.json.encode(wire.PositionsAnswer(as_of=to_iso(read.as_of), token=read.token, positions=found))
 
 
-def instrument(desk: Desk, symbol: str) -> bytes:
+def instrument(desk: SerializedReads, symbol: str) -> bytes:
     """Answer /instruments/{symbol}.
 
     Raises:
@@ -46,7 +46,7 @@ def instrument(desk: Desk, symbol: str) -> bytes:
     return msgspec.json.encode(wire.InstrumentAnswer(as_of=to_iso(taken.as_of), token=taken.token, instrument=found))
 
 
-def symbols(desk: Desk) -> bytes:
+def symbols(desk: SerializedReads) -> bytes:
     """Answer /symbols."""
     taken = desk.take(lambda reads: reads.market_watch())
     return msgspec.json.encode(
@@ -54,7 +54,7 @@ def symbols(desk: Desk) -> bytes:
     )
 
 
-def bars(desk: Desk, symbol: str, timeframe: Timeframe, count: int) -> bytes:
+def bars(desk: SerializedReads, symbol: str, timeframe: Timeframe, count: int) -> bytes:
     """Answer /bars/{symbol}.
 
     Raises:
@@ -76,18 +76,18 @@ def bars(desk: Desk, symbol: str, timeframe: Timeframe, count: int) -> bytes:
     )
 
 
-def quotes(desk: Desk, symbols: tuple[str, ...]) -> bytes:
+def quotes(desk: SerializedReads, symbols: tuple[str, ...]) -> bytes:
     """Answer /quotes: one entry a symbol; one without a quote says why and does not cost the others theirs."""
     taken = desk.take(lambda reads: [_asked_quote(reads, symbol) for symbol in symbols])
     return msgspec.json.encode(wire.QuotesAnswer(as_of=to_iso(taken.as_of), token=taken.token, quotes=taken.value))
 
 
-def deals_of(desk: Desk, position: int) -> bytes:
+def deals_of(desk: SerializedReads, position: int) -> bytes:
     """Answer /deals?position=."""
     return _deals(desk.take(lambda reads: reads.deals(position)))
 
 
-def deals_between(desk: Desk, start: Millis, end: Millis) -> bytes:
+def deals_between(desk: SerializedReads, start: Millis, end: Millis) -> bytes:
     """Answer /deals?from=&to=."""
     return _deals(desk.take(lambda reads: reads.deals_between(start, end)))
 

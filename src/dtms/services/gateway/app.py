@@ -21,7 +21,7 @@ from dtms.errors import InvalidDataError
 from dtms.ports.broker import ServedReads
 from dtms.ports.clock import Clock
 from dtms.services.gateway import answers
-from dtms.services.gateway.desk import Desk
+from dtms.services.gateway.desk import SerializedReads
 from dtms.services.web.api import Api, wrap
 from dtms.services.web.fields import PlainInteger, SymbolField, TicketParameter
 from dtms.services.web.guard import Gate
@@ -63,7 +63,7 @@ def make_gateway_app(
     """
     api = Api("DTMS order gateway")
     counted = Metrics(GATEWAY_NAME) if metrics is None else metrics
-    desk = Desk(reads, clock)
+    desk = SerializedReads(reads, clock)
     feed = EventFeed(ledger, clock, offload, sleep)
     add_health(api, service=GATEWAY_NAME, ready=ready, offload=offload)
     add_metrics(api, counted)
@@ -78,7 +78,7 @@ def _json(body: bytes) -> Response:
     return Response(body, media_type="application/json")
 
 
-def _add_account(api: Api, desk: Desk, offload: Offload) -> None:
+def _add_account(api: Api, desk: SerializedReads, offload: Offload) -> None:
     @api.get("/account", responses=api.answers(wire.AccountAnswer), dependencies=[Depends(only())])
     async def account() -> Response:
         return _json(await offload(partial(answers.account, desk)))
@@ -88,7 +88,7 @@ def _add_account(api: Api, desk: Desk, offload: Offload) -> None:
         return _json(await offload(partial(answers.positions, desk)))
 
 
-def _add_market(api: Api, desk: Desk, offload: Offload) -> None:
+def _add_market(api: Api, desk: SerializedReads, offload: Offload) -> None:
     @api.get("/quotes", responses=api.answers(wire.QuotesAnswer), dependencies=[Depends(only("symbols"))])
     async def quotes(
         symbols: Annotated[str, Query(max_length=wire.MAX_SYMBOLS * (3 * wire.MAX_SYMBOL + 1))],
@@ -122,7 +122,7 @@ class _Span:
     end: Millis
 
 
-def _add_deals(api: Api, desk: Desk, offload: Offload) -> None:
+def _add_deals(api: Api, desk: SerializedReads, offload: Offload) -> None:
     @api.get("/deals", responses=api.answers(wire.DealsAnswer), dependencies=[Depends(only("position", "from", "to"))])
     async def deals(
         position: Annotated[TicketParameter | None, Query()] = None,

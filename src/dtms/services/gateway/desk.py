@@ -27,7 +27,7 @@ class Taken(Generic[T]):
     token: int
 
 
-class Desk:
+class SerializedReads:
     """Serialises the reads of one broker connection.
 
     Args:

@@ -20,7 +20,7 @@ from dtms.errors import BrokerUnavailableError, LedgerError, LedgerUnavailableEr
 from dtms.ports.ledger import Ledger
 from dtms.services.gateway.app import make_gateway_app
 from dtms.services.gateway.loop import ExecutorLoop
-from dtms.services.gateway.way import Way, way_of
+from dtms.services.gateway.way import BrokerConnection, way_of
 from dtms.services.host import claimed, serve
 from dtms.services.leasing import keep_gateway
 from dtms.services.watchdog import Watchdog, end_process
@@ -131,7 +131,7 @@ def look_for_damage(ledger: SqlLedger, modes: ModeKeeper) -> None:
         modes.clear(Cause.LEDGER_DAMAGED)
 
 
-def _connected(way: Way) -> Account:
+def _connected(way: BrokerConnection) -> Account:
     """Connect, waiting for a terminal that is starting; return the account."""
     end = time.monotonic() + BROKER_PATIENCE_S
     while True:

@@ -26,7 +26,7 @@ from dtms.settings import Settings, load_policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Way:
+class BrokerConnection:
     """The broker as the gateway uses it.
 
     Attributes:
@@ -77,7 +77,7 @@ class _BothOffsets:
         self._sender.recall_offset(last)
 
 
-def way_of(settings: Settings, clock: Clock) -> Way:
+def way_of(settings: Settings, clock: Clock) -> BrokerConnection:
     """Return the way to this installation's broker, not yet connected.
 
     Raises:
@@ -118,7 +118,7 @@ def way_of(settings: Settings, clock: Clock) -> Way:
         sender.close()
         reader.close()
 
-    return Way(
+    return BrokerConnection(
         served=reader,
         reads=sender,
         writes=sender,
