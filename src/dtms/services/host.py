@@ -21,6 +21,7 @@ from starlette.types import ASGIApp
 from dtms.adapters.lock_file import HeldError, LockFile
 from dtms.errors import SettingsError
 from dtms.platforms.processes import ENDING_SIGNALS, end_this_process
+from dtms.platforms.sockets import bound_socket
 from dtms.private_files import folder_fault
 from dtms.services.log_sink import LogSink
 from dtms.services.web.serve import make_server, require_loopback
@@ -33,17 +34,10 @@ def bind_port(host: str, port: int, *, role: str, variable: str) -> socket.socke
         SettingsError: The host is not this machine's loopback, or somebody has the port.
     """
     require_loopback(host)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    made = socket.socket(family, socket.SOCK_STREAM)
-    # Where a port can be asked for alone (Windows), SO_REUSEADDR would let two services share it.
-    option = getattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_REUSEADDR)
-    made.setsockopt(socket.SOL_SOCKET, option, 1)
     try:
-        made.bind((host, port))
+        return bound_socket(host, port)
     except OSError as error:
-        made.close()
         raise SettingsError(_port_reason(error, host, port, role, variable)) from error
-    return made
 
 
 def _port_reason(error: OSError, host: str, port: int, role: str, variable: str) -> str:

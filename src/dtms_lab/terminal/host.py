@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -23,6 +22,7 @@ from dtms.domain.units import MINUTE, Millis
 from dtms.errors import SettingsError
 from dtms.platforms.clock import boot_ns
 from dtms.platforms.processes import ENDING_SIGNALS
+from dtms.platforms.sockets import bound_socket
 from dtms_lab.mt5_constants import Mt5
 from dtms_lab.terminal.address import (
     GREETING,
@@ -107,7 +107,7 @@ class TerminalHost:
 
     async def _listen(self, path: Path, backend: TerminalBackend, listening: ExitStack) -> None:
         """Serve one of the terminals, and tell where."""
-        bound = socket.create_server((LOOPBACK, 0))
+        bound = bound_socket(LOOPBACK, 0)
         address = new_address(bound.getsockname()[1])
         server = await asyncio.start_server(partial(self._client, backend, address), sock=bound)
         listening.callback(server.close)
