@@ -9,7 +9,6 @@ import difflib
 import hashlib
 import json
 import os
-import shlex
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass, replace
@@ -25,6 +24,7 @@ from dtms.domain.policy.exits import ExitPolicy, ExitProfile, profile_from
 from dtms.domain.policy.typical import SPREAD_TYPICAL
 from dtms.domain.symbols import canonical
 from dtms.errors import SettingsError
+from dtms.platforms.shell import setting_of
 
 CONFIG_VARIABLE = "DTMS_CONFIG"
 LEDGER_FILE = "ledger.sqlite3"
@@ -224,7 +224,7 @@ def unused_folder(settings: Settings) -> str | None:
         return None
     return (
         f"the data folder is {settings.data_dir}; {former} is not used, and trades that were managed with it are not managed "
-        f"now: to go on with it set DTMS_DATA_DIR={shlex.quote(str(former))}, else move or remove it"
+        f"now: to go on with it: {setting_of('DTMS_DATA_DIR', str(former))}, else move or remove it"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -17,9 +18,11 @@ from dtms.adapters.lock_file import HeldError, LockFile
 from dtms.adapters.sql import writers
 from dtms.adapters.sql.writers import WriterQueue
 from dtms.errors import LedgerUnavailableError, SettingsError
-from dtms.platforms import clock, files, processes
+from dtms.platforms import clock, files, processes, shell
 from dtms.private_files import open_to_append, read_start, write_whole
 from dtms.services.host import bind_port
+from dtms.services.preflight import findings
+from dtms.settings import load_settings
 
 PATIENCE_S = 30.0
 TREE = """
@@ -155,6 +158,11 @@ def test_rights_are_judged_only_where_they_are_known(tmp_path: Path) -> None:
     assert files.owner_fault(found) == ""
 
 
+def test_what_is_not_checked_is_said(tmp_path: Path) -> None:
+    said = {each.name: each.said for each in findings(load_settings(data_dir=tmp_path))}
+    assert ("not checked on this system" in said["folder"]) is not files.rights_are_known()
+
+
 def test_the_age_of_the_machine_never_steps_and_is_one_for_all_processes() -> None:
     script = "from dtms.platforms import clock\n"
     if clock._gettime_ns is None:
@@ -214,3 +222,16 @@ def test_two_services_cannot_share_a_port() -> None:
         taken.listen()
         with pytest.raises(SettingsError, match=r"port .* of the api"):
             bind_port("127.0.0.1", taken.getsockname()[1], role="api", variable="X")
+
+
+def test_a_variable_is_set_in_the_words_of_the_shell_that_a_person_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "pathsep", ":")
+    assert shell.setting_of("DTMS_DATA_DIR", "/my data/it's") == "export DTMS_DATA_DIR='/my data/it'\"'\"'s'"
+    monkeypatch.setattr(os, "pathsep", ";")
+    assert shell.setting_of("DTMS_DATA_DIR", "C:\\My Data\\it's") == "$env:DTMS_DATA_DIR = 'C:\\My Data\\it''s'"
+
+
+def test_answers_in_two_parts_leave_at_once_on_every_event_loop() -> None:
+    # asyncio's own loop turns Nagle's waiting off for a socket that says it is TCP's, and for no other.
+    with bind_port("127.0.0.1", 0, role="api", variable="X") as bound:
+        assert bound.proto == socket.IPPROTO_TCP

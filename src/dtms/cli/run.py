@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import signal
 import sys
 import time
@@ -302,11 +301,13 @@ def _notifier(settings: Settings, ending: ExitStack) -> Notifier:
 
 
 def _say_where(settings: Settings, took_s: float) -> None:
+    from dtms.platforms.shell import setting_of
+
     say(f"ready after {took_s:.1f} s")
     say(f"  dashboard and API  {settings.api_url}/ui")
     say(f"  DTMS server        {settings.server_url}/dtms/status")
     say(f"  order gateway      {settings.gateway_url}/health/ready")
-    said = f"export DTMS_DATA_DIR={shlex.quote(str(settings.data_dir))}"
+    said = setting_of("DTMS_DATA_DIR", str(settings.data_dir))
     say(f"  data and logs      {settings.data_dir}  (for adopt, release, confirm and kill: {said})")
 
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-RIGHTS_UNKNOWN: Final = "who else may read it is not checked on this system: its access list decides"
+RIGHTS_UNKNOWN: Final = "who else may use it is not checked on this system: its access list decides"
 
 _euid: Final[Any] = getattr(os, "geteuid", None)
 _pread: Final[Any] = getattr(os, "pread", None)

@@ -16,6 +16,7 @@ from dtms.adapters.notify import apprise_target
 from dtms.adapters.sql.opening import look, parse_place
 from dtms.adapters.sql.shown import shown_url
 from dtms.errors import DtmsError, SettingsError
+from dtms.platforms.files import RIGHTS_UNKNOWN, rights_are_known
 from dtms.private_files import folder_fault
 from dtms.services.host import bind_port
 from dtms.services.web.access import load_token
@@ -84,7 +85,11 @@ def _folder(settings: Settings) -> str:
             "DTMS_DATA_DIR to another one"
         )
         raise SettingsError(msg) from error
-    return f"data folder {folder}" if nearest == folder else f"data folder {folder} will be made"
+    return f"data folder {folder}{_unchecked()}" if nearest == folder else f"data folder {folder} will be made"
+
+
+def _unchecked() -> str:
+    return "" if rights_are_known() else f"; {RIGHTS_UNKNOWN}"
 
 
 def _token(settings: Settings) -> str:
@@ -92,7 +97,7 @@ def _token(settings: Settings) -> str:
     if not path.exists():
         return "the token will be made"
     load_token(path)
-    return f"token {path}"
+    return f"token {path}{_unchecked()}"
 
 
 def _account(settings: Settings) -> str:
