@@ -9,9 +9,17 @@ DEV := .venv/dev
 BIN := $(DEV)/bin
 RUN := .venv/run
 JOBS ?= 2
+# What Windows lacks is taken from dtms, in its child processes too.
+BLIND = PYTHONPATH=$(CURDIR)/tests/posix_blind $(BIN)/python -m pytest -p posix_blind -n $(JOBS) --dist loadfile \
+	-m "not tapes and not long" -k "not postgres"
+BLIND_QUICK := tests/posix_blind tests/platforms tests/terminal/test_remote.py tests/server/test_over_sockets.py \
+	tests/api/test_over_sockets.py tests/gateway_http/test_desk.py tests/ledger/test_concurrency.py \
+	tests/up/test_gateway_process.py tests/up/test_run.py::test_up_over_a_tape_reports_what_simulate_reports
+BLIND_LONG := tests/posix_blind tests/platforms tests/terminal tests/server tests/api tests/client tests/gateway_http \
+	tests/web tests/adapters tests/worker tests/ledger tests/cli tests/up
 COVERAGE_FLOOR := 80
 
-.PHONY: help setup demo test test-long test-python tests-alone coverage check bench-quick drill planted lock lock-windows clean
+.PHONY: help setup demo test test-long test-python tests-alone test-blind coverage check bench-quick drill planted lock lock-windows clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -50,6 +58,7 @@ check: $(DEV)/.done ## Run every linter and the type checker
 
 test: check ## Run every check, and every test but the long ones (some 8 minutes)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not tapes and not long" --durations=20
+	$(BLIND) $(BLIND_QUICK)
 
 test-python: ## Run the tests of make test under another Python, in an environment of its own: PYTHON=python3.13
 	$(MAKE) DEV=.venv/$(notdir $(PYTHON)) tests-alone
@@ -57,11 +66,15 @@ test-python: ## Run the tests of make test under another Python, in an environme
 tests-alone: $(DEV)/.done
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not tapes and not long"
 
+test-blind: $(DEV)/.done ## Run the tests of up, demo, services, client and ledger without what Windows lacks (some 20 minutes)
+	$(BLIND) $(BLIND_LONG)
+
 coverage: $(DEV)/.done ## Run the tests of make test under coverage, which takes three times as long
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not tapes and not long" --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE_FLOOR)
 
 test-long: $(DEV)/.done ## Run what only repeats at length: whole tapes, many seeds, many requests (some 35 minutes)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "tapes or long"
+	$(BLIND) $(BLIND_LONG)
 
 bench-quick: $(DEV)/.done ## Time the parts that need no peer (under 60 s)
 	$(BIN)/python -m bench.quick

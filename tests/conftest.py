@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,15 @@ def pytest_configure(config: pytest.Config) -> None:
     """Compile the kernels once, before any worker starts: workers that compile the same cold cache at once take minutes."""
     if not hasattr(config, "workerinput"):
         compile_all()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip what only POSIX has where it is not, or where dtms is kept from seeing it (`tests/posix_blind`)."""
+    if sys.platform != "win32" and not config.pluginmanager.has_plugin("posix_blind"):
+        return
+    for item in items:
+        if item.get_closest_marker("posix") is not None:
+            item.add_marker(pytest.mark.skip(reason="POSIX alone has it"))
 
 
 @pytest.fixture(scope="session", autouse=True)

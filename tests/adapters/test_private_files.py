@@ -72,6 +72,7 @@ def test_the_clocks_anchor_is_private(tmp_path: Path) -> None:
     assert (anchor.load() is not None, mode_of(tmp_path / "anchor.json")) == (True, 0o600)
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("mode", [0o777, 0o770, 0o722, 0o702])
 def test_a_folder_into_which_others_may_write_is_refused_with_what_to_do(tmp_path: Path, mode: int) -> None:
     folder = tmp_path / "data"
@@ -99,6 +100,7 @@ def test_a_folder_that_others_may_only_read_holds_files_that_they_may_not(tmp_pa
     assert set(modes.values()) == {0o600}, modes
 
 
+@pytest.mark.posix
 def test_a_ledger_that_others_could_read_is_taken_from_them_at_the_start(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite3"
     open_ledger(path, account="a:1", clock=wall_ms).close()

@@ -36,7 +36,7 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 FAULTS = [
     ("DTMS_DATA_DIR", "{}/file", "is no folder"),
     ("DTMS_DATA_DIR", "{}/file/deeper", "is no folder"),
-    ("DTMS_DATA_DIR", "/proc/dtms", "cannot be written"),
+    pytest.param("DTMS_DATA_DIR", "/proc/dtms", "cannot be written", marks=pytest.mark.posix),
     ("DTMS_DATA_DIR", "{}/" + "x" * 300, "File name too long"),
     ("DTMS_POLICY_FILE", "{}/folder", "cannot be read: Is a directory"),
     ("DTMS_POLICY_FILE", "{}/bad.toml", "is not TOML"),

@@ -397,6 +397,7 @@ def test_what_is_refused_for_want_of_a_lease_never_left(ledgers: tuple[SqlLedger
     assert broker.tags == ["one"]
 
 
+@pytest.mark.posix
 def test_boot_time_does_not_go_back_and_has_a_name() -> None:
     first, second = machine_time(), machine_time()
     assert int(str(second["lease_now"])) >= int(str(first["lease_now"]))

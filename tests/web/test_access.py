@@ -24,6 +24,7 @@ def test_the_first_start_makes_a_private_token_and_the_next_one_reads_it(tmp_pat
     assert [found.name for found in path.parent.iterdir()] == ["token"]
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660, 0o601])
 def test_a_token_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> None:
     path = tmp_path / "token"

@@ -162,6 +162,7 @@ worker.quote("EURUSD")
 """
 
 
+@pytest.mark.posix  # the kernel ends it; elsewhere the limit of its own call does
 def test_a_hanging_child_does_not_outlive_its_parent(bench: Bench) -> None:
     reached = bench.announce()
     bench.arm("quote", Fault.HANG_BEFORE)
