@@ -36,7 +36,7 @@ _TRIES_A_MINUTE: Final = 15
 _SENDS_A_MINUTE: Final = 40
 _QUEUE: Final = 24
 _FEW_TRADES: Final = 3
-"""Up to so many trades the two limits hold as they are; they grow with what there is to do."""
+"""Up to so many trades the two limits hold as they are; they grow with what there was to do: a flatten ends many at once."""
 
 
 @dataclass(slots=True)
@@ -48,6 +48,8 @@ class TimeLaws:
     _orphans: dict[int, int] = field(default_factory=dict)
     _naked: dict[int, int] = field(default_factory=dict)
     _overdue: dict[str, int] = field(default_factory=dict)
+    _lived: dict[str, Millis] = field(default_factory=dict)
+    """When each trade was last open, of those that were within the last minute."""
 
     @property
     def pressing(self) -> bool:
@@ -152,7 +154,9 @@ class TimeLaws:
             if count > 1:
                 self.record.report("I12 sent once", f"tag {tag} was sent {count} times", tag)
         sent = Counter(stem_of(tag) for tag, at in log.at.items() if at > now - MINUTE)
-        few = max(1.0, len(self.record.open) / _FEW_TRADES)
+        self._lived.update(dict.fromkeys((trade.trade_id for trade in self.record.open), now))
+        self._lived = {trade_id: at for trade_id, at in self._lived.items() if at > now - MINUTE}
+        few = max(1.0, len(self._lived) / _FEW_TRADES)
         if sent.total() > _SENDS_A_MINUTE * few:
             self.record.report("I12 limits", f"{sent.total()} orders were sent within a minute", "minute")
         for name, count in sent.items():
