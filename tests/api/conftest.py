@@ -31,6 +31,7 @@ from dtms.domain.calendar import MarketHours
 from dtms.domain.exits import ExitState
 from dtms.domain.intent import Intent
 from dtms.domain.market import Bar, Quote
+from dtms.domain.rules import DefenceRule
 from dtms.domain.server_offset import SeenOffset
 from dtms.domain.trade import PlanStep, Trade, TradeState
 from dtms.domain.units import MINUTE, Lots, Millis, Price, Side, Ticket
@@ -253,7 +254,7 @@ class World:
             score=-6.5,
             row="l2_to_hedged",
             to=TradeState.HEDGED,
-            steps=(PlanStep(action=action, rule="defence.hedge", required=True),),
+            steps=(PlanStep(action=action, rule=DefenceRule.HEDGE, required=True),),
         )
         instrument = self.broker.instrument("EURUSD")
         policy = self.parts.policies.of("EURUSD")

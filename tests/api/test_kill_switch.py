@@ -15,6 +15,7 @@ from dtms.domain.action import Action, Close, OpenHedge, Reduce
 from dtms.domain.intent import IntentState, Planner
 from dtms.domain.position import Position
 from dtms.domain.receipt import Outcome, Receipt, Rejection
+from dtms.domain.rules import DefenceRule
 from dtms.domain.units import Millis, Ticket
 from dtms.domain.verdict import KillLevel
 from dtms.errors import LedgerUnavailableError, SettingsError
@@ -305,7 +306,13 @@ def test_after_the_answer_nothing_that_adds_risk_is_sent(world: World) -> None:
     with world.ledger.write() as tx:
         tx.add_intent(
             journal.new_intent(
-                trade, hedge, decision_id="d", owner=Planner.DTMS, rule="r", now=world.clock.now, priced_expiry_s=60
+                trade,
+                hedge,
+                decision_id="d",
+                owner=Planner.DTMS,
+                rule=DefenceRule.TIGHTEN,
+                now=world.clock.now,
+                priced_expiry_s=60,
             )
         )
     world.ask("POST", "/api/kill-switch", {"level": "protect_only"}, key="k")

@@ -23,6 +23,7 @@ from dtms.domain.exits import ExitState
 from dtms.domain.intent import Planner
 from dtms.domain.policy.exits import ExitProfile
 from dtms.domain.position import PositionsRead
+from dtms.domain.rules import DefenceRule
 from dtms.domain.units import Lots, to_utc
 from dtms.errors import BrokerUnavailableError, InvalidDataError, LedgerUnavailableError
 from dtms.services.api.loop import ApiReadiness, DtmsWatch, ExitPace, Periodic, look_at_broker
@@ -145,7 +146,7 @@ def test_the_exits_leave_a_trade_alone_that_the_defence_has_planned_something_fo
         half,
         decision_id="d",
         owner=Planner.DTMS,
-        rule="defence.partial",
+        rule=DefenceRule.PARTIAL,
         now=rig.world.clock.now,
         priced_expiry_s=60.0,
     )

@@ -18,6 +18,7 @@ from dtms.app.journal import journal
 from dtms.domain.action import Action, Close, SetStop
 from dtms.domain.intent import Planner
 from dtms.domain.receipt import Outcome, Receipt, Rejection
+from dtms.domain.rules import ExitRule
 from dtms.domain.trade import Trade
 from dtms.domain.units import HOUR, MINUTE, SECOND, Millis, Price
 from dtms.domain.verdict import KillLevel
@@ -82,7 +83,7 @@ class Wants:
             action,
             decision_id=f"{self.what}@{rig.clock.now}",
             owner=Planner.EXITS,
-            rule=self.what,
+            rule=ExitRule.TIME_EXIT if self.what == "exit" else ExitRule.TRAILING,
             now=rig.clock.now,
             priced_expiry_s=60.0,
         )

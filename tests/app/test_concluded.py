@@ -12,6 +12,7 @@ from dtms.app.journal import journal
 from dtms.domain.action import Action, Close, CloseHedge, OpenHedge, ReAdd, Reduce, SetStop
 from dtms.domain.intent import Intent, IntentState, Planner
 from dtms.domain.position import WorkingOrder
+from dtms.domain.rules import ExitRule
 from dtms.domain.trade import Trade, TradeState
 from dtms.domain.units import Lots, Price
 from dtms_lab.mt5_constants import Mt5
@@ -24,14 +25,14 @@ def netting() -> Rig:
     return Rig(account=NETTING)
 
 
-def planned(rig: Rig, trade: Trade, action: Action, rule: str = "exits.partial") -> Intent:
+def planned(rig: Rig, trade: Trade, action: Action, decision: str = "one") -> Intent:
     """Write an intent of the exits; the gateway has not acted yet."""
     intent = journal.new_intent(
         rig.trade(trade.ticket),
         action,
-        decision_id=f"test {rule} {action}",
+        decision_id=f"test {decision} {action}",
         owner=Planner.EXITS,
-        rule=rule,
+        rule=ExitRule.PARTIAL,
         now=rig.clock.now,
         priced_expiry_s=60,
     )
@@ -104,7 +105,7 @@ def test_a_part_fill_after_an_earlier_partial_leaves_what_the_broker_has(rig: Ri
     planned(rig, trade, Reduce(ticket=trade.ticket, remaining=Lots(0.5)))
     rig.carry_out()
     rig.dealer.fills = lambda request: 0.1 if request.position else None
-    planned(rig, trade, Reduce(ticket=trade.ticket, remaining=Lots(0.2)), "exits.partial.2")
+    planned(rig, trade, Reduce(ticket=trade.ticket, remaining=Lots(0.2)), "two")
     rig.executor.tick()
     assert rig.trade(trade.ticket).volume == Lots(0.4)
     assert same_as_the_broker(rig, trade)
@@ -233,7 +234,7 @@ def test_what_the_broker_does_not_show_is_not_concluded_whatever_it_answered(
     rig = made()
     before, action = unseen(rig, kind)
     rig.reads.stuck, rig.reads.no_deals = rig.broker.positions(), True
-    intent = planned(rig, before, action, "exits.test")
+    intent = planned(rig, before, action)
     rig.executor.tick()
     after = rig.trade(before.ticket)
     assert state_of(rig, intent) is IntentState.UNKNOWN

@@ -14,6 +14,7 @@ from dtms.app.views.trade_cache import KILL_FACT
 from dtms.domain.action import Action, Close, CloseHedge, OpenHedge, Reduce, SetStop
 from dtms.domain.intent import Intent, IntentState, Planner
 from dtms.domain.receipt import Rejection
+from dtms.domain.rules import DefenceRule
 from dtms.domain.trade import Hold, Trade, TradeState
 from dtms.domain.units import SECOND, Lots, Millis, Price, Side
 from dtms.domain.verdict import KillLevel
@@ -31,7 +32,7 @@ def plan(rig: Rig, trade: Trade, action: Action, *, price_based: bool = False, d
         action,
         decision_id=decision,
         owner=Planner.COMMAND,
-        rule="test",
+        rule=DefenceRule.TIGHTEN,
         now=rig.clock.now,
         priced_expiry_s=60.0,
         price_based=price_based,

@@ -11,6 +11,7 @@ from tests.app.test_gateway import plan, tighter
 from dtms.domain.action import OpenTrade
 from dtms.domain.intent import Intent, IntentState, Planner, Precondition, tag_of
 from dtms.domain.receipt import Rejection
+from dtms.domain.rules import CommandRule
 from dtms.domain.trade import TradeState
 from dtms.domain.units import Lots, Price, Side, TradeId
 from dtms_lab.mt5_constants import Mt5
@@ -32,7 +33,7 @@ def opening(rig: Rig, number: int = 1) -> Intent:
         action=OpenTrade(symbol=SYMBOL, side=Side.SELL, volume=Lots(0.5), stop=Price(2_010.0), target=None),
         precondition=Precondition(),
         owner=Planner.COMMAND,
-        rule="command.open",
+        rule=CommandRule.OPEN,
         state=IntentState.PLANNED,
         tag=tag_of(trade_id, "open", 0, 1),
         created_at=rig.clock.now,

@@ -22,6 +22,7 @@ from dtms.domain.intent import Intent, IntentState, Planner
 from dtms.domain.modes import Cause
 from dtms.domain.policy import OperationPolicy, Policy
 from dtms.domain.receipt import Rejection
+from dtms.domain.rules import DefenceRule, ExitRule, Rule
 from dtms.domain.trade import Trade
 from dtms.domain.units import DAY, SECOND, Lots, Millis, Price, Side
 from dtms.domain.verdict import KillLevel
@@ -41,7 +42,13 @@ def step(rig: Rig, trade: Trade, n: int, owner: Planner = Planner.DTMS) -> Inten
     present = rig.trade(trade.ticket)
     action = SetStop(ticket=trade.ticket, stop=Price(round(1_991.0 + n / 100, 2)), target=None)
     intent = journal.new_intent(
-        present, action, decision_id=f"s{n}", owner=owner, rule="test", now=rig.clock.now, priced_expiry_s=60.0
+        present,
+        action,
+        decision_id=f"s{n}",
+        owner=owner,
+        rule=DefenceRule.TIGHTEN,
+        now=rig.clock.now,
+        priced_expiry_s=60.0,
     )
     with rig.ledger.write() as tx:
         assert tx.add_intent(intent)
@@ -68,7 +75,7 @@ def test_what_protects_is_told_from_what_can_wait() -> None:
     trade = rig.managed()
     stop = SetStop(ticket=trade.ticket, stop=Price(1_991.0), target=None)
 
-    def urgency(action: Action, owner: Planner, rule: str = "x", of: Trade = trade) -> Urgency:
+    def urgency(action: Action, owner: Planner, rule: Rule = ExitRule.PARTIAL, of: Trade = trade) -> Urgency:
         intent = journal.new_intent(
             of, action, decision_id="d", owner=owner, rule=rule, now=rig.clock.now, priced_expiry_s=60.0
         )
@@ -410,14 +417,14 @@ def _kinds() -> tuple[Intent, ...]:
     trade = _EMPTY.managed()
     now = _EMPTY.clock.now
 
-    def made(action: Action, owner: Planner, rule: str) -> Intent:
+    def made(action: Action, owner: Planner, rule: Rule) -> Intent:
         return journal.new_intent(trade, action, decision_id="d", owner=owner, rule=rule, now=now, priced_expiry_s=60.0)
 
     stop = SetStop(ticket=trade.ticket, stop=Price(1_991.0), target=None)
     return (
-        made(stop, Planner.EXITS, "x"),
-        made(stop, Planner.DTMS, "x"),
-        made(hedge(trade), Planner.DTMS, "x"),
+        made(stop, Planner.EXITS, ExitRule.TRAILING),
+        made(stop, Planner.DTMS, DefenceRule.TIGHTEN),
+        made(hedge(trade), Planner.DTMS, DefenceRule.HEDGE),
         made(Close(ticket=trade.ticket), Planner.COMMAND, RULE),
     )
 

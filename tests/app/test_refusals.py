@@ -11,6 +11,7 @@ from dtms.app.journal import journal
 from dtms.domain.action import Close, Reduce
 from dtms.domain.intent import Intent, Planner
 from dtms.domain.policy import OperationPolicy, Policy
+from dtms.domain.rules import DefenceRule
 from dtms.domain.trade import Trade
 from dtms.domain.units import DAY, HOUR, MINUTE, SECOND, Lots, Millis
 from dtms_lab.mt5_constants import Mt5
@@ -29,7 +30,7 @@ def close(rig: Rig, trade: Trade, n: int, owner: Planner = Planner.EXITS) -> Int
         Close(ticket=trade.ticket),
         decision_id=f"c{n}",
         owner=owner,
-        rule="test",
+        rule=DefenceRule.TIGHTEN,
         now=rig.clock.now,
         priced_expiry_s=60.0,
     )

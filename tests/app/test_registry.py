@@ -18,6 +18,7 @@ from dtms.domain.intent import Intent, IntentState, Planner, Precondition, tag_o
 from dtms.domain.market import Quote
 from dtms.domain.position import Position
 from dtms.domain.receipt import Outcome, Receipt
+from dtms.domain.rules import CommandRule
 from dtms.domain.trade import Owner, TradeState
 from dtms.domain.units import Lots, Price, Side, Ticket, TradeId
 from dtms_lab.mt5_constants import Mt5
@@ -258,7 +259,7 @@ def in_doubt(rig: Rig, **changes: Any) -> Intent:
         action=OpenTrade(symbol=SYMBOL, side=Side.BUY, volume=Lots(0.5), stop=Price(1_990.0), target=None),
         precondition=Precondition(),
         owner=Planner.COMMAND,
-        rule="command.open",
+        rule=CommandRule.OPEN,
         state=IntentState.PLANNED,
         tag=tag_of(trade_id, "open", 0, 1),
         created_at=rig.clock.now,

@@ -14,6 +14,7 @@ from dtms.app.journal import journal
 from dtms.domain.action import SetStop
 from dtms.domain.intent import Intent, IntentState, Planner
 from dtms.domain.policy import DefencePolicy, Policy
+from dtms.domain.rules import ExitRule
 from dtms.domain.trade import Hold, Trade
 from dtms.domain.units import Lots, Millis, Price, Ticket
 from dtms.errors import InvariantError
@@ -51,7 +52,7 @@ def undone(rig: Rig, trade: Trade, stop: float, state: IntentState = IntentState
         SetStop(ticket=trade.ticket, stop=Price(stop), target=None),
         decision_id="earlier",
         owner=Planner.EXITS,
-        rule="exits.trailing",
+        rule=ExitRule.TRAILING,
         now=rig.clock.now,
         priced_expiry_s=60,
     )

@@ -39,6 +39,7 @@ from dtms.domain.action import (
 )
 from dtms.domain.modes import Mode
 from dtms.domain.policy import RailsPolicy
+from dtms.domain.rules import DefenceRule
 from dtms.domain.trade import Hold, Trade
 from dtms.domain.units import Lots, Price, Side
 from dtms.domain.verdict import Approved, KillLevel, RailFacts, Refusal, Snapshot
@@ -132,7 +133,7 @@ by_name = pytest.mark.parametrize
 
 
 def ruled(action: Action, trade: Trade | None = None, **seen: Any) -> Ruling:
-    return review(action, trade or make_trade(), snapshot(**seen), POLICY, rule="test")
+    return review(action, trade or make_trade(), snapshot(**seen), POLICY, rule=DefenceRule.TIGHTEN)
 
 
 def refusal(ruling: Ruling) -> str:
@@ -146,13 +147,13 @@ BAD_DAY = replace(CALM, day_loss=None, hour_loss=None, losing_streak=None, sprea
 @by_name("action", REDUCING, ids=repr)
 def test_no_rail_is_asked_for_what_reduces_risk(action: Action) -> None:
     ruling = ruled(action, rails=BAD_DAY)
-    assert ruling == Ruling(answer=Approved(action=action, rule="test", risk=RiskDirection.REDUCE))
+    assert ruling == Ruling(answer=Approved(action=action, rule=DefenceRule.TIGHTEN, risk=RiskDirection.REDUCE))
 
 
 @by_name("action", INCREASING, ids=repr)
 def test_what_adds_risk_needs_every_rail(action: Action) -> None:
     allowed = ruled(action)
-    assert allowed.answer == Approved(action=action, rule="test", risk=RiskDirection.INCREASE)
+    assert allowed.answer == Approved(action=action, rule=DefenceRule.TIGHTEN, risk=RiskDirection.INCREASE)
     assert len(allowed.rails) == len(_EDGES)
     assert refusal(ruled(action, rails=BAD_DAY)) == "rail_day_loss"
 
@@ -181,7 +182,7 @@ def test_a_stop_may_stay_or_tighten_but_not_loosen(side: Side) -> None:
     present = 2_000.0 - side * 10.0
     for stop, approved in ((present, True), (present + side * 0.01, True), (present - side * 0.01, False)):
         action = SetStop(ticket=TICKET, stop=Price(stop), target=None)
-        ruling = review(action, trade, snapshot(side), POLICY, rule="test")
+        ruling = review(action, trade, snapshot(side), POLICY, rule=DefenceRule.TIGHTEN)
         assert ruling.approved is approved
         if not approved:
             assert refusal(ruling) == "monotone_stop"
@@ -193,8 +194,8 @@ def test_a_stop_keeps_the_brokers_distance(side: Side) -> None:
     near = SetStop(ticket=TICKET, stop=Price(2_000.0 - side * 1.99), target=None)
     exact = SetStop(ticket=TICKET, stop=Price(2_000.0 - side * 2.0), target=None)
     snap = snapshot(side, instrument=leveled)
-    assert review(exact, make_trade(side=side), snap, POLICY, rule="test").approved
-    assert refusal(review(near, make_trade(side=side), snap, POLICY, rule="test")) == "stops_level"
+    assert review(exact, make_trade(side=side), snap, POLICY, rule=DefenceRule.TIGHTEN).approved
+    assert refusal(review(near, make_trade(side=side), snap, POLICY, rule=DefenceRule.TIGHTEN)) == "stops_level"
 
 
 @pytest.mark.parametrize("stop", [2_000.0, 2_000.01, 2_010.0])
@@ -250,8 +251,8 @@ def test_nothing_is_opened_where_the_broker_only_closes(action: Action) -> None:
     ids=str,
 )
 def test_a_new_position_is_not_opened(seen: dict[str, Any], rule: str) -> None:
-    assert review_opening(OPEN, snapshot(), POLICY, rule="test").approved
-    assert refusal(review_opening(OPEN, snapshot(**seen), POLICY, rule="test")) == rule
+    assert review_opening(OPEN, snapshot(), POLICY, rule=DefenceRule.TIGHTEN).approved
+    assert refusal(review_opening(OPEN, snapshot(**seen), POLICY, rule=DefenceRule.TIGHTEN)) == rule
 
 
 def test_each_action_has_its_kind_resource_and_direction_of_risk() -> None:
@@ -292,7 +293,7 @@ def test_an_increase_passes_exactly_where_every_rail_lets_it_and_a_reduction_alw
     facts: RailFacts, action: Action
 ) -> None:
     snap: Snapshot = snapshot(rails=facts)
-    ruling = review(action, make_trade(), snap, POLICY, rule="test")
+    ruling = review(action, make_trade(), snap, POLICY, rule=DefenceRule.TIGHTEN)
     if risk_of(action) is RiskDirection.INCREASE:
         assert ruling.approved is (denied(facts) == [])
     else:

@@ -21,6 +21,7 @@ from dtms.domain.intent import (
     tag_of,
 )
 from dtms.domain.market import Bar, Quote, Timeframe
+from dtms.domain.rules import CommandRule, DefenceRule, ExitRule, FactRule, StopOrigin
 from dtms.domain.score import StructureEvent, StructureEventKind
 from dtms.domain.trade import Leg, LegKind, Owner, Pending, Trade, TradeState
 from dtms.domain.units import Lots, Millis, Price, Side, Ticket, TradeId, to_iso
@@ -256,7 +257,7 @@ def make_intent(state: IntentState) -> Intent:
         action=SetStop(ticket=Ticket(7), stop=Price(1.09), target=None),
         precondition=Precondition(),
         owner=Planner.DTMS,
-        rule="r",
+        rule=DefenceRule.TIGHTEN,
         state=state,
         tag="t",
         created_at=T0,
@@ -291,3 +292,8 @@ def test_an_instant_is_written_with_its_zone_to_the_millisecond() -> None:
 
 def _one(field: str, value: float) -> dict[str, float]:
     return {field: value}
+
+
+def test_no_two_reasons_have_one_name() -> None:
+    names = [member.value for each in (DefenceRule, ExitRule, CommandRule, FactRule, StopOrigin) for member in each]
+    assert len(names) == len(set(names))

@@ -12,12 +12,13 @@ from dtms.core.exits import propose_all, settle
 from dtms.core.settle import StepEnd
 from dtms.domain.action import Action, Close, Reduce, SetStop
 from dtms.domain.calendar import MarketHours
-from dtms.domain.exits import ExitDecision, ExitRule, ExitSnapshot, ExitState, Proposal
+from dtms.domain.exits import ExitDecision, ExitSnapshot, ExitState, Proposal
 from dtms.domain.instrument import AssetClass, Instrument
 from dtms.domain.intent import Intent, IntentState, Planner, Precondition
 from dtms.domain.market import Quote
 from dtms.domain.policy.exits import ExitPolicy, ExitProfile
 from dtms.domain.receipt import Outcome, Receipt, Rejection
+from dtms.domain.rules import ExitRule
 from dtms.domain.score import Indicators, Session
 from dtms.domain.trade import Owner, Trade, TradeState
 from dtms.domain.units import Lots, Millis, Price, Side, Ticket, TradeId

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from dtms.core.exits import observe, propose_all
 from dtms.core.settle import StepEnd
 from dtms.domain.action import Close, Reduce, SetStop
-from dtms.domain.exits import ExitRule, ExitSnapshot, ExitState
+from dtms.domain.exits import ExitSnapshot, ExitState
 from dtms.domain.instrument import Instrument
 from dtms.domain.policy.exits import PROFILES, ExitPolicy, ExitProfile, SessionFactors
 from dtms.domain.receipt import Rejection
+from dtms.domain.rules import ExitRule
 from dtms.domain.score import Session
 from dtms.domain.trade import Trade
 from dtms.domain.units import SECOND, Lots, Side

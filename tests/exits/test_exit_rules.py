@@ -12,9 +12,9 @@ import dtms.core.exits as exits_package
 from dtms.core.exits import RULES, observe, propose_all, settle
 from dtms.core.settle import StepEnd
 from dtms.domain.action import Close, Reduce, SetStop
-from dtms.domain.exits import ExitRule
 from dtms.domain.policy.exits import ExitPolicy, ExitProfile
 from dtms.domain.receipt import Rejection
+from dtms.domain.rules import DefenceRule, ExitRule
 from dtms.domain.trade import Hold, Leg, LegKind, OnceFlags, Owner, Pending, TradeState
 from dtms.domain.units import DAY, HOUR, MINUTE, SECOND, Lots, Millis, Price, Side, Ticket, TradeId
 from dtms.errors import InvalidDataError, InvariantError
@@ -534,7 +534,7 @@ def test_an_intent_of_another_trade_or_rule_is_never_settled_here(desk: Desk) ->
     decision = propose_all(trade, book, desk.market(instrument, 3310.0, 3310.2), POLICY)
     intent = desk.intent(trade, decision.proposals[0], now=desk.t0)
     with pytest.raises(InvariantError, match=r"by rule defence\.tighten is not its own"):
-        settle(book, replace(intent, rule="defence.tighten"), StepEnd.APPLIED, trade, desk.t0)
+        settle(book, replace(intent, rule=DefenceRule.TIGHTEN), StepEnd.APPLIED, trade, desk.t0)
     with pytest.raises(InvariantError, match="an intent of t2 by rule breakeven is not its own"):
         settle(book, replace(intent, trade_id=TradeId("t2")), StepEnd.APPLIED, trade, desk.t0)
 

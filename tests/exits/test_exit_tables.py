@@ -9,8 +9,8 @@ import pytest
 
 from dtms.core.exits import propose_all
 from dtms.domain.action import SetStop
-from dtms.domain.exits import ExitRule
 from dtms.domain.policy.exits import PROFILES, ExitPolicy, ExitProfile, SessionFactors
+from dtms.domain.rules import ExitRule
 from dtms.domain.score import Session
 from dtms.domain.units import Price, Side
 

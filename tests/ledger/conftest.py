@@ -11,6 +11,7 @@ import pytest
 from dtms.adapters.sql import SqlLedger, open_ledger
 from dtms.domain.action import Action, SetStop
 from dtms.domain.intent import Intent, IntentState, Planner, Precondition, intent_id, tag_of
+from dtms.domain.rules import DefenceRule
 from dtms.domain.trade import Owner, Trade, TradeState
 from dtms.domain.units import Lots, Millis, Price, Side, Ticket, TradeId
 
@@ -118,7 +119,7 @@ def make_intent() -> Callable[..., Intent]:
             action=SetStop(ticket=Ticket(1), stop=Price(1.095), target=None) if action is None else action,
             precondition=Precondition(stop=1.09, version=1),
             owner=Planner.DTMS,
-            rule="l1_tighten",
+            rule=DefenceRule.TIGHTEN,
             state=IntentState.PLANNED,
             tag=tag_of(trade_id, name, 0, attempt),
             created_at=at,

@@ -26,6 +26,7 @@ from dtms.app.gateway.cycle import GatewayPass
 from dtms.app.journal import journal
 from dtms.domain.action import Action, OpenHedge, SetStop
 from dtms.domain.intent import Intent, IntentState, Planner
+from dtms.domain.rules import DefenceRule
 from dtms.domain.trade import Trade
 from dtms.domain.units import Lots, Millis, Price, Side
 from dtms.errors import LedgerError, LedgerUnavailableError, SettingsError
@@ -57,7 +58,7 @@ class Desk:
             SetStop(ticket=trade.ticket, stop=Price(1_995.0), target=None) if action is None else action,
             decision_id=decision,
             owner=Planner.COMMAND,
-            rule="test",
+            rule=DefenceRule.TIGHTEN,
             now=self.rig.clock.now,
             priced_expiry_s=60.0,
             price_based=False,

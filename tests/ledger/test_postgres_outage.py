@@ -17,6 +17,7 @@ from dtms.app.gateway.lease import LeasedWrites, LeaseHolder, LeaseTerms
 from dtms.app.journal import journal
 from dtms.domain.action import SetStop
 from dtms.domain.intent import Intent, IntentState, Planner
+from dtms.domain.rules import DefenceRule
 from dtms.domain.units import Price
 from dtms.errors import LedgerUnavailableError
 from dtms.ports.lease import FencedError
@@ -54,7 +55,7 @@ class Gateway:
             SetStop(ticket=trade.ticket, stop=Price(stop), target=None),
             decision_id=decision,
             owner=Planner.COMMAND,
-            rule="test",
+            rule=DefenceRule.TIGHTEN,
             now=self.rig.clock.now,
             priced_expiry_s=60.0,
             price_based=False,

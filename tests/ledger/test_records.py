@@ -11,6 +11,7 @@ import pytest
 from dtms.adapters.sql import SqlLedger
 from dtms.domain.position import Deal, DealEntry, DealReason
 from dtms.domain.records import EventKind, OutboxKind, Reply, StopRecord, TransitionRecord
+from dtms.domain.rules import StopOrigin
 from dtms.domain.trade import Trade, TradeState
 from dtms.domain.units import DAY, Millis, Side, Ticket, TradeId
 from dtms.errors import InvalidDataError, InvariantError, LedgerUnavailableError, StaleWriteError
@@ -77,7 +78,14 @@ def test_a_transition_of_no_trade_is_not_kept(ledger: SqlLedger) -> None:
 
 def test_every_stop_that_was_seen_is_kept(ledger: SqlLedger, make_trade: MakeTrade) -> None:
     record = StopRecord(
-        trade_id=ONE, position=1, at=Millis(5), old=None, new=1.09, rule="adopted", intent_id=None, answer="by hand"
+        trade_id=ONE,
+        position=1,
+        at=Millis(5),
+        old=None,
+        new=1.09,
+        rule=StopOrigin.ADOPTED,
+        intent_id=None,
+        answer="by hand",
     )
     newer = replace(record, old=1.09, new=None, intent_id="i")
     with ledger.write() as write:

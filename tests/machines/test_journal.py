@@ -39,6 +39,7 @@ from dtms.domain.intent import (
     tag_of,
 )
 from dtms.domain.receipt import Outcome, Receipt, Rejection
+from dtms.domain.rules import DefenceRule
 from dtms.domain.trade import Owner, Trade, TradeState
 from dtms.domain.units import Lots, Millis, Price, Side, Ticket, TradeId
 from dtms.errors import IllegalTransitionError, StaleWriteError
@@ -170,7 +171,7 @@ class Journal(RuleBasedStateMachine):
             action=action_of(kind, position, number),
             precondition=Precondition(stop=1.09, version=1),
             owner=Planner.DTMS,
-            rule="test",
+            rule=DefenceRule.TIGHTEN,
             state=_S.PLANNED,
             tag=tag_of(trade_id, decision, 0, attempt),
             created_at=at,

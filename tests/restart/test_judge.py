@@ -12,6 +12,7 @@ from dtms.adapters.sql import SqlLedger, open_ledger
 from dtms.domain.action import Reduce
 from dtms.domain.intent import Intent, IntentState, Planner, Precondition, intent_id, tag_of
 from dtms.domain.records import OutboxKind
+from dtms.domain.rules import DefenceRule
 from dtms.domain.trade import Owner, Trade, TradeState
 from dtms.domain.units import MINUTE, Lots, Millis, Price, Side, Ticket, TradeId
 from dtms_lab.restart.judge import Finding, judge
@@ -52,7 +53,7 @@ INTENT = Intent(
     action=Reduce(ticket=Ticket(MAIN), remaining=Lots(0.5)),
     precondition=Precondition(volume=Lots(1.0), version=1),
     owner=Planner.DTMS,
-    rule="test",
+    rule=DefenceRule.TIGHTEN,
     state=IntentState.PLANNED,
     tag=TAG,
     created_at=Millis(T0 + 1_000),

@@ -19,6 +19,7 @@ from dtms.core.settle import SettleContext
 from dtms.domain.action import Close
 from dtms.domain.calendar import MarketHours
 from dtms.domain.intent import IntentState, Planner
+from dtms.domain.rules import DefenceRule
 from dtms.domain.trade import LegKind, PlanStep, TradeState
 from dtms.domain.verdict import KillLevel, Verdict
 from dtms.services.api.loop import ExitPace
@@ -177,7 +178,7 @@ def close_all(cut: CutOff, ticket: int) -> None:
         score=None,
         row="hedged_timeout",
         to=TradeState.CLOSED,
-        steps=tuple(PlanStep(action=action, rule="defence.close", required=True) for action in actions),
+        steps=tuple(PlanStep(action=action, rule=DefenceRule.CLOSE, required=True) for action in actions),
     )
     instrument = world.broker.instrument("EURUSD")
     policy = world.parts.policies.of("EURUSD")

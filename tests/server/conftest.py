@@ -26,6 +26,7 @@ from dtms.domain.action import OpenHedge, SetStop
 from dtms.domain.calendar import MarketHours
 from dtms.domain.intent import Planner
 from dtms.domain.market import Bar, Quote
+from dtms.domain.rules import DefenceRule, ExitRule
 from dtms.domain.server_offset import SeenOffset
 from dtms.domain.trade import PlanStep, Trade, TradeState
 from dtms.domain.units import MINUTE, Lots, Millis, Price, Side, Ticket
@@ -185,7 +186,7 @@ class World:
             score=-6.5,
             row="l2_to_hedged",
             to=TradeState.HEDGED,
-            steps=(PlanStep(action=action, rule="defence.hedge", required=True),),
+            steps=(PlanStep(action=action, rule=DefenceRule.HEDGE, required=True),),
         )
         with self.ledger.write() as tx:
             journal.write_verdict(tx, trade, verdict, self.scene())
@@ -203,7 +204,7 @@ class World:
             SetStop(ticket=trade.ticket, stop=Price(round(trade.stop + 0.0001, 5)), target=trade.target),
             decision_id=f"amend-{number}",
             owner=Planner.EXITS,
-            rule="exits.trailing",
+            rule=ExitRule.TRAILING,
             now=self.clock.now,
             priced_expiry_s=60,
             score=-1.5,

@@ -36,7 +36,7 @@ def test_the_journal_says_what_was_asked_and_what_became_of_it(world: Any) -> No
     assert [action[name] for name in keep] == [
         ticket,
         "set_stop",
-        "exits.trailing",
+        "trailing",
         "exits",
         "APPLIED",
         "applied",

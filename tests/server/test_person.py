@@ -11,6 +11,7 @@ from dtms.app.reconcile.reconciler import Reconciler
 from dtms.bootstrap import Parts
 from dtms.domain.action import SetStop
 from dtms.domain.intent import Intent, IntentState, Planner
+from dtms.domain.rules import ExitRule
 from dtms.domain.trade import Hold
 from dtms.domain.units import Price
 from dtms.ports.causes import NoCauses
@@ -27,7 +28,7 @@ def quarantined(world: Any, ticket: int) -> Intent:
         SetStop(ticket=trade.ticket, stop=Price(1.0915), target=None),
         decision_id="lost",
         owner=Planner.EXITS,
-        rule="exits.trailing",
+        rule=ExitRule.TRAILING,
         now=world.clock.now,
         priced_expiry_s=60,
     )

@@ -374,4 +374,4 @@ def test_an_intent_that_is_not_decided_is_shown_as_pending(world: Any) -> None:
 
     told = world.ask("GET", f"/dtms/trade/{ticket}").json
 
-    assert [(i["rule"], i["state"]) for i in told["pending_intents"]] == [("exits.trailing", "PLANNED")]
+    assert [(i["rule"], i["state"]) for i in told["pending_intents"]] == [("trailing", "PLANNED")]

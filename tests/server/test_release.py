@@ -12,6 +12,7 @@ from dtms.app.commands.registration import RegistrationRefusedError
 from dtms.app.journal import journal
 from dtms.domain.action import OpenHedge, Reduce
 from dtms.domain.intent import Intent, IntentState, Planner
+from dtms.domain.rules import DefenceRule, ExitRule
 from dtms.domain.trade import TradeState
 from dtms.domain.units import Lots, Price, Side
 
@@ -24,7 +25,7 @@ def _planned(world: Any, ticket: int) -> Intent:
         Reduce(ticket=trade.ticket, remaining=Lots(0.05)),
         decision_id="test",
         owner=Planner.EXITS,
-        rule="exits.partial",
+        rule=ExitRule.PARTIAL,
         now=world.clock.now,
         priced_expiry_s=60,
     )
@@ -148,7 +149,7 @@ def test_a_trade_whose_hedge_may_be_open_is_not_let_go(world: Any, state: Intent
         OpenHedge(ticket=trade.ticket, side=Side.SELL, volume=Lots(0.1), stop=Price(1.098), target=None),
         decision_id="test",
         owner=Planner.DTMS,
-        rule="defence.hedge",
+        rule=DefenceRule.HEDGE,
         now=world.clock.now,
         priced_expiry_s=60,
     )

@@ -12,6 +12,7 @@ from dtms.domain.action import Action, Close, OpenHedge, Reduce, SetStop
 from dtms.domain.intent import Intent, IntentState, Planner, Precondition
 from dtms.domain.receipt import Outcome, Receipt
 from dtms.domain.records import StopRecord
+from dtms.domain.rules import DefenceRule, StopOrigin
 from dtms.domain.trade import Owner, Trade, TradeState
 from dtms.domain.units import SECOND, Lots, Millis, Price, Side, Ticket, TradeId
 from dtms_lab.laws.invariants import ORPHAN_MS, REGISTRATION_MS, Books, check, naked_ms
@@ -43,7 +44,7 @@ def intent(tag: str, action: Action, seconds: float, state: IntentState = _S.APP
         action=action,
         precondition=Precondition(),
         owner=Planner.DTMS,
-        rule="test",
+        rule=DefenceRule.TIGHTEN,
         state=state,
         tag=tag,
         created_at=at(seconds),
@@ -133,7 +134,7 @@ BOOKS = Books(
             at=at(10),
             old=1_990.0,
             new=1_996.0,
-            rule="defence.tighten",
+            rule=DefenceRule.TIGHTEN,
             intent_id="id-tagstop",
             answer="10009",
         ),
@@ -295,7 +296,7 @@ def test_a_hands_own_stop_change_is_not_ours() -> None:
     books = replace(
         BOOKS,
         intents=tuple(i for i in BOOKS.intents if i is not STOP),
-        stops=(replace(BOOKS.stops[0], new=1_985.0, rule="by_hand", intent_id=None),),
+        stops=(replace(BOOKS.stops[0], new=1_985.0, rule=StopOrigin.BY_HAND, intent_id=None),),
     )
     assert laws(swapped(SET, by_hand), books) == []
 

@@ -12,6 +12,7 @@ from tests.core_machine.bench import T0, make_trade, make_view
 from dtms.domain.action import Action, Close, OpenHedge, SetStop
 from dtms.domain.intent import Intent, IntentState, Planner, Precondition
 from dtms.domain.records import TransitionRecord
+from dtms.domain.rules import DefenceRule
 from dtms.domain.score import Layer, LayerReading, MarketView
 from dtms.domain.trade import Trade, TradeState
 from dtms.domain.transitions import ROWS
@@ -191,7 +192,7 @@ def test_actions_are_counted_by_how_they_ended() -> None:
             action=action,
             precondition=Precondition(),
             owner=Planner.DTMS,
-            rule="r",
+            rule=DefenceRule.TIGHTEN,
             state=state,
             tag="t",
             created_at=T0,

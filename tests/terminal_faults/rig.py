@@ -27,6 +27,7 @@ from dtms.domain.market import Quote
 from dtms.domain.policy import Policies, Policy
 from dtms.domain.position import Position
 from dtms.domain.receipt import Receipt
+from dtms.domain.rules import DefenceRule
 from dtms.domain.server_offset import SeenOffset
 from dtms.domain.trade import PlanStep, Trade, TradeState
 from dtms.domain.units import Lots, Millis, Price, Side, Ticket
@@ -302,7 +303,7 @@ class House(Bench):
         return [alert.kind.value for alert in self.notifier.alerts if alert.kind is not AlertKind.MODE]
 
 
-RULE = "drill"
+RULE = DefenceRule.HEDGE
 
 
 def step(action: Action) -> PlanStep:

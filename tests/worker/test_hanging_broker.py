@@ -33,6 +33,7 @@ from dtms.domain.calendar import MarketHours
 from dtms.domain.intent import Intent, IntentState
 from dtms.domain.market import Bar, Quote, Timeframe
 from dtms.domain.policy import OperationPolicy, Policies, Policy
+from dtms.domain.rules import DefenceRule
 from dtms.domain.trade import PlanStep, TradeState
 from dtms.domain.units import HOUR, MINUTE, Millis, Price, Side, Ticket
 from dtms.domain.verdict import Verdict
@@ -99,7 +100,7 @@ class House:
         )
         step = PlanStep(
             action=SetStop(ticket=Ticket(self.ticket), stop=Price(BETTER_STOP), target=None),
-            rule="drill",
+            rule=DefenceRule.TIGHTEN,
             required=True,
         )
         with self.ledger.write() as tx:

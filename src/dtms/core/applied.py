@@ -10,6 +10,7 @@ from typing import assert_never
 
 from dtms.domain.action import Action, Close, CloseHedge, OpenHedge, OpenTrade, ReAdd, Reduce, SetStop
 from dtms.domain.receipt import Receipt
+from dtms.domain.rules import DefenceRule
 from dtms.domain.trade import Leg, LegKind, PlanStep, Trade
 from dtms.domain.units import Lots, Millis, Ticket
 from dtms.errors import InvariantError
@@ -126,22 +127,31 @@ def marked(trade: Trade, step: PlanStep, taken: float) -> Trade:
     """
     marks = trade.marks
     match step.rule:
-        case "defence.tighten":
+        case DefenceRule.TIGHTEN:
             marks = replace(marks, tightened_at_r=step.at_r)
-        case "defence.partial":
+        case DefenceRule.PARTIAL:
             volume = round(marks.defensive_partial_volume + taken, 8)
             marks = replace(marks, defensive_partial_done=True, defensive_partial_volume=volume)
-        case "defence.hedge":
+        case DefenceRule.HEDGE:
             marks = replace(marks, hedge_used=True)
-        case "defence.hedge_reduction":
+        case DefenceRule.HEDGE_REDUCTION:
             marks = replace(marks, hedge_used=True, hedge_reduction_done=True)
-        case "defence.hedge_equivalent":
+        case DefenceRule.HEDGE_EQUIVALENT:
             volume = round(marks.hedge_equivalent + taken, 8)
             marks = replace(marks, hedge_used=True, hedge_reduction_done=True, hedge_equivalent=volume)
-        case "defence.restore":
+        case DefenceRule.RESTORE:
             marks = replace(marks, hedge_equivalent=0.0)
-        case "defence.re_add":
+        case DefenceRule.RE_ADD:
             marks = replace(marks, readd_done=True)
-        case _:
+        case (
+            DefenceRule.BREAKEVEN
+            | DefenceRule.HEDGE_STOP
+            | DefenceRule.UNHEDGE
+            | DefenceRule.CLOSE
+            | DefenceRule.CLOSE_CHILD
+            | DefenceRule.ORPHAN
+        ):
             return trade
+        case _:
+            assert_never(step.rule)
     return replace(trade, marks=marks)

@@ -10,6 +10,7 @@ from dtms.domain.action import Action, Close, OpenHedge, OpenTrade, Reduce, Risk
 from dtms.domain.instrument import Instrument
 from dtms.domain.modes import Mode
 from dtms.domain.policy import Policy
+from dtms.domain.rules import Rule
 from dtms.domain.trade import Hold, Trade
 from dtms.domain.verdict import Approved, KillLevel, Refusal, Snapshot
 
@@ -30,7 +31,7 @@ class Ruling:
         return isinstance(self.answer, Approved)
 
 
-def review(action: Action, trade: Trade, snap: Snapshot, policy: Policy, *, rule: str) -> Ruling:
+def review(action: Action, trade: Trade, snap: Snapshot, policy: Policy, *, rule: Rule) -> Ruling:
     """Return whether an action may be planned.
 
     Args:
@@ -51,7 +52,7 @@ def review(action: Action, trade: Trade, snap: Snapshot, policy: Policy, *, rule
     return _review_increase(action, snap, policy, rule)
 
 
-def review_opening(action: OpenTrade, snap: Snapshot, policy: Policy, *, rule: str) -> Ruling:
+def review_opening(action: OpenTrade, snap: Snapshot, policy: Policy, *, rule: Rule) -> Ruling:
     """Return whether a new position may be planned: nobody's trade yet, so only mode, kill switch, price and rails count.
 
     At any level of the kill switch, PAUSE too, nothing is opened.
@@ -79,7 +80,7 @@ def _opening_denials(action: OpenTrade, snap: Snapshot) -> Iterator[tuple[str, s
         yield "stops_level", _too_near(snap.instrument, action.stop, distance, least)
 
 
-def _review_increase(action: Action, snap: Snapshot, policy: Policy, rule: str) -> Ruling:
+def _review_increase(action: Action, snap: Snapshot, policy: Policy, rule: Rule) -> Ruling:
     answers = rails.ask(snap.rails, policy.rails)
     asked = tuple((answer.rail, answer.allowed) for answer in answers)
     denial = next((answer for answer in answers if not answer.allowed), None)

@@ -14,6 +14,7 @@ from dtms.core.arbiter import review
 from dtms.core.costs import SLIPPAGE_SPREADS, breakeven_level, unit_costs
 from dtms.domain.action import Action, Close, CloseHedge, OpenHedge, ReAdd, Reduce, SetStop
 from dtms.domain.policy import Policy
+from dtms.domain.rules import DefenceRule
 from dtms.domain.trade import Leg, PlanStep, Trade
 from dtms.domain.transitions import PlanKind, Row
 from dtms.domain.units import Lots, Price
@@ -64,7 +65,7 @@ def make(row: Row, trade: Trade, snap: Snapshot, policy: Policy) -> Plan:
         case PlanKind.CLOSE:
             return _close(trade)
         case PlanKind.CLOSE_CHILDREN:
-            return Plan(steps=tuple(_closing(Close(ticket=leg.ticket), "defence.close_child") for leg in trade.legs))
+            return Plan(steps=tuple(_closing(Close(ticket=leg.ticket), DefenceRule.CLOSE_CHILD) for leg in trade.legs))
         case _:
             assert_never(row.plan)
 
@@ -80,7 +81,7 @@ def tighten(trade: Trade, snap: Snapshot, policy: Policy, *, required: bool = Fa
     if target is None:
         return Plan()
     action = SetStop(ticket=trade.ticket, stop=target, target=trade.target)
-    return _proposed(action, "defence.tighten", trade, snap, policy, required=required)
+    return _proposed(action, DefenceRule.TIGHTEN, trade, snap, policy, required=required)
 
 
 def _tighter_stop(trade: Trade, snap: Snapshot, policy: Policy) -> Price | None:
@@ -128,7 +129,7 @@ def _breakeven(trade: Trade, volume: float, snap: Snapshot, policy: Policy) -> P
     if beyond < least - noise or not snap.instrument.is_tighter(trade.side, level, trade.stop):
         return Plan()
     action = SetStop(ticket=trade.ticket, stop=level, target=trade.target)
-    return _proposed(action, "defence.breakeven", trade, snap, policy, required=False)
+    return _proposed(action, DefenceRule.BREAKEVEN, trade, snap, policy, required=False)
 
 
 def _partial(trade: Trade, snap: Snapshot, policy: Policy) -> Plan:
@@ -142,7 +143,7 @@ def _partial(trade: Trade, snap: Snapshot, policy: Policy) -> Plan:
     tighter = tighten(trade, snap, policy)
     reduction = _required(
         Reduce(ticket=trade.ticket, remaining=remaining),
-        "defence.partial",
+        DefenceRule.PARTIAL,
         trade,
         snap,
         policy,
@@ -171,7 +172,7 @@ def _hedge(trade: Trade, snap: Snapshot, policy: Policy) -> Plan:
     if policy.defence.defence == "reduce":
         return _instead("policy_reduce", instead)
     if not (snap.account.hedging and snap.instrument.hedge_allowed):
-        return _instead("netting", _reduction(trade, snap, policy, rule="defence.hedge_equivalent"))
+        return _instead("netting", _reduction(trade, snap, policy, rule=DefenceRule.HEDGE_EQUIVALENT))
     if machine.before_long_close(snap.now, snap.hours, policy.machine.no_hedge_before_close_minutes, policy.machine):
         return _instead("close_is_near", instead)
     atr = None if snap.indicators is None else snap.indicators.atr_m15
@@ -186,14 +187,14 @@ def _hedge(trade: Trade, snap: Snapshot, policy: Policy) -> Plan:
         stop=snap.instrument.stop(side, snap.quote.opening(side) - side * distance),
         target=trade.stop,
     )
-    plan = _required(action, "defence.hedge", trade, snap, policy, instead, "hedge_refused")
+    plan = _required(action, DefenceRule.HEDGE, trade, snap, policy, instead, "hedge_refused")
     steps = tuple(
         replace(step, own_stop_distance=distance) if isinstance(step.action, OpenHedge) else step for step in plan.steps
     )
     return replace(plan, steps=steps)
 
 
-def _reduction(trade: Trade, snap: Snapshot, policy: Policy, rule: str = "defence.hedge_reduction") -> Plan:
+def _reduction(trade: Trade, snap: Snapshot, policy: Policy, rule: DefenceRule = DefenceRule.HEDGE_REDUCTION) -> Plan:
     """Return the plan that closes what a hedge would have covered: once a trade, else the stop is tightened."""
     remaining = _remaining(trade, policy.defence.hedge_share, snap)
     tighter = tighten(trade, snap, policy)
@@ -209,7 +210,7 @@ def _reduction(trade: Trade, snap: Snapshot, policy: Policy, rule: str = "defenc
 def _unhedge(trade: Trade, snap: Snapshot, policy: Policy) -> Plan:
     if trade.hedge is not None:
         action = CloseHedge(ticket=trade.ticket, hedge=trade.hedge.ticket)
-        plan = _proposed(action, "defence.unhedge", trade, snap, policy, required=True)
+        plan = _proposed(action, DefenceRule.UNHEDGE, trade, snap, policy, required=True)
         return plan if plan.steps else replace(plan, impossible=True)
     if trade.marks.hedge_equivalent <= 0 or trade.stop is None:
         return Plan()
@@ -222,7 +223,7 @@ def _unhedge(trade: Trade, snap: Snapshot, policy: Policy) -> Plan:
         stop=trade.stop,
         target=trade.target,
     )
-    return _proposed(restore, "defence.restore", trade, snap, policy, required=False)
+    return _proposed(restore, DefenceRule.RESTORE, trade, snap, policy, required=False)
 
 
 def _re_add(trade: Trade, snap: Snapshot, policy: Policy) -> Plan:
@@ -239,7 +240,7 @@ def _re_add(trade: Trade, snap: Snapshot, policy: Policy) -> Plan:
     if volume <= 0:
         return Plan()
     action = ReAdd(ticket=trade.ticket, side=trade.side, volume=volume, stop=trade.stop, target=trade.target)
-    return _proposed(action, "defence.re_add", trade, snap, policy, required=False)
+    return _proposed(action, DefenceRule.RE_ADD, trade, snap, policy, required=False)
 
 
 def _close(trade: Trade) -> Plan:
@@ -249,30 +250,32 @@ def _close(trade: Trade) -> Plan:
     brought down first. Where closing against is refused, the main leg goes first, the hedge after it.
     """
     hedge = trade.hedge
-    others = tuple(_closing(Close(ticket=leg.ticket), "defence.close_child") for leg in trade.legs if leg is not hedge)
+    others = tuple(
+        _closing(Close(ticket=leg.ticket), DefenceRule.CLOSE_CHILD) for leg in trade.legs if leg is not hedge
+    )
     if hedge is None:
-        return Plan(steps=(*others, _closing(Close(ticket=trade.ticket), "defence.close")))
+        return Plan(steps=(*others, _closing(Close(ticket=trade.ticket), DefenceRule.CLOSE)))
     return Plan(steps=(*others, *_even(trade, hedge), _close_pair(trade, hedge)))
 
 
 def _even(trade: Trade, hedge: Leg) -> tuple[PlanStep, ...]:
     if trade.volume > hedge.volume:
-        return (_closing(Reduce(ticket=trade.ticket, remaining=hedge.volume), "defence.close"),)
+        return (_closing(Reduce(ticket=trade.ticket, remaining=hedge.volume), DefenceRule.CLOSE),)
     if hedge.volume > trade.volume:
-        return (_closing(Reduce(ticket=hedge.ticket, remaining=trade.volume), "defence.close"),)
+        return (_closing(Reduce(ticket=hedge.ticket, remaining=trade.volume), DefenceRule.CLOSE),)
     return ()
 
 
 def _close_pair(trade: Trade, hedge: Leg) -> PlanStep:
     apart = (
-        _closing(Close(ticket=trade.ticket), "defence.close"),
-        _closing(Close(ticket=hedge.ticket), "defence.close_child"),
+        _closing(Close(ticket=trade.ticket), DefenceRule.CLOSE),
+        _closing(Close(ticket=hedge.ticket), DefenceRule.CLOSE_CHILD),
     )
     action = Close(ticket=trade.ticket, by=hedge.ticket)
-    return PlanStep(action=action, rule="defence.close", required=True, fallback=apart, fallback_name="closed_apart")
+    return PlanStep(action=action, rule=DefenceRule.CLOSE, required=True, fallback=apart, fallback_name="closed_apart")
 
 
-def _closing(action: Action, rule: str) -> PlanStep:
+def _closing(action: Action, rule: DefenceRule) -> PlanStep:
     return PlanStep(action=action, rule=rule, required=True)
 
 
@@ -280,7 +283,9 @@ def _instead(name: str, plan: Plan) -> Plan:
     return replace(plan, fallbacks=(name, *plan.fallbacks))
 
 
-def _proposed(action: Action, rule: str, trade: Trade, snap: Snapshot, policy: Policy, *, required: bool) -> Plan:
+def _proposed(
+    action: Action, rule: DefenceRule, trade: Trade, snap: Snapshot, policy: Policy, *, required: bool
+) -> Plan:
     """Return the one-step plan of an action, or the plan that holds the arbiter's refusal."""
     ruling = review(action, trade, snap, policy, rule=rule)
     match ruling.answer:
@@ -298,7 +303,7 @@ def _proposed(action: Action, rule: str, trade: Trade, snap: Snapshot, policy: P
 
 def _required(
     action: Action,
-    rule: str,
+    rule: DefenceRule,
     trade: Trade,
     snap: Snapshot,
     policy: Policy,

@@ -17,6 +17,7 @@ from dtms.domain.calendar import MarketHours
 from dtms.domain.instrument import Instrument
 from dtms.domain.policy import Policy
 from dtms.domain.receipt import RETRYABLE, Receipt, Rejection
+from dtms.domain.rules import DefenceRule
 from dtms.domain.trade import (
     DEFENSIVE_STATES,
     LegKind,
@@ -239,7 +240,7 @@ def _advance(trade: Trade, scene: SettleContext) -> Settled:
         return Settled(trade=trade)
     if pending.to is TradeState.CLOSED and trade.legs:
         rest = tuple(
-            PlanStep(action=Close(ticket=leg.ticket), rule="defence.close_child", required=True) for leg in trade.legs
+            PlanStep(action=Close(ticket=leg.ticket), rule=DefenceRule.CLOSE_CHILD, required=True) for leg in trade.legs
         )
         return Settled(trade=replace(trade, pending=replace(pending, steps=pending.steps + rest)))
     return commit(trade, scene)
@@ -302,7 +303,7 @@ def _with_own_stop(trade: Trade, step: PlanStep, receipt: Receipt | None, scene:
         return trade
     pending = _pending(trade)
     amend = PlanStep(
-        action=SetStop(ticket=hedge.ticket, stop=stop, target=hedge.target), rule="defence.hedge_stop", required=False
+        action=SetStop(ticket=hedge.ticket, stop=stop, target=hedge.target), rule=DefenceRule.HEDGE_STOP, required=False
     )
     at = pending.step + 1
     return replace(trade, pending=replace(pending, steps=(*pending.steps[:at], amend, *pending.steps[at:])))

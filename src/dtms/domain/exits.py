@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from enum import StrEnum
 
 from dtms.domain.action import Action
 from dtms.domain.calendar import MarketHours
 from dtms.domain.instrument import Instrument
 from dtms.domain.market import Quote
 from dtms.domain.policy.exits import ExitProfile
+from dtms.domain.rules import ExitRule
 from dtms.domain.score import Indicators, Session
 from dtms.domain.units import Lots, Millis, Ticket, TradeId
 from dtms.errors import InvalidDataError
-
-
-class ExitRule(StrEnum):
-    """The exit rules by name, in journal, API and screen."""
-
-    TIME_EXIT = "time_exit"
-    STALL_EXIT = "stall_exit"
-    BREAKEVEN = "breakeven"
-    TRAILING = "trailing"
-    WIDENING = "widening"
-    PARTIAL = "partial"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from dtms.domain.action import Action, ActionKind, Resource, kind_of, resource_of
 from dtms.domain.receipt import Receipt
+from dtms.domain.rules import Rule
 from dtms.domain.units import Millis, TradeId
 
 
@@ -105,7 +106,7 @@ class Intent:
     action: Action
     precondition: Precondition
     owner: Planner
-    rule: str
+    rule: Rule
     state: IntentState
     tag: str
     created_at: Millis

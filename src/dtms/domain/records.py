@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from dtms.domain.rules import StopRule
 from dtms.domain.trade import TradeState
 from dtms.domain.units import Millis, Ticket, TradeId
 
@@ -72,7 +73,7 @@ class StopRecord:
     at: Millis
     old: float | None
     new: float | None
-    rule: str
+    rule: StopRule
     intent_id: str | None
     answer: str
 

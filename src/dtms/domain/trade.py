@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from dtms.domain.action import Action
+from dtms.domain.rules import DefenceRule
 from dtms.domain.units import Lots, Millis, Price, Side, Ticket, TradeId
 from dtms.errors import InvalidDataError
 
@@ -79,7 +80,7 @@ class PlanStep:
     """
 
     action: Action
-    rule: str
+    rule: DefenceRule
     required: bool
     fallback: tuple[PlanStep, ...] = ()
     fallback_name: str = ""

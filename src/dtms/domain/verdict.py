@@ -11,6 +11,7 @@ from dtms.domain.instrument import Instrument
 from dtms.domain.market import Quote
 from dtms.domain.modes import Mode
 from dtms.domain.position import Account
+from dtms.domain.rules import Rule
 from dtms.domain.score import Indicators, MarketView
 from dtms.domain.trade import PlanStep, TradeState
 from dtms.domain.units import Millis, Ticket, TradeId
@@ -88,7 +89,7 @@ class Approved:
     """An action that passed the arbiter; the executor takes nothing else."""
 
     action: Action
-    rule: str
+    rule: Rule
     risk: RiskDirection
     flags: tuple[str, ...] = ()
 

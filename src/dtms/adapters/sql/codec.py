@@ -156,7 +156,25 @@ def _union(args: tuple[Any, ...]) -> tuple[Convert, Convert]:
     )
 
 
+def _enums(enums: list[type[enum.Enum]]) -> tuple[Convert, Convert]:
+    """Return the converters of a union of enums, told apart by their values: no two may share one."""
+    members: dict[Any, enum.Enum] = {member.value: member for each in enums for member in each}
+    if len(members) != sum(map(len, enums)):
+        msg = f"a union of {enums!r} cannot be told apart when read back: a value stands in two of them"
+        raise TypeError(msg)
+
+    def dump(value: Any) -> Any:
+        if not isinstance(value, enum.Enum) or members.get(value.value) is not value:
+            msg = f"{value!r} is not in the union"
+            raise ValueError(msg)
+        return value.value
+
+    return dump, lambda raw: members[raw]
+
+
 def _tagged(members: list[Any]) -> tuple[Convert, Convert]:
+    if all(isinstance(member, type) and issubclass(member, enum.Enum) for member in members):
+        return _enums(members)
     if not all(dataclasses.is_dataclass(member) for member in members):
         msg = f"a union of {members!r} cannot be told apart when read back; only dataclasses are tagged"
         raise TypeError(msg)

@@ -36,6 +36,7 @@ from dtms.domain.market import Quote
 from dtms.domain.modes import Mode
 from dtms.domain.position import Account, PositionsRead
 from dtms.domain.records import OutboxKind
+from dtms.domain.rules import CommandRule
 from dtms.domain.units import SECOND, Millis, TradeId
 from dtms.domain.verdict import KillLevel, Refusal, Snapshot
 from dtms.errors import InvalidDataError, InvariantError, StaleDataError, StaleWriteError
@@ -43,7 +44,7 @@ from dtms.ports.broker import BrokerReads
 from dtms.ports.clock import Clock
 from dtms.ports.ledger import Ledger, LedgerWrite
 
-RULE: Final = "command.open"
+RULE: Final = CommandRule.OPEN
 _DECISION: Final = "open"
 
 OUTBOX_GRACE: Final = 15 * SECOND

@@ -25,6 +25,7 @@ from dtms.domain.action import OpenTrade
 from dtms.domain.intent import Intent, IntentState
 from dtms.domain.position import Deal, DealEntry, Position, PositionsRead
 from dtms.domain.receipt import Outcome, Receipt
+from dtms.domain.rules import StopOrigin
 from dtms.domain.trade import Hold, Trade
 from dtms.domain.units import DAY, Lots, Millis, Price, Ticket
 from dtms.ports.broker import BrokerReads
@@ -76,7 +77,7 @@ class Person:
             journal.cancel_plan(tx, trade, now)
             right = settle.replanned(_as_seen(trade, position, read, now), now)
             saved = tx.save_trade(replace(right, version=trade.version + 1))
-            tx.add_stop(stop_seen(trade, position, now, rule="confirmed"))
+            tx.add_stop(stop_seen(trade, position, now, rule=StopOrigin.CONFIRMED))
             journal.tell_state(tx, saved, now, row="confirmed")
             body = {"ticket": saved.ticket, "hold": trade.hold, "volume": saved.volume, "stop": saved.stop}
             tx.add_audit(at=now, actor=actor, what="confirmed", trade_id=saved.trade_id, body=json.dumps(body))

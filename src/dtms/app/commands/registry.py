@@ -13,6 +13,7 @@ from dtms.app.positions.seen_stop import stop_seen
 from dtms.domain.action import CloseHedge, SetStop
 from dtms.domain.intent import Intent, IntentState, Planner
 from dtms.domain.position import DealEntry, Position
+from dtms.domain.rules import CommandRule, StopOrigin
 from dtms.domain.trade import Owner, Trade, TradeState
 from dtms.domain.units import Lots, Millis, Price, Ticket, TradeId
 from dtms.errors import MarketDataError, NotEnoughBarsError, StaleDataError, StaleWriteError
@@ -69,7 +70,7 @@ class Registry:
                     trade = replace(trade, version=before.version + 1)
                 tx.add_trade(trade)
                 tx.add_deals(opened)
-                tx.add_stop(replace(stop_seen(trade, position, now, rule="adopted"), old=None))
+                tx.add_stop(replace(stop_seen(trade, position, now, rule=StopOrigin.ADOPTED), old=None))
                 there = position.stop is not None and desk.instrument.same_price(position.stop, stop)
                 if not there or not desk.instrument.same_price(position.target, target):
                     tx.add_intent(_first_stop(trade, stop, target, now, desk))
@@ -116,7 +117,7 @@ class Registry:
                 CloseHedge(ticket=trade.ticket, hedge=hedge.ticket),
                 decision_id=f"release:{hedge.identifier}",
                 owner=Planner.COMMAND,
-                rule="command.release",
+                rule=CommandRule.RELEASE,
                 now=now,
                 priced_expiry_s=60,
             )
@@ -213,7 +214,7 @@ def _first_stop(trade: Trade, stop: Price, target: Price | None, now: Millis, de
         action,
         decision_id="register",
         owner=Planner.COMMAND,
-        rule="register.stop",
+        rule=CommandRule.FIRST_STOP,
         now=now,
         priced_expiry_s=desk.policy.operation.priced_expiry_s,
     )

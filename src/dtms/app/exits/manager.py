@@ -294,7 +294,7 @@ class IntelligentExitManager(Generic[_Cache]):
                             proposal.action,
                             decision_id=f"exit:{proposal.rule}v{fresh.version}@{snapshot.quote.at}",
                             owner=Planner.EXITS,
-                            rule=proposal.rule.value,
+                            rule=proposal.rule,
                             now=now,
                             priced_expiry_s=desk.policy.operation.priced_expiry_s,
                             price_based=proposal.price_based,
@@ -304,7 +304,7 @@ class IntelligentExitManager(Generic[_Cache]):
             self.stats.lost_races += 1
 
     def _approved(self, proposal: Proposal, trade: Trade, snap: Snapshot, desk: SymbolMarket) -> bool:
-        answer = review(proposal.action, trade, snap, desk.policy, rule=proposal.rule.value).answer
+        answer = review(proposal.action, trade, snap, desk.policy, rule=proposal.rule).answer
         if isinstance(answer, Refusal):
             self.stats.refusals += 1
             self._on_refusal(answer)

@@ -19,13 +19,13 @@ from dtms.domain.action import Action, Close, CloseHedge, OpenHedge, ReAdd, Redu
 from dtms.domain.intent import Intent, IntentState, Planner, Precondition, intent_id, tag_of
 from dtms.domain.receipt import Receipt
 from dtms.domain.records import EventKind, StopRecord, TransitionRecord
+from dtms.domain.rules import DefenceRule, Rule
 from dtms.domain.trade import Hold, PlanStep, Trade
 from dtms.domain.transitions import ROWS, Cause
 from dtms.domain.units import SECOND, Millis
 from dtms.domain.verdict import Verdict
 from dtms.ports.ledger import LedgerWrite
 
-_ORPHAN = "defence.orphan"
 _END_STATE = {
     StepEnd.APPLIED: IntentState.APPLIED,
     StepEnd.PARTIAL: IntentState.PARTIAL,
@@ -65,7 +65,7 @@ def new_intent(
     *,
     decision_id: str,
     owner: Planner,
-    rule: str,
+    rule: Rule,
     now: Millis,
     priced_expiry_s: float,
     step: int = 0,
@@ -145,7 +145,7 @@ def conclude(
             _settle_book(tx, ended, end, saved, scene)
     elif trade is not None and end in (StepEnd.APPLIED, StepEnd.PARTIAL):
         _close_orphan(tx, trade, ended, scene)
-    elif trade is not None and intent.rule == _ORPHAN and end is not StepEnd.QUARANTINED:
+    elif trade is not None and intent.rule == DefenceRule.ORPHAN and end is not StepEnd.QUARANTINED:
         _close_again(tx, ended, scene)
     if trade is not None:
         _record_stop(tx, ended, end, scene.now)  # also of a trade that was closed while the stop was on its way
@@ -198,7 +198,7 @@ def _close_orphan(tx: LedgerWrite, trade: Trade, intent: Intent, scene: SettleCo
                 Close(ticket=leg.ticket),
                 decision_id=f"orphan:{leg.identifier}",
                 owner=Planner.DTMS,
-                rule=_ORPHAN,
+                rule=DefenceRule.ORPHAN,
                 now=scene.now,
                 priced_expiry_s=scene.policy.operation.priced_expiry_s,
             )

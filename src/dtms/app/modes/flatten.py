@@ -20,13 +20,14 @@ from dtms.core import plans
 from dtms.domain.action import Action, Close, Resource
 from dtms.domain.intent import UNFINISHED, Intent, IntentState, Planner
 from dtms.domain.receipt import RETRYABLE
+from dtms.domain.rules import CommandRule
 from dtms.domain.trade import Owner, Trade
 from dtms.domain.units import SECOND, Millis, Ticket, TradeId
 from dtms.errors import StaleWriteError
 from dtms.ports.ledger import Ledger, LedgerRead, LedgerWrite
 from dtms.ports.notifier import AlertKind, Notifier
 
-RULE: Final = "command.flatten"
+RULE: Final = CommandRule.FLATTEN
 
 _DONE_FACT: Final = "flatten_done"
 _FIRST_WAIT: Final = 1 * SECOND

@@ -16,11 +16,12 @@ from dtms.domain.action import SetStop
 from dtms.domain.intent import Intent, IntentState, Planner
 from dtms.domain.position import Position
 from dtms.domain.receipt import RETRYABLE
+from dtms.domain.rules import FactRule
 from dtms.domain.trade import Hold, Owner, Trade
 from dtms.domain.units import Millis, Price
 from dtms.ports.ledger import LedgerRead, LedgerWrite
 
-RULE: Final = "target.put_back"
+RULE: Final = FactRule.PUT_BACK
 _MOST_TRIES: Final = 3
 _TOLD: Final = (IntentState.APPLIED, IntentState.NOT_APPLIED)
 

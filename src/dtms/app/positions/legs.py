@@ -16,6 +16,7 @@ from dtms.domain.action import Action, Close, Reduce, SetStop
 from dtms.domain.intent import Intent, Planner
 from dtms.domain.market import Timeframe
 from dtms.domain.position import Position, PositionsRead
+from dtms.domain.rules import FactRule
 from dtms.domain.trade import Hold, Leg, LegKind, Trade, TradeState
 from dtms.domain.units import Lots, Millis, Price
 from dtms.ports.ledger import Ledger
@@ -58,7 +59,7 @@ def follow(ledger: Ledger, trade: Trade, unfinished: tuple[Intent, ...], desk: S
         )
         if busy or same:
             continue
-        _plan(ledger, trade, wanted, f"follow:{leg.identifier}", "child.follows", desk, now)
+        _plan(ledger, trade, wanted, f"follow:{leg.identifier}", FactRule.FOLLOW, desk, now)
 
 
 def _pair(ledger: Ledger, trade: Trade, unfinished: tuple[Intent, ...], desk: SymbolMarket, now: Millis) -> None:
@@ -69,10 +70,12 @@ def _pair(ledger: Ledger, trade: Trade, unfinished: tuple[Intent, ...], desk: Sy
         return
     remaining = desk.instrument.lots_down(trade.volume)
     action = Reduce(ticket=hedge.ticket, remaining=remaining) if remaining > 0 else Close(ticket=hedge.ticket)
-    _plan(ledger, trade, action, f"pair:{hedge.identifier}", "child.pairs", desk, now)
+    _plan(ledger, trade, action, f"pair:{hedge.identifier}", FactRule.PAIR, desk, now)
 
 
-def _plan(ledger: Ledger, trade: Trade, action: Action, name: str, rule: str, desk: SymbolMarket, now: Millis) -> None:
+def _plan(
+    ledger: Ledger, trade: Trade, action: Action, name: str, rule: FactRule, desk: SymbolMarket, now: Millis
+) -> None:
     """Plan an action on a child, once for each version of the trade and each bar, and once more where it came to nothing."""
     bar = Timeframe.M5.start_of(now)
     decision_id = f"{name}v{trade.version}@{bar}"

@@ -20,11 +20,12 @@ from dtms.domain.market import Timeframe
 from dtms.domain.policy import Policy
 from dtms.domain.position import Position
 from dtms.domain.receipt import RETRYABLE
+from dtms.domain.rules import FactRule, StopOrigin
 from dtms.domain.trade import Hold, OnceFlags, Owner, Trade
 from dtms.domain.units import SECOND, Lots, Millis, Price
 from dtms.ports.ledger import LedgerWrite
 
-BY_HAND: Final = "by_hand"
+BY_HAND: Final = StopOrigin.BY_HAND
 """The rule under which a hand's stop is recorded; with the policy's word behind it, our move back."""
 _COUNTERS_A_BAR = 5
 _COUNTER_WAIT = 2 * SECOND
@@ -110,7 +111,7 @@ def plan_counter(tx: LedgerWrite, trade: Trade, main: Position, action: SetStop,
         action,
         decision_id=decision_id,
         owner=Planner.DTMS,
-        rule=f"{BY_HAND}.{policy.defence.by_hand}",
+        rule=FactRule(f"{BY_HAND}.{policy.defence.by_hand}"),
         now=now,
         priced_expiry_s=policy.operation.priced_expiry_s,
         attempt=len(tried) + 1,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dtms.domain.position import Position
 from dtms.domain.records import StopRecord
+from dtms.domain.rules import StopRule
 from dtms.domain.trade import Trade
 from dtms.domain.units import Millis
 
 
-def stop_seen(trade: Trade, position: Position, now: Millis, *, rule: str) -> StopRecord:
+def stop_seen(trade: Trade, position: Position, now: Millis, *, rule: StopRule) -> StopRecord:
     """Return the record of a position's present stop; `rule` says how it came into the ledger."""
     return StopRecord(
         trade_id=trade.trade_id,

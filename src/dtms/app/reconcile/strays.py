@@ -12,11 +12,12 @@ from dtms.app.reconcile.position_origin import NO_TRADE
 from dtms.domain.action import Close, OpenTrade
 from dtms.domain.intent import Intent, IntentState, Planner, Precondition, intent_id, tag_of
 from dtms.domain.position import Position
+from dtms.domain.rules import CommandRule
 from dtms.domain.trade import Trade
 from dtms.domain.units import SECOND, Millis, Ticket, TradeId
 from dtms.ports.ledger import LedgerRead, LedgerWrite
 
-BARE_RULE: Final = "command.open.bare"
+BARE_RULE: Final = CommandRule.CLOSE_BARE
 """The closing of an opening whose stop the broker does not show and that nobody will put there."""
 
 BARE_GRACE: Final = 20 * SECOND
@@ -66,7 +67,7 @@ def stray_of(position: Position, why: str) -> Stray:
     )
 
 
-def closing(stray: Stray, *, decision_id: str, rule: str, now: Millis, attempt: int) -> Intent:
+def closing(stray: Stray, *, decision_id: str, rule: CommandRule, now: Millis, attempt: int) -> Intent:
     """Return the PLANNED intent that closes a stray whole."""
     return Intent(
         intent_id=intent_id(stray.trade_id, decision_id, 0, attempt, now),

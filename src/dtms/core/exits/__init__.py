@@ -16,9 +16,10 @@ from dtms.core.exits._case import Case
 from dtms.core.exits._choice import choose
 from dtms.core.settle import StepEnd
 from dtms.domain.action import Action, Reduce
-from dtms.domain.exits import ExitDecision, ExitRule, ExitSnapshot, ExitState, Proposal, Skipped
+from dtms.domain.exits import ExitDecision, ExitSnapshot, ExitState, Proposal, Skipped
 from dtms.domain.intent import Intent
 from dtms.domain.policy.exits import ExitPolicy
+from dtms.domain.rules import ExitRule
 from dtms.domain.trade import Hold, Owner, Trade
 from dtms.domain.units import Millis
 from dtms.errors import InvariantError

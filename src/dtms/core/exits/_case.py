@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dtms.domain.action import SetStop
-from dtms.domain.exits import ExitRule, ExitSnapshot, ExitState, Proposal, Skipped
+from dtms.domain.exits import ExitSnapshot, ExitState, Proposal, Skipped
 from dtms.domain.policy.exits import ExitPolicy, ExitProfile
+from dtms.domain.rules import ExitRule
 from dtms.domain.trade import Trade
 from dtms.domain.units import Price
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 from dtms.core.costs import breakeven_level, unit_costs
 from dtms.core.exits._case import Case, stop_change
 from dtms.domain.action import Action
-from dtms.domain.exits import ExitRule, ExitState, Proposal, Skipped
+from dtms.domain.exits import ExitState, Proposal, Skipped
+from dtms.domain.rules import ExitRule
 from dtms.domain.units import Millis, Price
 
 

@@ -10,7 +10,8 @@ from dataclasses import replace
 
 from dtms.core.exits._case import Case
 from dtms.domain.action import Action, Reduce
-from dtms.domain.exits import ExitRule, ExitState, Proposal, Skipped
+from dtms.domain.exits import ExitState, Proposal, Skipped
+from dtms.domain.rules import ExitRule
 from dtms.domain.units import Lots, Millis
 
 

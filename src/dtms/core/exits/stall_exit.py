@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dtms.core.exits._case import Case
 from dtms.domain.action import Close
-from dtms.domain.exits import ExitRule, Proposal, Skipped
+from dtms.domain.exits import Proposal, Skipped
 from dtms.domain.market import Timeframe
+from dtms.domain.rules import ExitRule
 
 
 def propose(case: Case) -> Proposal | Skipped | None:

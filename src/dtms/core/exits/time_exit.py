@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dtms.core.exits._case import Case
 from dtms.domain.action import Close
-from dtms.domain.exits import ExitRule, Proposal, Skipped
+from dtms.domain.exits import Proposal, Skipped
+from dtms.domain.rules import ExitRule
 from dtms.domain.units import DAY, HOUR, MINUTE
 
 _WEEKEND = DAY

@@ -11,7 +11,8 @@ from dataclasses import replace
 from dtms.core.exits import _gates
 from dtms.core.exits._case import Case, stop_change
 from dtms.domain.action import Action, Close, SetStop
-from dtms.domain.exits import ExitRule, ExitState, Proposal, Skipped
+from dtms.domain.exits import ExitState, Proposal, Skipped
+from dtms.domain.rules import ExitRule
 from dtms.domain.units import SECOND, Millis, Price
 
 _GATES_TO_FAIL = 2
