@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.only_posix import os_
 
 from dtms.adapters.clocks import FileAnchor, wall_ms
 from dtms.adapters.lock_file import LockFile
@@ -45,7 +45,7 @@ def test_a_planted_link_is_refused_and_what_it_leads_to_is_as_it_was(tmp_path: P
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_a_planted_pipe_is_refused_at_once(tmp_path: Path, number: int) -> None:
-    os.mkfifo(tmp_path / "x")
+    os_.mkfifo(tmp_path / "x")
     with pytest.raises(OSError, match="no regular file"):
         opens(tmp_path / "x")[number]()
 

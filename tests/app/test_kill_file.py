@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from tests.app.rig import Crash, Killed, Rig
 from tests.app.test_gateway import end_of, hedge, plan, tighter
+from tests.only_posix import os_, resource, socket_
 
 from dtms import bootstrap
 from dtms.app.modes.flatten import RULE
@@ -29,9 +30,6 @@ from dtms.domain.verdict import KillLevel
 from dtms.errors import LedgerUnavailableError
 from dtms.ports.notifier import AlertKind
 from dtms_lab.terminal.recorder import AppliedKind
-
-if sys.platform != "win32":
-    import resource
 
 
 def gateway(rig: Rig, file: Path, *, epoch: int = 2) -> Path:
@@ -78,11 +76,11 @@ def a_folder(file: Path) -> None:
 
 
 def a_pipe(file: Path) -> None:
-    os.mkfifo(file)
+    os_.mkfifo(file)
 
 
 def a_socket(file: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as made:
+    with socket.socket(socket_.AF_UNIX) as made:
         made.bind(str(file))
 
 

@@ -15,6 +15,7 @@ import pytest
 import structlog
 
 from dtms.cli.main import main
+from dtms.platforms.processes import ENDING_SIGNALS
 from dtms_lab.tapes.tape import write_tape
 from dtms_lab.tapes.weather import make_tape
 
@@ -45,7 +46,7 @@ def dtms(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
     for name in ("DTMS_DATA_DIR", "DTMS_CONFIG", "DTMS_BROKER", "DTMS_CLOCK_FILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
-    signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    signals = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
     handlers = list(logging.getLogger().handlers)
 
     def run(*arguments: str) -> Ended:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -17,6 +15,7 @@ import pytest
 from tests.app.rig import Rig
 from tests.ledger.choice import CHOSEN
 from tests.ledger.servers import run_sql
+from tests.only_posix import os_, resource
 
 from dtms.adapters.sql import open_ledger, sqlite, verify_chain
 from dtms.adapters.sql.backup import backup_file, restore_file
@@ -226,14 +225,14 @@ def test_a_disk_that_takes_no_more_stops_sending_and_nothing_is_lost_once_there_
 @contextmanager
 def somebody_else() -> Iterator[None]:
     """Act as a user without rights; root may write everything."""
-    if os.geteuid() != 0:
+    if os_.geteuid() != 0:
         yield
         return
-    os.seteuid(65_534)
+    os_.seteuid(65_534)
     try:
         yield
     finally:
-        os.seteuid(0)
+        os_.seteuid(0)
 
 
 @pytest.fixture
@@ -495,7 +494,7 @@ def test_a_migration_that_is_killed_half_way_leaves_the_old_schema_and_runs_agai
     )
     assert child.stdout is not None
     assert child.stdout.readline() == "in the middle\n"
-    child.send_signal(signal.SIGKILL)
+    child.kill()
     child.communicate(timeout=60)
     assert identity_of(old_url) == (ACCOUNT, 1, "the same")
     ledger = open_ledger(old_url, account=ACCOUNT, clock=lambda: START, create=False)

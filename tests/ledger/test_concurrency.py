@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -211,7 +210,7 @@ def test_a_killed_writer_leaves_what_was_committed_and_nothing_of_the_rest(
     child = start(CLAIM_THEN_HANG, shared_url, account)
     assert child.stdout is not None
     assert child.stdout.readline() == "inside\n"
-    child.send_signal(signal.SIGKILL)
+    child.kill()
     child.communicate(timeout=60)
     ledger = opened(shared_url, create=False)
     with ledger.write() as write:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 import time as time_of_day
@@ -23,6 +22,7 @@ from dtms.domain.receipt import Outcome, Receipt
 from dtms.domain.units import Millis, Price, Ticket
 from dtms.errors import BrokerUnavailableError, LedgerUnavailableError, SettingsError
 from dtms.platforms.clock import boot_ns
+from dtms.platforms.processes import freeze
 from dtms.ports.lease import GATEWAY_LEASE, FencedError, Place
 
 MakeIntent = Callable[..., Intent]
@@ -466,13 +466,13 @@ def _eventually(take: Callable[[], Place]) -> Place:
         try:
             return take()
         except SettingsError:
-            signal.sigtimedwait([], 0.02)
+            time_of_day.sleep(0.02)
     return take()
 
 
 def test_a_stopped_gateway_keeps_its_place_as_long_as_its_lease_runs(postgres_url: str, opened: Opener) -> None:
     child = start(postgres_url, "host-a/1", ttl_ms=60_000)
-    child.send_signal(signal.SIGSTOP)
+    freeze(child.pid)
     with pytest.raises(SettingsError, match=r"another gateway works .*dtms gateway host-a/1"):
         opened(postgres_url).leases.place("gateway", "host-b/2")
     end(child)
@@ -480,7 +480,7 @@ def test_a_stopped_gateway_keeps_its_place_as_long_as_its_lease_runs(postgres_ur
 
 def test_a_gateway_that_is_stopped_past_its_lease_loses_its_place(postgres_url: str, opened: Opener) -> None:
     child = start(postgres_url, "host-a/1", ttl_ms=1)
-    child.send_signal(signal.SIGSTOP)
+    freeze(child.pid)
     place = opened(postgres_url).leases.place("gateway", "host-b/2")
     place.ensure()
     place.release()

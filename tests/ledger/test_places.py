@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import threading
@@ -11,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.only_posix import os_
 
 from dtms.adapters.processes import Process, process_from, this_process
 from dtms.adapters.sql import SqlLedger, open_ledger
@@ -88,7 +88,7 @@ def test_a_number_that_was_given_again_is_another_process() -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="a zombie")
 def test_a_process_that_only_waits_for_its_parent_to_ask_has_ended() -> None:
     child = subprocess.Popen([sys.executable, "-c", ""])
-    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    os_.waitid(os_.P_PID, child.pid, os_.WEXITED | os_.WNOWAIT)
     assert replace(this_process(), pid=child.pid).lives() is False
     child.wait(timeout=30)
 

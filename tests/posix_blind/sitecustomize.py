@@ -222,7 +222,7 @@ def _require_windows_name(path: str) -> None:
 
 
 def _blind_loops() -> None:
-    from asyncio import unix_events
+    unix_events: Any = importlib.import_module("asyncio.unix_events")
 
     def refuse(*_arguments: Any) -> None:
         raise NotImplementedError("event loops take no signals on Windows (POSIX-blind)")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.only_posix import os_, signal_
 
 from dtms.adapters.sql import open_ledger
 from dtms.domain.units import Millis
 from dtms.errors import InvariantError
+from dtms.platforms.processes import KILLED, kill
 from dtms.ports.crash import POINTS
 from dtms.services.armed import DONE_FILE, REACHED_FILE, CrashAt, CrashLedger, crash_points_of, read_plan
 
@@ -21,16 +22,16 @@ NOW = Millis(1_000)
 
 def end_of(work: Callable[[], None]) -> int:
     """Run work in a fork; return how it ended: 0, or the negative number of the signal."""
-    pid = os.fork()
+    pid = os_.fork()
     if pid == 0:
         work()
         os._exit(0)
-    _pid, status = os.waitpid(pid, os.WUNTRACED)
-    if os.WIFSTOPPED(status):
-        stopped = os.WSTOPSIG(status)
-        os.kill(pid, signal.SIGKILL)
+    _pid, status = os.waitpid(pid, os_.WUNTRACED)
+    if os_.WIFSTOPPED(status):
+        stopped = os_.WSTOPSIG(status)
+        kill(pid)
         os.waitpid(pid, 0)
-        return -stopped
+        return -int(stopped)
     return os.waitstatus_to_exitcode(status)
 
 
@@ -49,7 +50,7 @@ def test_the_process_dies_at_the_nth_passing_and_says_where(tmp_path: Path) -> N
     plan = "gateway.claimed:2"
 
     assert passing(plan, tmp_path, "gateway.claimed", "gateway.sent") == 0
-    assert passing(plan, tmp_path, "gateway.claimed", "gateway.claimed", "gateway.sent") == -signal.SIGKILL
+    assert passing(plan, tmp_path, "gateway.claimed", "gateway.claimed", "gateway.sent") == KILLED
 
     assert (tmp_path / DONE_FILE).read_text().split()[:2] == ["0", "gateway.claimed"]
     reached = [line.split()[0] for line in (tmp_path / REACHED_FILE).read_text().splitlines()]
@@ -62,7 +63,7 @@ def test_an_entry_is_done_once_by_all_processes_together_and_then_the_next_ones_
 
     ends = [passing(plan, tmp_path, *passed) for _start in range(4)]
 
-    assert ends == [-signal.SIGKILL, -signal.SIGKILL, -signal.SIGKILL, 0]
+    assert ends == [KILLED, KILLED, KILLED, 0]
     done = [line.split()[1] for line in (tmp_path / DONE_FILE).read_text().splitlines()]
     assert done == ["gateway.claimed", "gateway.recovering", "api.started"]
 
@@ -70,12 +71,12 @@ def test_an_entry_is_done_once_by_all_processes_together_and_then_the_next_ones_
 def test_an_entry_whose_time_is_over_is_left_out(tmp_path: Path) -> None:
     plan = "gateway.claimed:1@0-500,gateway.sent"
 
-    assert passing(plan, tmp_path, "gateway.claimed", "gateway.sent") == -signal.SIGKILL
+    assert passing(plan, tmp_path, "gateway.claimed", "gateway.sent") == KILLED
     assert (tmp_path / DONE_FILE).read_text().split()[:2] == ["1", "gateway.sent"]
 
 
 def test_a_process_can_be_frozen_instead(tmp_path: Path) -> None:
-    assert passing("gateway.before_send!stop", tmp_path, "gateway.before_send") == -signal.SIGSTOP
+    assert passing("gateway.before_send!stop", tmp_path, "gateway.before_send") == -signal_.SIGSTOP
 
 
 def test_recording_kills_nobody(tmp_path: Path) -> None:
@@ -139,7 +140,7 @@ def test_a_process_that_dies_inside_a_transaction_leaves_nothing_of_it_and_one_t
     plan = "server.committing.fact,server.committed.fact"
     found = []
     for value in ("inside", "after"):
-        assert write(plan, value) == -signal.SIGKILL
+        assert write(plan, value) == KILLED
         ledger = open_ledger(url, account="Demo:1", clock=lambda: NOW)
         with ledger.read() as tx:
             found.append(tx.fact("word"))
@@ -152,7 +153,7 @@ def test_the_record_of_the_dead_survives_a_death_in_its_own_millisecond(tmp_path
     began = time.monotonic()
     ends = [passing("gateway.*", folder, "gateway.sent") for folder in _folders(tmp_path, 20)]
 
-    assert ends == [-signal.SIGKILL] * 20
+    assert ends == [KILLED] * 20
     assert [len(path.read_text().splitlines()) for path in sorted(tmp_path.rglob(DONE_FILE))] == [1] * 20
     assert time.monotonic() - began < 60
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from dtms.platforms.processes import KILLED, kill
 from dtms_lab.restart.nursery import Death, Nursery
 
 
@@ -50,9 +50,9 @@ def test_a_setting_that_cannot_be_is_refused_as_in_any_process(nursery: Nursery,
 
 def test_a_child_that_is_killed_is_told_of_by_its_signal(nursery: Nursery, folder: Path) -> None:
     pid = _waiting(nursery, folder)
-    os.kill(pid, signal.SIGKILL)
+    kill(pid)
 
-    assert death_of(nursery, pid) == Death(pid=pid, code=-signal.SIGKILL)
+    assert death_of(nursery, pid) == Death(pid=pid, code=KILLED)
 
 
 def test_the_children_die_with_the_nursery(tmp_path: Path) -> None:

@@ -5,8 +5,6 @@ Each secret has a word of its own, so that what leaks is named. Where the alerts
 
 from __future__ import annotations
 
-import os
-import signal
 import sqlite3
 import threading
 from base64 import b64encode
@@ -27,6 +25,7 @@ from tests.cli.test_secrets import ARGUMENTS, LONG, commands
 from tests.ledger.servers import Server, run_sql, running_server
 from tests.up.conftest import FALL, Installed, install, running, wait_until
 
+from dtms.platforms.processes import kill
 from dtms.services.supervise.process_group import environment_of
 from dtms.settings import Settings
 from dtms_lab.simulate.entries import parse_entries
@@ -254,7 +253,7 @@ def _suffer(heard: Heard, up: Up, ledger: Ledger) -> None:
         ask(heard, "GET", f"{settings.api_url}/api/trades")
         ask(heard, "POST", f"{settings.api_url}/api/trades", headers={"Authorization": f"Bearer {TOKEN}"}, json={})
     before = supervisor.restarts("gateway")
-    os.kill(supervisor.pid("gateway"), signal.SIGKILL)
+    kill(supervisor.pid("gateway"))
     wait_until(lambda: supervisor.restarts("gateway") > before and _ready(settings), "a restart")
 
 

@@ -13,15 +13,14 @@ from typing import Any
 
 import pytest
 import requests
+from tests.only_posix import resource
 from tests.up.conftest import FALL, install, running, wait_until
 
 from dtms.services.web.serve import LIMITS
 from dtms_lab.simulate.up import Up
 from dtms_lab.tapes.tape import Tape
 
-if sys.platform == "linux":
-    import resource
-else:
+if sys.platform != "linux":
     pytest.skip("limits of another process are Linux'", allow_module_level=True)
 
 FILES = 256
@@ -163,6 +162,7 @@ def test_a_crowd_with_requests_under_way_is_refused_politely(up: Up, role: str) 
     assert told[0] in {200, 503}, told
 
 
+@pytest.mark.posix  # elsewhere a process has no such limit
 def test_a_gateway_without_a_file_handle_presses_nothing_is_told_of_and_works_again(up: Up) -> None:
     supervisor = up.processes.supervisor
     before = supervisor.restarts("gateway")

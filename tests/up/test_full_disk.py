@@ -6,19 +6,19 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import requests
 from pydantic import SecretStr
+from tests.only_posix import resource
 from tests.up.conftest import FALL, Installed, install, running, wait_until
 
 from dtms_lab.simulate.up import Up
 from dtms_lab.tapes.tape import Tape
 
-if sys.platform == "linux":
-    import resource
-else:
+if sys.platform != "linux":
     pytest.skip("limits of another process are Linux'", allow_module_level=True)
 
 pytestmark = pytest.mark.long
@@ -86,7 +86,7 @@ def test_a_full_disk_is_said_by_every_process_and_to_a_person_and_ends_by_itself
 
             limit_files(up, NOTHING_MORE)
             for role in ROLES:
-                wait_until(lambda role=role: says_it(up, role), f"the word of {role}")  # type: ignore[misc]
+                wait_until(partial(says_it, up, role), f"the word of {role}")
             worst, causes = mode(up)
             wait_until(lambda: any("ledger" in text for text in texts), "the call for a person")
             limit_files(up, resource.RLIM_INFINITY)

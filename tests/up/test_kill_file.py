@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from dataclasses import dataclass
 
@@ -14,6 +12,7 @@ from tests.up.conftest import FALL, install, running, seen, wait_until
 from dtms.app.modes.flatten import RULE
 from dtms.domain.intent import Intent, IntentState
 from dtms.domain.units import MINUTE, Millis
+from dtms.platforms.processes import freeze, thaw
 from dtms.services.web.access import load_or_make_token
 from dtms.services.wiring import sentinel_of
 from dtms_lab.laws.invariants import read_books
@@ -61,7 +60,7 @@ class _Pressing:
     def each(self, now: Millis) -> None:
         if self.at is None and now >= PRESSED:
             for role in STILL:
-                os.kill(self._up.processes.supervisor.pid(role), signal.SIGSTOP)
+                freeze(self._up.processes.supervisor.pid(role))
             sentinel_of(self._up.plan.settings).write_text("flatten\n")
             self.at = now
 
@@ -86,7 +85,7 @@ def story(tmp_path_factory: pytest.TempPathFactory, weather: Tape) -> Story:
             _wait_until_flat(up)
         finally:
             for role in STILL:
-                os.kill(up.processes.supervisor.pid(role), signal.SIGCONT)
+                thaw(up.processes.supervisor.pid(role))
         intents = read_books(up.ledger, magic=1).intents
         assert pressing.at is not None
         return Story(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 import requests
+from tests.only_posix import os_
 from tests.up.conftest import FALL, install, running
 
 from dtms.services.wiring import sentinel_of
@@ -47,7 +47,7 @@ def until(true: Callable[[], bool]) -> bool:
     return True
 
 
-@pytest.mark.parametrize("plant", [os.mkfifo, lambda path: Path(path).symlink_to("/dev/zero")], ids=["pipe", "device"])
+@pytest.mark.parametrize("plant", [os_.mkfifo, lambda path: Path(path).symlink_to("/dev/zero")], ids=["pipe", "device"])
 def test_what_is_no_file_presses_nothing_stops_nobody_and_is_told_until_it_is_gone(
     up: Up, plant: Callable[[Path], object]
 ) -> None:

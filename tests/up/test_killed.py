@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,6 +14,7 @@ from tests.up.conftest import FALL, Installed, install, running, seen
 from dtms.adapters.sql import SqlLedger, verify_chain
 from dtms.domain.trade import Trade
 from dtms.domain.units import MINUTE, Millis
+from dtms.platforms.processes import kill
 from dtms.ports.notifier import AlertKind
 from dtms.services.web.access import load_or_make_token
 from dtms_lab.laws.invariants import Books, check, read_books
@@ -139,7 +138,7 @@ class _Killing:
     def _kill(self, role: str, now: Millis) -> Killed:
         supervisor = self._up.processes.supervisor
         pid = supervisor.pid(role)
-        os.kill(pid, signal.SIGKILL)
+        kill(pid)
         while supervisor.is_running(role) and supervisor.pid(role) == pid:
             pass
         with self._up.ledger.read() as tx:

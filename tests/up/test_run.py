@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ from tests.up.conftest import FALL, Installed, free_ports
 
 from dtms.domain.intent import IntentState
 from dtms.domain.units import to_iso
+from dtms.platforms.processes import kill
 from dtms.settings import TERMINAL_FILE, load_policy
 from dtms_lab.simulate.demo import DemoEntries, demo_run, with_free_ports
 from dtms_lab.simulate.entries import parse_entries
@@ -135,7 +135,7 @@ def test_a_process_that_dies_is_told_on_the_screen(scratch: Path) -> None:
     started = _Started(scratch)
     _gateway, server, _api = started.pids()
 
-    os.kill(server, signal.SIGKILL)
+    kill(server)
     assert started.process.stderr is not None
     said = _read_until(started.process.stderr, "it died")
     started.process.terminate()
@@ -148,7 +148,7 @@ def test_a_supervisor_that_is_killed_takes_its_processes_with_it(scratch: Path) 
     started = _Started(scratch)
     pids = started.pids()
 
-    started.process.send_signal(signal.SIGKILL)
+    started.process.kill()
     started.process.communicate(timeout=60)
 
     _wait_for(lambda: all(map(_gone, pids)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import pytest
 import requests
 from tests.up.conftest import FALL, free_ports, install, running, wait_until
 
+from dtms.platforms.processes import freeze, kill, thaw
 from dtms.services.supervise.process_group import environment_of
 from dtms_lab.simulate.up import Up
 from dtms_lab.tapes.tape import Tape
@@ -52,11 +52,11 @@ def start(up: Up, role: str, **changed: object) -> subprocess.CompletedProcess[s
 
 @contextmanager
 def stopped(pid: int) -> Iterator[None]:
-    os.kill(pid, signal.SIGSTOP)
+    freeze(pid)
     try:
         yield
     finally:
-        os.kill(pid, signal.SIGCONT)
+        thaw(pid)
 
 
 def pids(up: Up) -> dict[str, int]:
@@ -114,7 +114,7 @@ def test_a_stopped_gateway_keeps_its_place_without_its_lock_files(up: Up) -> Non
 
 def test_a_killed_process_leaves_its_row_to_the_next_at_once(up: Up) -> None:
     before = pids(up)
-    os.kill(before[GATEWAY], signal.SIGKILL)
+    kill(before[GATEWAY])
     wait_until(lambda: up.processes.supervisor.restarts(GATEWAY) == 1 and ready(up), "a restart")
     assert pids(up)[GATEWAY] != before[GATEWAY]
     assert up.processes.supervisor.given_up() == ()

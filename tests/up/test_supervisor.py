@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 
 from dtms.adapters.notify import MemoryNotifier
 from dtms.errors import SettingsError
+from dtms.platforms.processes import kill
 from dtms.ports.notifier import AlertKind
 from dtms.services.supervise.supervisor import (
     HANGS_AFTER_S,
@@ -47,7 +47,7 @@ class Hand:
 
     def kill(self, name: str = "server") -> int:
         pid = self.supervisor.pid(name)
-        os.kill(pid, signal.SIGKILL)
+        kill(pid)
         while self.supervisor.is_running(name):
             pass
         return pid

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from tests.up.conftest import Installed, install, running, wait_until
 
 from dtms.domain.trade import Trade
 from dtms.domain.units import HOUR, MINUTE, Millis
+from dtms.platforms.processes import kill
 from dtms.services.supervise.process_group import environment_of
 from dtms.settings import SIMULATED_MODULE
 from dtms_lab.laws.invariants import read_books
@@ -168,7 +168,7 @@ def _lose_everything(up: Up) -> None:
     supervisor = up.processes.supervisor
     pids = {role: supervisor.pid(role) for role in ("terminal", *ROLES)}
     for pid in pids.values():
-        os.kill(pid, signal.SIGKILL)
+        kill(pid)
     wait_until(
         lambda: all(supervisor.pid(role) != pid for role, pid in pids.items()) and all(_ready(up, r) for r in ROLES),
         "a start",

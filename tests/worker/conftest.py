@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import pytest
+from tests.only_posix import os_
 
 from dtms.adapters.worker import faulty
 from dtms.adapters.worker.broker import BrokerWorker
@@ -20,6 +20,7 @@ from dtms.domain.action import Close
 from dtms.domain.receipt import Receipt
 from dtms.domain.units import Ticket
 from dtms.errors import DtmsError
+from dtms.platforms.processes import kill
 
 T = TypeVar("T")
 
@@ -81,7 +82,7 @@ class Bench:
     def announce(self) -> Callable[[], str]:
         """Let faults announce themselves; the returned call waits for the next one."""
         pipe = self.folder / "reached"
-        os.mkfifo(pipe)
+        os_.mkfifo(pipe)
         fd = os.open(pipe, os.O_RDWR)  # for writing too: opening does not wait, and the stream does not end
 
         def wait() -> str:
@@ -105,8 +106,8 @@ class Bench:
     def kill(self, worker: BrokerWorker) -> None:
         """Kill the present child from outside, and wait until it is gone."""
         pid = self.pid(worker)
-        pidfd = os.pidfd_open(pid)
-        os.kill(pid, signal.SIGKILL)
+        pidfd = os_.pidfd_open(pid)
+        kill(pid)
         assert self.ended(pidfd)
 
     def ended(self, pidfd: int, timeout_s: float = PATIENCE_S) -> bool:

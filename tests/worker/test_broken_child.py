@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from tests.only_posix import os_, signal_
 
 from dtms.adapters.worker import faulty
 from dtms.adapters.worker.broker import BrokerWorker
@@ -136,13 +137,13 @@ def test_a_child_that_was_killed_takes_nothing_any_more(bench: Bench) -> None:
 def test_an_asker_who_is_interrupted_leaves_no_answer_for_the_next_one(bench: Bench) -> None:
     child = started(bench)
     bench.arm("quote", Fault.HANG_BEFORE)
-    previous = signal.signal(signal.SIGALRM, _interrupt)
+    previous = signal.signal(signal_.SIGALRM, _interrupt)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        signal_.setitimer(signal_.ITIMER_REAL, 0.1)
         with pytest.raises(KeyboardInterrupt):
             child.exchange(1, quote(1, 20.0), 20.0)
     finally:
-        signal.signal(signal.SIGALRM, previous)
+        signal.signal(signal_.SIGALRM, previous)
     child.close()
     assert child.has_ended
 
@@ -170,7 +171,7 @@ def test_a_hanging_child_does_not_outlive_its_parent(bench: Bench) -> None:
         [sys.executable, "-c", _PARENT, str(bench.folder)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
     assert parent.stdout is not None
-    pidfd = os.pidfd_open(int(next(line for line in parent.stdout if line.strip().isdigit())))
+    pidfd = os_.pidfd_open(int(next(line for line in parent.stdout if line.strip().isdigit())))
     assert reached() == "hang_before"
     parent.kill()
     parent.communicate()
@@ -180,7 +181,7 @@ def test_a_hanging_child_does_not_outlive_its_parent(bench: Bench) -> None:
 def test_a_child_outlives_the_thread_that_first_asked(bench: Bench) -> None:
     worker = bench.worker()
     bench.call(worker.start).result()
-    pidfd = os.pidfd_open(bench.pid(worker))
+    pidfd = os_.pidfd_open(bench.pid(worker))
     assert not bench.ended(pidfd, 0.1)
     assert worker.quote(SYMBOL).bid == 1.1
     assert worker.report().starts == 1

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.only_posix import os_
 
 from dtms.adapters.worker import faulty
 from dtms.adapters.worker.broker import BrokerWorker
@@ -67,7 +68,7 @@ def test_a_long_history_arrives_whole(bench: Bench) -> None:
 def test_a_read_that_hangs_with_the_interpreters_lock_is_killed_and_the_next_one_is_answered(bench: Bench) -> None:
     worker = bench.worker(call_timeout_s=SHORT_S)
     worker.start()
-    pidfd = os.pidfd_open(bench.pid(worker))
+    pidfd = os_.pidfd_open(bench.pid(worker))
     bench.arm("quote", Fault.HANG_BEFORE)
     with pytest.raises(BrokerUnavailableError, match=r"quote: .* did not answer within 0\.5 s and was killed"):
         worker.quote(SYMBOL)
@@ -355,7 +356,7 @@ def test_a_signal_for_the_whole_service_does_not_end_the_child(bench: Bench) -> 
 def test_a_closed_worker_leaves_no_child_and_asks_nothing(bench: Bench) -> None:
     worker = bench.worker()
     worker.start()
-    pidfd = os.pidfd_open(bench.pid(worker))
+    pidfd = os_.pidfd_open(bench.pid(worker))
     worker.close()
     assert bench.ended(pidfd)
     with pytest.raises(BrokerUnavailableError, match=r"the broker's worker is closed.* it was not sent"):
