@@ -75,7 +75,17 @@ class WrongAccountError(BrokerUnavailableError):
 
 
 class OutcomeUnknownError(BrokerError):
-    """The request left, or may have; reconcile against the broker, never send it again blindly."""
+    """The request left, or may have; reconcile against the broker, never send it again blindly.
+
+    Attributes:
+        order: The number that the broker gave the order, where it told one: it finds deals whose comment was rewritten.
+        code: The broker's own number for its answer, 0 where there was none.
+    """
+
+    def __init__(self, message: str, *, order: int | None = None, code: int = 0) -> None:
+        super().__init__(message)
+        self.order = order
+        self.code = code
 
 
 class BrokerRejectedError(BrokerError):

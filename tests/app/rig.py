@@ -107,6 +107,7 @@ class Unsure:
     fate: Callable[[Action], str] = lambda _action: "answered"
     sent: list[tuple[Action, str]] = field(default_factory=list)
     before: Callable[[str], None] = lambda _tag: None
+    placed: int | None = None
 
     def send(self, action: Action, *, position: Position | None, tag: str) -> Receipt:
         self.before(tag)
@@ -121,6 +122,10 @@ class Unsure:
             case "killed":
                 self.sender.send(action, position=position, tag=tag)
                 raise Killed("in order_send")
+            case "placed":
+                self.placed = self.sender.send(action, position=position, tag=tag).order
+                msg = "placed"
+                raise OutcomeUnknownError(msg, order=self.placed, code=10008)
             case "answer_lost":
                 self.sender.send(action, position=position, tag=tag)
                 msg = "no answer"

@@ -11,28 +11,17 @@ from tests.app.test_gateway import plan
 from dtms.app.evidence import proof
 from dtms.app.evidence.proof import Seen
 from dtms.domain.action import Close
+from dtms.domain.intent import IntentState
 from dtms.domain.position import Deal, DealEntry, DealReason, PositionsRead
 from dtms.domain.receipt import Outcome, Receipt
+from dtms.domain.trade import Trade
 from dtms.domain.units import Millis, Side
 
 _NUMBER = 4_711
 
 
-@pytest.mark.parametrize(
-    ("reason", "comment", "ours"),
-    [
-        (DealReason.PROGRAM, "kept by the broker", True),
-        (DealReason.STOP, "[sl 1990.00]", False),
-        (DealReason.STOP_OUT, "so: 48%", False),
-    ],
-)
-def test_a_deal_under_our_orders_number_is_ours_but_where_a_stop_made_it(
-    rig: Rig, reason: DealReason, comment: str, ours: bool
-) -> None:
-    trade = rig.managed()
-    planned = plan(rig, trade, Close(ticket=trade.ticket))
-    intent = replace(planned, receipt=Receipt(outcome=Outcome.APPLIED, code=10009, order=_NUMBER))
-    opened = Deal(
+def opening(trade: Trade) -> Deal:
+    return Deal(
         deal_id=1,
         order_id=1,
         position=trade.identifier,
@@ -50,6 +39,23 @@ def test_a_deal_under_our_orders_number_is_ours_but_where_a_stop_made_it(
         comment="",
         at=Millis(1),
     )
+
+
+@pytest.mark.parametrize(
+    ("reason", "comment", "ours"),
+    [
+        (DealReason.PROGRAM, "kept by the broker", True),
+        (DealReason.STOP, "[sl 1990.00]", False),
+        (DealReason.STOP_OUT, "so: 48%", False),
+    ],
+)
+def test_a_deal_under_our_orders_number_is_ours_but_where_a_stop_made_it(
+    rig: Rig, reason: DealReason, comment: str, ours: bool
+) -> None:
+    trade = rig.managed()
+    planned = plan(rig, trade, Close(ticket=trade.ticket))
+    intent = replace(planned, receipt=Receipt(outcome=Outcome.APPLIED, code=10009, order=_NUMBER))
+    opened = opening(trade)
     closed = replace(
         opened, deal_id=2, order_id=_NUMBER, side=Side.SELL, entry=DealEntry.OUT, reason=reason, comment=comment
     )
@@ -58,3 +64,50 @@ def test_a_deal_under_our_orders_number_is_ours_but_where_a_stop_made_it(
     assert found.seen is Seen.APPLIED
     assert found.receipt is not None
     assert (found.receipt.filled, found.receipt.goal_met) == ((1.0, False) if ours else (0.0, True))
+
+
+@pytest.mark.parametrize(
+    ("reason", "order", "seen"),
+    [
+        (DealReason.PROGRAM, None, Seen.UNCLEAR),  # perhaps ours, its comment rewritten
+        (DealReason.PROGRAM, _NUMBER, Seen.PARTIAL),  # the broker told the number when it took the order
+        (DealReason.MANUAL, None, Seen.ABSENT),  # a hand has taken it
+    ],
+)
+def test_what_a_position_lost_while_its_close_is_in_doubt_is_not_called_nothing(
+    rig: Rig, reason: DealReason, order: int | None, seen: Seen
+) -> None:
+    trade = rig.managed()
+    planned = plan(rig, trade, Close(ticket=trade.ticket))
+    told = None if order is None else Receipt(outcome=Outcome.UNKNOWN, code=10008, order=order)
+    taken = replace(
+        opening(trade),
+        deal_id=2,
+        order_id=_NUMBER,
+        side=Side.SELL,
+        entry=DealEntry.OUT,
+        reason=reason,
+        comment="another",
+        volume=0.4,
+    )
+    read = rig.broker.positions()
+    less = replace(read, positions=tuple(replace(position, volume=0.6) for position in read.positions))
+    found = proof.find(replace(planned, receipt=told), less, (opening(trade), taken), rig.broker.instrument(SYMBOL))
+    assert found.seen is seen
+    assert (found.receipt.filled if found.receipt is not None else 0.0) == (0.4 if seen is Seen.PARTIAL else 0.0)
+
+
+def test_the_number_of_an_order_that_the_broker_took_is_kept_in_the_journal(rig: Rig) -> None:
+    trade = rig.managed()
+    rig.writes.fate = lambda _action: "placed"
+    intent = plan(rig, trade, Close(ticket=trade.ticket))
+    rig.executor.tick()
+    with rig.ledger.read() as tx:
+        found = tx.intent(intent.intent_id)
+    assert found is not None
+    assert found.receipt is not None
+    assert (found.state, found.receipt.outcome, found.receipt.order) == (
+        IntentState.UNKNOWN,
+        Outcome.UNKNOWN,
+        rig.writes.placed,
+    )

@@ -13,6 +13,8 @@ class Outcome(StrEnum):
     APPLIED = "applied"
     PARTIAL = "partial"
     REJECTED = "rejected"
+    UNKNOWN = "unknown"
+    """The broker took the order and has not told what became of it."""
 
 
 class Rejection(StrEnum):

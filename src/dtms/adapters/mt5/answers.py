@@ -178,7 +178,9 @@ def _rejected(rejection: Rejection, result: OrderSendResult, comment: str) -> Re
 def _unknown(action: Action, request: Request, result: OrderSendResult, why: str) -> OutcomeUnknownError:
     return OutcomeUnknownError(
         f"{kind_of(action)} {request['comment']} of {request['symbol']}: retcode {result.retcode} {why} "
-        f"({result.comment}), order {result.order}, deal {result.deal}; it may have been applied, reconcile"
+        f"({result.comment}), order {result.order}, deal {result.deal}; it may have been applied, reconcile",
+        order=_number(result.order),
+        code=result.retcode,
     )
 
 

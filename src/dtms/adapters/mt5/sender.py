@@ -74,7 +74,7 @@ class Mt5Sender:
             try:
                 answer, again = self._try(action, position, tag, tries)
             except OutcomeUnknownError as error:
-                raise OutcomeUnknownError(_on_try(tries, str(error))) from error
+                raise OutcomeUnknownError(_on_try(tries, str(error)), order=error.order, code=error.code) from error
             except WrongAccountError:
                 raise
             except BrokerUnavailableError:

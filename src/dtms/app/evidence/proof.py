@@ -58,7 +58,7 @@ def find(intent: Intent, read: PositionsRead, deals: Iterable[Deal], instrument:
         case Reduce():
             return _reduced(intent, action, position, _of(intent, deals), instrument)
         case Close() | CloseHedge():
-            return _closed(intent, position, _of(intent, deals))
+            return _closed(intent, position, _of(intent, deals), instrument)
         case OpenHedge() | ReAdd() | OpenTrade():
             return _opened(intent, read, tuple(deals), instrument)
         case _:
@@ -96,14 +96,15 @@ def _stopped_there(intent: Intent, action: SetStop, deals: tuple[Deal, ...], ins
     return reached and (old is None or side * (last.price - old) > noise)
 
 
-def _closed(intent: Intent, position: Position | None, deals: tuple[Deal, ...]) -> Evidence:
+def _closed(intent: Intent, position: Position | None, deals: tuple[Deal, ...], instrument: Instrument) -> Evidence:
     """Judge a close; where no deal carries its tag somebody else closed the position, and the goal was met."""
     filled = _filled(intent, deals)
     if flat(deals):
         return Evidence(seen=Seen.ABSENT) if position is not None else _applied(filled=filled, goal_met=filled <= 0)
     if filled > 0:
         return Evidence(seen=Seen.PARTIAL, receipt=Receipt(outcome=Outcome.PARTIAL, code=0, filled=filled))
-    return Evidence(seen=Seen.ABSENT)
+    explained = position is None or _explained(intent, position.volume, deals, instrument)
+    return Evidence(seen=Seen.ABSENT if explained else Seen.UNCLEAR)
 
 
 def _filled(intent: Intent, deals: tuple[Deal, ...]) -> float:

@@ -292,7 +292,8 @@ class Executor:
                 self.gate.guard.saw(error)
             return self._reject(intent, Rejection.NOT_SENT, str(error))
         except OutcomeUnknownError as error:
-            return self.conclusions.unknown(intent, str(error))
+            taken = None if error.order is None else _taken(error.order, error.code)
+            return self.conclusions.unknown(replace(intent, receipt=taken), str(error))
         except InvariantError as error:
             self.conclusions.observe_only(intent, error)
             return self._reject(intent, Rejection.INVALID_REQUEST, f"not sent: {error}")
@@ -310,6 +311,11 @@ class Executor:
         """End an intent that was not sent."""
         receipt = Receipt(outcome=Outcome.REJECTED, code=0, rejection=rejection)
         return self.conclusions.end(intent, StepEnd.REJECTED, receipt, reason)
+
+
+def _taken(order: int, code: int) -> Receipt:
+    """Return what is known of an order that the broker took without telling what became of it."""
+    return Receipt(outcome=Outcome.UNKNOWN, code=code, order=order)
 
 
 def _symbol_of(planned: Intent, trade: Trade | None) -> str:

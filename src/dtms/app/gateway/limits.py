@@ -98,7 +98,7 @@ class SendingLimits:
                 if intent.sent_at is not None and _left(intent):
                     for _ in range(1 if intent.receipt is None else intent.receipt.tries):
                         self._count(intent, intent.sent_at, now)
-                    if intent.receipt is not None:
+                    if intent.receipt is not None and intent.receipt.outcome is not Outcome.UNKNOWN:
                         self.answered(intent, intent.receipt, intent.sent_at)
 
     def waits(self, intent: Intent, now: Millis, now_ns: int, policy: OperationPolicy) -> str:

@@ -55,6 +55,10 @@ def precondition_of(trade: Trade, action: Action, *, price_based: bool) -> Preco
             return Precondition(volume=volume, version=version, price_based=price_based)
         case OpenHedge() | ReAdd():
             return Precondition(volume=trade.volume, version=version, price_based=price_based)
+        case Close() | CloseHedge():
+            # Not compared before it is sent: it tells afterwards whether others explain what the position has lost.
+            volume = trade.volume if leg is None else leg.volume
+            return Precondition(volume=volume, version=version, price_based=price_based)
         case _:
             return Precondition(version=version, price_based=price_based)
 

@@ -87,7 +87,7 @@ class Closures:
                 self._put(first_refusal(symbol, now, tick_at), now)
         elif (
             receipt.code != 0
-            and receipt.outcome is not Outcome.REJECTED
+            and receipt.outcome in (Outcome.APPLIED, Outcome.PARTIAL)
             and present is not None
             and present.ended_at is None
         ):

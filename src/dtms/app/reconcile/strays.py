@@ -77,7 +77,7 @@ def closing(stray: Stray, *, decision_id: str, rule: CommandRule, now: Millis, a
         step=0,
         attempt=attempt,
         action=Close(ticket=stray.ticket, symbol=stray.symbol),
-        precondition=Precondition(),
+        precondition=Precondition(volume=stray.volume),
         owner=Planner.COMMAND,
         rule=rule,
         state=IntentState.PLANNED,
