@@ -326,6 +326,7 @@ class World:
             quote = process.desk.symbol(symbol, self.clock.now).feed.last
             if quote is not None:
                 self.watch.believes(process.who, quote, self.market.spoilt)
+        self.watch.ledger.turned(process.who)
 
     def _as(self, who: str, work: Callable[[], object]) -> bool:
         """Do a piece of work as a process that is there; False where it is not, or where it ended meanwhile."""
