@@ -1,4 +1,4 @@
-"""Writes docs/reliability.md: what fails safe and how, what shows it, what was measured, and what nobody has shown."""
+"""Writes docs/reliability.md, which a person reads, and docs/reliability-register.md, which names what shows each claim."""
 
 from __future__ import annotations
 
@@ -13,22 +13,27 @@ from tests.scenarios.scenario import Scenario
 from tests.scenarios.table import SCENARIOS
 
 PAGE = ROOT / "docs" / "reliability.md"
+REGISTER = ROOT / "docs" / "reliability-register.md"
 _TEXT = Path(__file__).with_name("text")
 _FIGURES = Path(__file__).with_name("figures.toml")
 _NOT_RUN = "not run"
 
 
 def render() -> str:
-    """Return the whole page."""
-    parts = (
-        (_TEXT / "head.md").read_text("utf-8"),
-        "\n".join(_invariants()),
-        (_TEXT / "scenarios.md").read_text("utf-8"),
-        "\n".join(_scenarios()),
-        (_TEXT / "planted.md").read_text("utf-8"),
-        "\n".join(_figures()),
-        (_TEXT / "limits.md").read_text("utf-8"),
-    )
+    """Return the page that a person reads."""
+    return _joined(_text("head.md"), _text("planted.md"), "\n".join(_figures()), _text("limits.md"))
+
+
+def render_register() -> str:
+    """Return the page with each invariant and each scenario, and the tests that show it."""
+    return _joined(_text("register.md"), "\n".join(_invariants()), _text("scenarios.md"), "\n".join(_scenarios()))
+
+
+def _text(name: str) -> str:
+    return (_TEXT / name).read_text("utf-8")
+
+
+def _joined(*parts: str) -> str:
     return "\n".join(part.strip("\n") + "\n" for part in parts)
 
 

@@ -6,12 +6,13 @@ import ast
 import os
 import re
 from collections import Counter
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import pytest
 from tests.scenarios.laws import INVARIANTS, ROOT, laws_of_the_drill
-from tests.scenarios.page import PAGE, counted, render
+from tests.scenarios.page import PAGE, REGISTER, counted, render, render_register
 from tests.scenarios.scenario import Scenario
 from tests.scenarios.table import SCENARIOS
 
@@ -23,10 +24,11 @@ CI_SEEDS = range(1_000, 1_100)
 each_scenario = pytest.mark.parametrize("scenario", SCENARIOS, ids=[f"{each.number}" for each in SCENARIOS])
 
 
-def test_the_page_is_what_the_tables_say_now() -> None:
+@pytest.mark.parametrize(("page", "made"), [(PAGE, render), (REGISTER, render_register)], ids=["page", "register"])
+def test_the_pages_are_what_the_tables_say_now(page: Path, made: Callable[[], str]) -> None:
     if os.environ.get("DTMS_WRITE_DOCS") == "1":
-        PAGE.write_text(render(), encoding="utf-8")
-    assert PAGE.read_text(encoding="utf-8") == render()
+        page.write_text(made(), encoding="utf-8")
+    assert page.read_text(encoding="utf-8") == made()
 
 
 def test_every_scenario_stands_there_once_and_in_order() -> None:
@@ -96,8 +98,8 @@ def test_every_kind_of_the_drill_stands_for_a_scenario() -> None:
     assert {kind.value for kind in Kind} - named == {kind.value for kind in beside}
 
 
-def test_every_file_that_the_page_links_to_exists() -> None:
-    targets = set(re.findall(r"\]\(([^)#]+)\)", render()))
+def test_every_file_that_a_page_links_to_exists() -> None:
+    targets = set(re.findall(r"\]\(([^)#]+)\)", render() + render_register()))
     assert sorted(target for target in targets if not (PAGE.parent / target).resolve().is_file()) == []
 
 
