@@ -10,12 +10,12 @@ from tests.app.test_gateway import plan
 
 from dtms.app.evidence import proof
 from dtms.app.evidence.proof import Seen
-from dtms.domain.action import Close
+from dtms.domain.action import Close, Reduce
 from dtms.domain.intent import IntentState
 from dtms.domain.position import Deal, DealEntry, DealReason, PositionsRead
 from dtms.domain.receipt import Outcome, Receipt
 from dtms.domain.trade import Trade
-from dtms.domain.units import Millis, Side
+from dtms.domain.units import Lots, Millis, Side
 
 _NUMBER = 4_711
 
@@ -111,3 +111,21 @@ def test_the_number_of_an_order_that_the_broker_took_is_kept_in_the_journal(rig:
         Outcome.UNKNOWN,
         rig.writes.placed,
     )
+
+
+@pytest.mark.parametrize(("hidden", "left"), [(False, 0.0), (True, None)])
+def test_of_a_position_that_has_ended_nothing_is_left_once_its_deals_prove_it(
+    rig: Rig, hidden: bool, left: float | None
+) -> None:
+    trade = rig.managed()
+    planned = plan(rig, trade, Reduce(ticket=trade.ticket, remaining=Lots(0.5)))
+    ours = replace(
+        opening(trade), deal_id=2, order_id=2, side=Side.SELL, entry=DealEntry.OUT, comment=planned.tag, volume=0.5
+    )
+    hand = replace(ours, deal_id=3, order_id=3, reason=DealReason.MANUAL, comment="")
+    deals = (opening(trade), ours) if hidden else (opening(trade), ours, hand)
+    gone = PositionsRead(token=1, as_of=rig.clock.now, positions=())
+    found = proof.find(planned, gone, deals, rig.broker.instrument(SYMBOL))
+    assert found.seen is Seen.APPLIED
+    assert found.receipt is not None
+    assert (found.receipt.filled, found.receipt.left) == (0.5, left)

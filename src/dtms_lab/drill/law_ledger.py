@@ -44,8 +44,8 @@ class LedgerLaws:
     _versions: dict[str, tuple[int, tuple[object, ...]]] = field(default_factory=dict)
     _known: set[str] = field(default_factory=set)
     _paused: bool = False
-    _priced: list[tuple[Intent, str, Millis]] = field(default_factory=list)
-    """What was planned on a price in the turn that is under way: by whom, and how old its newest price was before it."""
+    _priced: list[tuple[Intent, str, Millis, Millis]] = field(default_factory=list)
+    """What was planned on a price in the turn that is under way: by whom, when, and of when its newest price was before."""
 
     def written(self) -> None:
         """Check what was written since the last time."""
@@ -127,7 +127,7 @@ class LedgerLaws:
             return
         if accepted is None or accepted[0] != quote.at:
             return  # the newest one was taken in while it was decided: an old one that was missed counts from then on
-        self._priced.append((intent, who, accepted[1]))
+        self._priced.append((intent, who, self.record.clock(), accepted[1]))
 
     def turned(self, who: str) -> None:
         """I8: judge what a process planned on a price in the turn that has just ended.
@@ -135,12 +135,12 @@ class LedgerLaws:
         What it has taken in by then it had when it decided: a turn begins with the quotes. Ages are by the world's clock:
         processes' own may be wrong after a reboot.
         """
-        mine = [(intent, at) for intent, planner, at in self._priced if planner == who]
+        mine = [(intent, planned, at) for intent, planner, planned, at in self._priced if planner == who]
         self._priced = [each for each in self._priced if each[1] != who]
-        for intent, at in mine:
+        for intent, planned, at in mine:
             trade = self.record.trades.get(intent.trade_id)
             now = None if trade is None else self.record.accepted.get((who, trade.symbol))
-            age = self.record.clock() - (at if now is None else now[1])
+            age = planned - (at if now is None else now[1])
             if age > _STALE_MS:
                 detail = f"{intent.rule} of {intent.trade_id} was decided on a price {age} ms old"
                 self.record.report("I8 bad input", detail)

@@ -123,6 +123,10 @@ class OrderLaws:
     def _late(self, entry: OracleEntry) -> bool:
         return entry.at > self.record.log.at.get(entry.tag, entry.at)
 
+    def _overtaken(self, entry: OracleEntry) -> bool:
+        """Return whether the broker applied an order late, and somebody has changed its position since it left."""
+        return self._late(entry) and self._changed.get(entry.identifier, Millis(0)) >= self.record.log.at[entry.tag]
+
     def _fenced(self, entry: OracleEntry) -> None:
         """I4: no application of an older gateway after a newer one's first."""
         epoch = self.record.log.epochs[entry.tag]
@@ -135,7 +139,7 @@ class OrderLaws:
         """I6: our stop change never loosens a main leg's stop, and never takes its target away."""
         if entry.kind is not AppliedKind.SLTP or entry.identifier not in self.record.mains:
             return
-        if self._late(entry) and self._changed.get(entry.identifier, Millis(0)) >= self.record.log.at[entry.tag]:
+        if self._overtaken(entry):
             return  # somebody was faster than an order that the broker applied late: nobody can prevent that
         if entry.tag in self.record.relevelled:
             self.record.by_others.add(entry.identifier)  # the broker has not done what it was asked
@@ -168,6 +172,8 @@ class OrderLaws:
             self._opened(entry, intent)
         elif intent is not None and intent.rule == flatten.RULE and self._is_in_our_name(entry):
             return
+        elif (intent is None or isinstance(intent.action, OpenTrade)) and self._overtaken(entry):
+            return  # it landed on what somebody has opened since it left: nobody can prevent that where the account nets
         elif entry.identifier not in self.record.mains and entry.identifier not in self.record.children:
             detail = f"{entry.kind} of {entry.tag} touched position {entry.identifier}, which is not ours"
             self.record.report("I9 foreign", detail)

@@ -127,7 +127,8 @@ def _reduced(
     intent: Intent, action: Reduce, position: Position | None, deals: tuple[Deal, ...], instrument: Instrument
 ) -> Evidence:
     filled = _filled(intent, deals)
-    left = None if position is None else position.volume
+    # What is not shown may be hidden for a moment; that its deals sum up proves that nothing is left.
+    left = position.volume if position is not None else 0.0 if flat(deals) else None
     if position is not None and instrument.same_lots(position.volume, action.remaining):
         return _applied(filled=filled, left=left)
     if filled > 0:
