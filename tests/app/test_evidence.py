@@ -129,3 +129,19 @@ def test_of_a_position_that_has_ended_nothing_is_left_once_its_deals_prove_it(
     assert found.seen is Seen.APPLIED
     assert found.receipt is not None
     assert (found.receipt.filled, found.receipt.left) == (0.5, left)
+
+
+def test_a_close_whose_position_is_not_shown_any_more_waits_for_its_last_deal(rig: Rig) -> None:
+    trade = rig.managed()
+    planned = plan(rig, trade, Close(ticket=trade.ticket))
+    part = replace(
+        opening(trade), deal_id=2, order_id=2, side=Side.SELL, entry=DealEntry.OUT, comment=planned.tag, volume=0.6
+    )
+    instrument, read = rig.broker.instrument(SYMBOL), rig.broker.positions()
+    gone = replace(read, positions=())
+    rest = replace(read, positions=tuple(replace(position, volume=0.4) for position in read.positions))
+    waits, partly = (proof.find(planned, each, (opening(trade), part), instrument) for each in (gone, rest))
+    no_deal_yet = proof.find(planned, gone, (opening(trade),), instrument)
+    assert (waits.seen, partly.seen, no_deal_yet.seen) == (Seen.UNCLEAR, Seen.PARTIAL, Seen.UNCLEAR)
+    assert partly.receipt is not None
+    assert (partly.receipt.filled, partly.receipt.left) == (0.6, 0.4)

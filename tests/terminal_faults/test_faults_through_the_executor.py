@@ -586,7 +586,7 @@ def test_the_deals_of_another_position_prove_nothing() -> None:
 
     assert proof.flat(deals)
     found = proof.find(house.intents(trade)[0], nobody, deals, house.broker.instrument(trade.symbol))
-    assert found.seen is proof.Seen.ABSENT
+    assert found.seen is proof.Seen.UNCLEAR
 
 
 @cases

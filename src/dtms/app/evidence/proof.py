@@ -101,9 +101,12 @@ def _closed(intent: Intent, position: Position | None, deals: tuple[Deal, ...], 
     filled = _filled(intent, deals)
     if flat(deals):
         return Evidence(seen=Seen.ABSENT) if position is not None else _applied(filled=filled, goal_met=filled <= 0)
+    if position is None:
+        return Evidence(seen=Seen.UNCLEAR)  # perhaps it is closed, and its deals come later
     if filled > 0:
-        return Evidence(seen=Seen.PARTIAL, receipt=Receipt(outcome=Outcome.PARTIAL, code=0, filled=filled))
-    explained = position is None or _explained(intent, position.volume, deals, instrument)
+        left = position.volume
+        return Evidence(seen=Seen.PARTIAL, receipt=Receipt(outcome=Outcome.PARTIAL, code=0, filled=filled, left=left))
+    explained = _explained(intent, position.volume, deals, instrument)
     return Evidence(seen=Seen.ABSENT if explained else Seen.UNCLEAR)
 
 
