@@ -74,7 +74,6 @@ coverage: $(DEV)/.done ## Run the tests of make test under coverage, which takes
 
 test-long: $(DEV)/.done ## Run what only repeats at length: whole tapes, many seeds, many requests (some 35 minutes)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "tapes or long"
-	$(BLIND) $(BLIND_LONG)
 
 bench-quick: $(DEV)/.done ## Time the parts that need no peer (under 60 s)
 	$(BIN)/python -m bench.quick
